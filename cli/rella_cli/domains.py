@@ -1,0 +1,30 @@
+"""`rella domains`: the built-in domains, and one's TOML to start an own from."""
+
+from typing import Annotated
+
+import typer
+
+from rella_cli import options
+
+
+def domains(
+    name: Annotated[str | None, typer.Argument(help="Print this domain's TOML: a start for your own.")] = None,
+    as_json: options.Json = False,
+) -> None:
+    """List the built-in domains, or print one as TOML."""
+    from rella_cli.terminal import print_json
+    from rella_cpp import builtin_domains, domain_source, load_domain
+
+    if name is not None:
+        source = domain_source(name)
+        if as_json:
+            print_json({"name": name, "toml": source})
+        else:
+            typer.echo(source, nl=False)
+        return
+    for known in builtin_domains():
+        fields = [entry.name for entry in load_domain(known).item]
+        if as_json:
+            print_json({"name": known, "item": fields})
+        else:
+            typer.echo(f"{known:10} {', '.join(fields)}")

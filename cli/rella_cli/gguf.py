@@ -1,0 +1,87 @@
+"""`rella gguf`: the model file itself."""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rella_cli import options
+
+if TYPE_CHECKING:
+    from rella_gguf import Inspection
+
+app = typer.Typer(help="Look into GGUF files.")
+
+
+@app.callback()
+def group() -> None:
+    """Look into GGUF files."""
+
+
+@app.command()
+def inspect(
+    model: Annotated[str, typer.Argument(metavar="GGUF", help="A model, an adapter or a vocabulary.")],
+    tensors: Annotated[bool, typer.Option("--tensors", help="List every tensor.")] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Show what a GGUF file holds: architecture, quantisation, context, tokenizer, chat template, size."""
+    from rella_cli.terminal import print_json
+    from rella_gguf import inspect as inspect_file
+
+    found = inspect_file(model)
+    if as_json:
+        print_json(asdict(found))
+    else:
+        _show(found, tensors)
+
+
+def _show(found: "Inspection", tensors: bool) -> None:
+    from rich.table import Table
+
+    from rella_cli.terminal import console
+
+    out = console()
+    facts = Table(box=None, show_header=False, pad_edge=False)
+    for name, value in _facts(found):
+        facts.add_row(name, value)
+    out.print(facts)
+    table = Table(box=None, pad_edge=False, title="\nquantisation", title_justify="left")
+    for name in ("type", "tensors", "parameters", "MB"):
+        table.add_column(name, justify="left" if name == "type" else "right")
+    for group_ in found.quantisation:
+        table.add_row(group_.type, str(group_.tensors), f"{group_.parameters:,}", f"{group_.bytes / 1e6:,.1f}")
+    out.print(table)
+    if found.chat_template:
+        out.print(f"\nchat template\n{found.chat_template}", soft_wrap=True)
+    for name, shape, kind in found.tensors if tensors else ():
+        out.print(f"{kind:8} {' × '.join(map(str, shape)):>20}  {name}", soft_wrap=True)
+
+
+def _facts(found: "Inspection") -> list[tuple[str, str]]:
+    facts = [
+        ("kind", found.kind),
+        ("name", found.name or "-"),
+        ("architecture", found.architecture or "-"),
+        ("parameters", f"{found.parameters:,}"),
+        ("size", f"{found.file_bytes / 1e6:,.1f} MB in {found.files} file{'s' if found.files > 1 else ''}"),
+    ]
+    for name, value in (
+        ("context", found.context_length),
+        ("embedding", found.embedding_length),
+        ("layers", found.layers),
+        ("heads", found.heads),
+        ("key-value heads", found.heads_kv),
+    ):
+        if value is not None:
+            facts.append((name, f"{value:,}"))
+    words = found.tokenizer
+    if words is not None:
+        facts.append(
+            (
+                "tokenizer",
+                f"{words.model} {words.pre}, {words.vocabulary:,} tokens, BOS {words.bos}, EOS {words.eos}",
+            )
+        )
+    if found.kind == "model":
+        facts.append(("chat template", "below" if found.chat_template else "none"))
+    return facts + sorted(found.adapter.items())

@@ -1,0 +1,64 @@
+"""`rella score` and `rella rank`: the same options, the same work, two views."""
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from rella_cli import options
+
+_SCORE = "Score items: how likely is the user to like each?"
+_RANK = "Rank items by how likely the user is to like them."
+
+
+def register(app: typer.Typer) -> None:
+    """Add both commands; which of them runs, the command's name says."""
+    app.command("score", help=_SCORE)(judge)
+    app.command("rank", help=_RANK)(judge)
+
+
+def judge(
+    context: typer.Context,
+    history: Annotated[str, typer.Option("--history", metavar="FILE", help="The user's history, JSON or JSON Lines.")],
+    item: Annotated[str, typer.Option("--item", "--items", metavar="FILE", help="The target item, or a list of them.")],
+    user: Annotated[str | None, typer.Option("--user", metavar="FILE", help="What is known of the user.")] = None,
+    domain: options.DomainName = "movies",
+    k: options.K = 30,
+    retrieval: options.Retrieval = "subr",
+    order: options.Order = "time",
+    allow_empty_history: options.AllowEmpty = False,
+    model: options.Model = None,
+    lora: options.Lora = None,
+    chat_format: options.ChatFormat = None,
+    ctx: options.Ctx = None,
+    threads: options.Threads = None,
+    gpu_layers: options.GpuLayers = -1,
+    flash_attn: options.FlashAttn = "auto",
+    kv_type: options.KvType = "f16",
+    exact: options.Exact = True,
+    no_cache: options.NoCache = False,
+    verbose: options.Verbose = False,
+    as_json: options.Json = False,
+    show_prompt: Annotated[bool, typer.Option("--show-prompt", help="Show the prompt with each score.")] = False,
+) -> None:
+    """Read the files, load the model, score, show."""
+    from rella_cli import scores
+    from rella_cli.loading import engine_settings, open_rella, refuse_second_stdin
+    from rella_cli.progress import ProgressBar
+    from rella_cpp import InputError, Selection, load_domain, read_history, read_items, read_user
+
+    refuse_second_stdin(history, item, user)
+    settings = engine_settings(ctx, threads, gpu_layers, flash_attn, kv_type, exact)
+    selection = Selection(k, retrieval, order, allow_empty_history)  # type: ignore[arg-type]  # it checks them
+    words = load_domain(domain)
+    past = read_history(history, words, allow_empty=allow_empty_history)
+    items = read_items(item, words)
+    person = past.user if user is None else read_user(user, words)
+    if user is not None and past.user is not None:
+        raise InputError("names a user, and so does --user", source=history, remedy="give one of them")
+
+    with open_rella(model, words, lora or [], chat_format, settings, no_cache, verbose) as rella:
+        with ProgressBar() as rella.progress:
+            results = rella.rank(past.behaviors, items, user=person, **asdict(selection))
+    view = scores.Ranking if context.info_name == "rank" else scores.Scoring
+    view(words, past.behaviors, results).show(as_json=as_json, prompts=show_prompt)

@@ -1,0 +1,70 @@
+"""From options to a loaded model."""
+
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rella_cpp import Domain, EngineSettings, Rella
+
+
+def engine_settings(
+    ctx: int | None, threads: int | None, gpu_layers: int, flash_attn: str, kv_type: str, exact: bool
+) -> "EngineSettings":
+    """Turn the options of every command that loads a model into settings; they are checked here, before any file."""
+    from rella_cpp import EngineSettings, InputError
+
+    if not exact:
+        raise InputError("--no-exact is not there yet", remedy="leave it out: every score is exact")
+    return EngineSettings(ctx, threads, gpu_layers, flash_attn, kv_type)  # type: ignore[arg-type]  # it checks them
+
+
+def open_rella(
+    model: str | None,
+    domain: "Domain",
+    lora: list[str],
+    chat_format: str | None,
+    settings: "EngineSettings",
+    no_cache: bool,
+    verbose: bool,
+) -> "Rella":
+    """Find the model, load it, apply the adapters."""
+    from rella_cpp import Cache, Rella, find_model
+
+    listen(verbose)
+    adapters = [parse_adapter(text) for text in lora]
+    path = find_model(model)
+    cache = Cache(None) if no_cache else Cache.default()
+    return Rella.from_gguf(path, domain=domain, lora=adapters, settings=settings, chat_format=chat_format, cache=cache)
+
+
+def parse_adapter(text: str) -> tuple[Path, float]:
+    """Read `A.gguf` or `A.gguf=SCALE`."""
+    from rella_cpp import InputError
+
+    name, equals, scale = text.rpartition("=")
+    if not equals or Path(text).exists():
+        return Path(text), 1.0
+    try:
+        return Path(name), float(scale)
+    except ValueError:
+        raise InputError(f"--lora {text}: the scale is {scale!r}", remedy="give a number, as in A.gguf=0.5") from None
+
+
+def refuse_second_stdin(*files: str | None) -> None:
+    """Refuse `-` for more than one file: standard input can be read only once."""
+    from rella_cpp import InputError
+
+    if files.count("-") > 1:
+        raise InputError("- is named twice", source="standard input", remedy="read one of them from a file")
+
+
+def listen(verbose: bool) -> None:
+    """Show the library's warnings on stderr; with `verbose`, llama.cpp's log too."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("rella: %(levelname)s: %(message)s"))
+    logging.getLogger("rella_cpp").addHandler(handler)
+    native = logging.getLogger("rella_cpp.llama_cpp")
+    native.propagate = verbose
+    native.setLevel(logging.DEBUG if verbose else logging.WARNING)

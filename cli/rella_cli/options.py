@@ -1,0 +1,95 @@
+"""Options that several commands share, so that they are the same everywhere."""
+
+from typing import Annotated
+
+import typer
+
+_MODEL = "Model"
+_READING = "Reading the history"
+
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="GGUF",
+        help="Model file, or hf:OWNER/REPO[:QUANT] once pulled. Else RELLA_MODEL, else the packaged SmolLM2-135M.",
+        rich_help_panel=_MODEL,
+    ),
+]
+Lora = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--lora",
+        metavar="A.gguf[=SCALE]",
+        help="LoRA adapter (GGUF); may be repeated.",
+        rich_help_panel=_MODEL,
+    ),
+]
+ChatFormat = Annotated[
+    str | None,
+    typer.Option(
+        "--chat-format",
+        metavar="NAME",
+        help="vicuna, chatml, llama-2, zephyr or none; else the model's own chat template.",
+        rich_help_panel=_MODEL,
+    ),
+]
+Ctx = Annotated[
+    int | None,
+    typer.Option("--ctx", help="Context in tokens; else min(the model's, 4096).", rich_help_panel=_MODEL),
+]
+Threads = Annotated[
+    int | None, typer.Option("--threads", help="Threads; else the physical cores.", rich_help_panel=_MODEL)
+]
+GpuLayers = Annotated[
+    int,
+    typer.Option("--gpu-layers", help="Layers on a GPU, if the build has one; -1: all.", rich_help_panel=_MODEL),
+]
+FlashAttn = Annotated[
+    str, typer.Option("--flash-attn", help="Flash attention: auto, on or off.", rich_help_panel=_MODEL)
+]
+KvType = Annotated[
+    str,
+    typer.Option("--kv-type", help="Key-value cache: f32, f16, bf16, q8_0 or q4_0.", rich_help_panel=_MODEL),
+]
+Exact = Annotated[
+    bool,
+    typer.Option(
+        "--exact/--no-exact",
+        help="The same request gives the same bits, alone or in company. The only mode so far.",
+        rich_help_panel=_MODEL,
+    ),
+]
+NoCache = Annotated[
+    bool,
+    typer.Option("--no-cache", help="Neither read nor write the cache of item vectors.", rich_help_panel=_MODEL),
+]
+Verbose = Annotated[bool, typer.Option("--verbose", help="Show llama.cpp's log.", rich_help_panel=_MODEL)]
+
+DomainName = Annotated[
+    str,
+    typer.Option(
+        "--domain",
+        "-d",
+        metavar="NAME|TOML",
+        help="What the items are: a built-in domain (`rella domains`) or a file.",
+    ),
+]
+K = Annotated[int, typer.Option("-k", help="Behaviors to read at most.", show_default=True, rich_help_panel=_READING)]
+Retrieval = Annotated[
+    str,
+    typer.Option(
+        "--retrieval",
+        help="subr: those nearest to the item; recent: the latest.",
+        rich_help_panel=_READING,
+    ),
+]
+Order = Annotated[
+    str,
+    typer.Option("--order", help="In the prompt: time, similarity or reversed.", rich_help_panel=_READING),
+]
+AllowEmpty = Annotated[
+    bool, typer.Option("--allow-empty-history", help="Score without any behavior.", rich_help_panel=_READING)
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]

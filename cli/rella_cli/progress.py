@@ -1,0 +1,46 @@
+"""A progress bar on stderr, with rate and time left; it comes with the first report and goes with the last."""
+
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+
+class ProgressBar:
+    """Call it with a task's name, what is done and the total. Silent where stderr is no terminal."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[str, TaskID] = {}
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        )
+
+    def __call__(self, task: str, done: int, total: int) -> None:
+        """Show that `done` of `total` is done."""
+        if total <= 1 or not self._bar.console.is_terminal:
+            return
+        if task not in self._tasks:
+            self._bar.start()
+            self._tasks[task] = self._bar.add_task(task, total=total, rate="")
+        number = self._tasks[task]
+        speed = self._bar.tasks[number].speed
+        self._bar.update(number, completed=done, total=total, rate=f"{speed:,.1f}/s" if speed else "")
+        if done >= total:
+            self._bar.update(number, visible=False)
+
+    def __enter__(self) -> Self:
+        """Use as a context manager."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Take the bar away."""
+        self._bar.stop()

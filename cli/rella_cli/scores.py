@@ -1,0 +1,161 @@
+"""How scores look: for a person, and as JSON Lines."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+from rich.text import Text
+
+from rella_cli.terminal import console, note, print_json
+
+if TYPE_CHECKING:
+    from rella_cpp import Behavior, Domain, Score
+
+_BAR = 30
+_VERDICTS = (
+    (0.8, "very likely to like it", "green"),
+    (0.6, "likely to like it", "green"),
+    (0.4, "undecided", "yellow"),
+    (0.2, "unlikely to like it", "red"),
+    (0.0, "very unlikely to like it", "red"),
+)
+
+
+class Scoring:
+    """The view of `rella score`: one block an item.
+
+    Parameters
+    ----------
+    domain
+        Shows items and ratings.
+    behaviors
+        The history as it stood in the input.
+    scores
+        One an item, in input order.
+
+    """
+
+    def __init__(self, domain: "Domain", behaviors: "Sequence[Behavior]", scores: "Sequence[Score]") -> None:
+        self.domain, self.behaviors, self.scores = domain, behaviors, scores
+
+    def show(self, *, as_json: bool, prompts: bool) -> None:
+        """Print the scores, and what is to be said of them."""
+        if as_json:
+            for row, score in zip(self.rows(), self.scores, strict=True):
+                print_json(row | {"prompt": score.prompt} if prompts else row)
+        else:
+            self.draw()
+            for score in self.scores if prompts else ():
+                console().print(Text(f"\n{score.prompt}"), soft_wrap=True)
+            self._hint()
+        self._warn()
+
+    def rows(self) -> list[dict[str, object]]:
+        """Return one JSON object an item."""
+        return [score.as_dict() for score in self.scores]
+
+    def draw(self) -> None:
+        """Draw the view for a person."""
+        out = console()
+        for score in self.scores:
+            _, verdict, colour = next(entry for entry in _VERDICTS if score.probability >= entry[0])
+            out.print()
+            out.print(Text(self.domain.show_item(score.item), style="bold"))
+            out.print(bar(score.probability), Text(f" {score.probability:6.1%}  {verdict}", style=colour))
+            out.print()
+            self._draw_behaviors(score)
+            self._draw_facts(score)
+
+    def _draw_behaviors(self, score: "Score") -> None:
+        out = console()
+        if not score.used:
+            out.print("  No behavior was read.")
+            return
+        out.print(f"  Read {len(score.used)} of {len(self.behaviors)} behaviors:")
+        for place in score.used:
+            behavior, scale = self.behaviors[place], self.domain.rating
+            points = scale.text_of(behavior.rating) if scale and behavior.rating is not None else ""
+            line = Text(f"    {self.domain.show_item(behavior.item)}")
+            out.print(line.append(f"  {points}", style="dim"), overflow="ellipsis", no_wrap=True)
+
+    def _draw_facts(self, score: "Score") -> None:
+        facts = [f"{score.prompt_tokens} tokens", f"answer mass {score.answer_mass:.2f}"]
+        if score.excluded:
+            facts.append(f"{score.excluded} left out: the item itself")
+        if score.dropped:
+            facts.append(f"{score.dropped} dropped for the context's sake")
+        model = score.model
+        facts.append(f"{model.name} ({model.fingerprint[:12]})")
+        facts += [f"+ {adapter.name} × {adapter.scale:g}" for adapter in model.adapters]
+        console().print(Text(f"\n  {' · '.join(facts)}", style="dim"))
+
+    def _warn(self) -> None:
+        """Say that the model does not answer in the form asked for, where it does not."""
+        from rella_cpp import LOW_ANSWER_MASS
+
+        low = [score.answer_mass for score in self.scores if score.answer_mass < LOW_ANSWER_MASS]
+        if low:
+            yes, no = self.domain.answers
+            note(
+                f"warning: the model gives {yes} and {no} together only {min(low):.1%} of its answer"
+                + (f" (lowest of {len(low)} such items)" if len(low) > 1 else "")
+                + ": it does not answer in that form; try --chat-format, another model or a tuned adapter"
+            )
+
+    def _hint(self) -> None:
+        from rella_cpp import packaged_model, read_header
+
+        packaged = packaged_model()
+        if packaged is not None and read_header(packaged).text("general.name") == self.scores[0].model.name:
+            note(
+                "This small packaged model shows the machinery; for judgement use Vicuna-7B or a tuned adapter "
+                "(rella pull, --model, --lora)."
+            )
+
+
+class Ranking(Scoring):
+    """The view of `rella rank`: a table, the likeliest first."""
+
+    def rows(self) -> list[dict[str, object]]:
+        """Return one JSON object an item, in input order, each with its rank."""
+        from rella_cpp import ranks
+
+        return [row | {"rank": rank} for row, rank in zip(super().rows(), ranks(self.scores), strict=True)]
+
+    def draw(self) -> None:
+        """Draw the view for a person."""
+        from rella_cpp import ranks
+
+        table = Table(box=None, pad_edge=False)
+        for name, justify in (
+            ("", "right"),
+            ("probability", "left"),
+            ("", "right"),
+            ("read", "right"),
+            ("item", "left"),
+        ):
+            table.add_column(name, justify=justify)  # type: ignore[arg-type]
+        for rank, score in sorted(zip(ranks(self.scores), self.scores, strict=True), key=lambda pair: pair[0]):
+            table.add_row(
+                str(rank),
+                bar(score.probability),
+                f"{score.probability:.1%}",
+                str(len(score.used)),
+                Text(self.domain.show_item(score.item)),
+            )
+        console().print(table)
+        first = self.scores[0]
+        left_out = sum(score.dropped for score in self.scores)
+        facts = [
+            f"{len(self.behaviors)} behaviors given",
+            f"{first.model.name} ({first.model.fingerprint[:12]})",
+        ]
+        if left_out:
+            facts.append(f"{left_out} behaviors dropped over all prompts for the context's sake")
+        console().print(Text(f"\n{' · '.join(facts)}", style="dim"))
+
+
+def bar(probability: float) -> Text:
+    """Draw a probability as a bar."""
+    full = round(probability * _BAR)
+    return Text("█" * full, style="cyan").append("░" * (_BAR - full), style="dim")

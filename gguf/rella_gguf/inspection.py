@@ -1,0 +1,107 @@
+"""What is in a GGUF file: the facts behind `rella gguf inspect`."""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from rella_gguf.checks import shard_paths
+from rella_gguf.header import ArrayInfo, Header, read_header
+
+
+@dataclass(frozen=True, slots=True)
+class TensorGroup:
+    """All tensors of one quantisation type: how many, their weights and bytes."""
+
+    type: str
+    tensors: int
+    parameters: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tokenizer:
+    """The tokenizer that the file carries; `vocabulary` counts its tokens."""
+
+    model: str
+    pre: str
+    vocabulary: int
+    add_bos: bool | None
+    bos: int | None
+    eos: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """Facts of a GGUF file (of all its parts, where it is split). Sizes are in bytes, lengths in tokens."""
+
+    path: str
+    kind: str
+    name: str
+    architecture: str
+    parameters: int
+    context_length: int | None
+    embedding_length: int | None
+    layers: int | None
+    heads: int | None
+    heads_kv: int | None
+    file_bytes: int
+    files: int
+    quantisation: tuple[TensorGroup, ...]
+    tensors: tuple[tuple[str, tuple[int, ...], str], ...]
+    tokenizer: Tokenizer | None
+    chat_template: str | None
+    adapter: dict[str, str]
+
+
+def inspect(path: str | Path) -> Inspection:
+    """Read what a GGUF file holds, without loading it.
+
+    Raises
+    ------
+    GGUFError
+        The file is no readable GGUF.
+
+    """
+    parts = [read_header(shard) for shard in shard_paths(path)]
+    header = parts[0]
+    tensors = [tensor for part in parts for tensor in part.tensors]
+    counts, weights, sizes = Counter[str](), Counter[str](), Counter[str]()
+    for tensor in tensors:
+        counts[tensor.type_name] += 1
+        weights[tensor.type_name] += tensor.elements
+        sizes[tensor.type_name] += tensor.nbytes
+    arch = header.architecture
+    return Inspection(
+        path=str(path),
+        kind=header.kind,
+        name=header.text("general.name"),
+        architecture=arch,
+        parameters=sum(weights.values()),
+        context_length=header.integer(f"{arch}.context_length"),
+        embedding_length=header.integer(f"{arch}.embedding_length"),
+        layers=header.integer(f"{arch}.block_count"),
+        heads=header.integer(f"{arch}.attention.head_count"),
+        heads_kv=header.integer(f"{arch}.attention.head_count_kv"),
+        file_bytes=sum(part.size for part in parts),
+        files=len(parts),
+        quantisation=tuple(TensorGroup(name, counts[name], weights[name], size) for name, size in sizes.most_common()),
+        tensors=tuple((tensor.name, tensor.shape, tensor.type_name) for tensor in tensors),
+        tokenizer=_tokenizer(header),
+        chat_template=header.text("tokenizer.chat_template") or None,
+        adapter={key: str(value) for key, value in header.metadata.items() if key.startswith("adapter.")},
+    )
+
+
+def _tokenizer(header: Header) -> Tokenizer | None:
+    tokens = header.metadata.get("tokenizer.ggml.tokens")
+    if not isinstance(tokens, ArrayInfo):
+        return None
+    add_bos = header.metadata.get("tokenizer.ggml.add_bos_token")
+    return Tokenizer(
+        model=header.text("tokenizer.ggml.model"),
+        pre=header.text("tokenizer.ggml.pre"),
+        vocabulary=tokens.length,
+        add_bos=add_bos if isinstance(add_bos, bool) else None,
+        bos=header.integer("tokenizer.ggml.bos_token_id"),
+        eos=header.integer("tokenizer.ggml.eos_token_id"),
+    )

@@ -1,0 +1,177 @@
+"""What is remembered between runs: item vectors and the fingerprints of model files.
+
+One SQLite file in a folder that only its user may read; SQLite keeps two processes apart.
+"""
+
+import hashlib
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from rella_cpp.errors import InputError
+from rella_gguf import shard_paths
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, state TEXT NOT NULL, sha256 TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS vectors (
+    model TEXT NOT NULL, text BLOB NOT NULL, vector BLOB NOT NULL, PRIMARY KEY (model, text)
+) WITHOUT ROWID;
+"""
+_BLOCK = 1 << 24
+
+Progress = Callable[[str, int, int], None]
+"""Called with a task's name, what is done and the total, as work goes on."""
+
+
+def no_progress(_task: str, _done: int, _total: int) -> None:
+    """Show nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class CacheInfo:
+    """Where the cache lies and what is in it; `bytes` is its size on disk."""
+
+    folder: str
+    vectors: int
+    models: int
+    files: int
+    bytes: int
+
+
+def default_folder() -> Path:
+    """Return `$RELLA_CACHE`, else the platform's folder for caches."""
+    if chosen := os.environ.get("RELLA_CACHE"):
+        return Path(chosen)
+    from platformdirs import user_cache_path
+
+    return user_cache_path("rella", appauthor=False)
+
+
+class Cache:
+    """The cache in a folder; with `None` one that lives and dies with this object.
+
+    Raises
+    ------
+    InputError
+        The folder or the file in it cannot be used.
+
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self.folder = folder
+        self._lock = threading.Lock()
+        self._database = self._connect()
+
+    @classmethod
+    def default(cls) -> Self:
+        """Open the cache in its default folder."""
+        return cls(default_folder())
+
+    def vectors(self, model: str, texts: Sequence[str]) -> dict[str, npt.NDArray[np.float32]]:
+        """Return the vectors that are known, by text; each float32 of shape (n_embd,)."""
+        known = {}
+        with self._access() as database:
+            for text in texts:
+                row = database.execute(
+                    "SELECT vector FROM vectors WHERE model = ? AND text = ?", (model, _digest(text))
+                ).fetchone()
+                if row is not None:
+                    known[text] = np.frombuffer(row[0], dtype="<f4").astype(np.float32)
+        return known
+
+    def add_vectors(self, model: str, vectors: Mapping[str, npt.NDArray[np.float32]]) -> None:
+        """Remember vectors by text. The texts themselves are not kept, only their SHA-256."""
+        rows = [(model, _digest(text), vector.astype("<f4").tobytes()) for text, vector in vectors.items()]
+        with self._access() as database, database:
+            database.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?, ?)", rows)
+
+    def fingerprint(self, path: str | Path, progress: Progress = no_progress) -> str:
+        """Return the SHA-256 of a file in hexadecimal (of a split model: of its parts' SHA-256s).
+
+        Remembered by path, size, time and inode, so that a large file is read only once.
+        """
+        digests = [self._file_digest(part.resolve(), progress) for part in shard_paths(path)]
+        return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+
+    def info(self) -> CacheInfo:
+        """Count what is there."""
+        with self._access() as database:
+            vectors, models = database.execute("SELECT count(*), count(DISTINCT model) FROM vectors").fetchone()
+            (files,) = database.execute("SELECT count(*) FROM files").fetchone()
+        size = sum(file.stat().st_size for file in self.folder.glob("rella.sqlite*")) if self.folder else 0
+        return CacheInfo(str(self.folder or "memory"), vectors, models, files, size)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._access() as database:
+            with database:
+                database.execute("DELETE FROM vectors")
+                database.execute("DELETE FROM files")
+            database.execute("VACUUM")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+    def _file_digest(self, path: Path, progress: Progress) -> str:
+        facts = path.stat()
+        state = f"{facts.st_size} {facts.st_mtime_ns} {facts.st_ino}"
+        with self._access() as database:
+            row = database.execute(
+                "SELECT sha256 FROM files WHERE path = ? AND state = ?", (str(path), state)
+            ).fetchone()
+        if row is not None:
+            return str(row[0])
+        digest, done = hashlib.sha256(), 0
+        with path.open("rb") as file:
+            while block := file.read(_BLOCK):
+                digest.update(block)
+                done += len(block)
+                progress("reading the model once for its fingerprint", done, facts.st_size)
+        with self._access() as database, database:
+            database.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", (str(path), state, digest.hexdigest()))
+        return digest.hexdigest()
+
+    def _connect(self) -> sqlite3.Connection:
+        if self.folder is None:
+            database = sqlite3.connect(":memory:", check_same_thread=False)
+            database.executescript(_SCHEMA)
+            return database
+        file = self.folder / "rella.sqlite"
+        try:
+            if not self.folder.exists():
+                self.folder.mkdir(parents=True, mode=0o700)
+            file.touch(mode=0o600)
+            database = sqlite3.connect(file, timeout=60, check_same_thread=False)
+            database.execute("PRAGMA journal_mode = WAL")
+            database.executescript(_SCHEMA)
+        except (OSError, sqlite3.Error) as error:
+            raise self._unusable(error) from None
+        return database
+
+    @contextmanager
+    def _access(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            try:
+                yield self._database
+            except sqlite3.Error as error:
+                raise self._unusable(error) from None
+
+    def _unusable(self, error: Exception) -> InputError:
+        return InputError(
+            f"the cache cannot be used ({error})",
+            source=self.folder,
+            remedy="name another folder in RELLA_CACHE, delete this one, or run with --no-cache",
+        )
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", errors="replace")).digest()

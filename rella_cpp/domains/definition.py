@@ -1,0 +1,185 @@
+"""The parts of a domain, and what a domain says of an item, a behavior and a user."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+from rella_cpp.errors import InputError
+from rella_cpp.records import Behavior, Item, User, describe
+
+FieldType = Literal["text", "value", "list"]
+
+# Line breaks and control characters of every kind: a title must stay one line, whoever wrote it.
+_BLANK = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]+")
+
+
+def flatten(text: str) -> str:
+    """Make one line of a text: runs of blanks, line breaks and control characters become one blank."""
+    return _BLANK.sub(" ", text.encode("utf-8", errors="replace").decode("utf-8")).strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field of an item or a user that prompts show.
+
+    `show` is the text in a prompt, with `{}` for the value. `type` is `text`, `value` (text or a number) or `list`
+    (several texts, shown with commas; one text is taken as it is). `label` names the field in an item's own text.
+    """
+
+    name: str
+    show: str = "{}"
+    type: FieldType = "text"
+    required: bool = False
+    label: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse a field that could not be shown."""
+        if self.type not in get_args(FieldType):
+            raise InputError(f"type is {self.type!r}", remedy=f"one of {', '.join(get_args(FieldType))}")
+        if self.show.count("{}") != 1:
+            raise InputError(f"show is {self.show!r}", remedy="it needs {} once, where the value stands")
+
+    def text_of(self, value: object) -> str:
+        """Return the value as one line of text; empty where nothing is left of it.
+
+        Raises
+        ------
+        InputError
+            The value is not of this field's type.
+
+        """
+        if self.type == "list" and isinstance(value, list | tuple):
+            return ", ".join(part for part in (self._single(entry, "value") for entry in value) if part)
+        return self._single(value, self.type)
+
+    def _single(self, value: object, wanted: FieldType) -> str:
+        if isinstance(value, str):
+            return flatten(value)
+        if wanted == "value" and isinstance(value, int | float) and not isinstance(value, bool):
+            return f"{value:.12g}"
+        remedy = {
+            "text": "write it as text, in quotes",
+            "value": "give text or a number",
+            "list": "give a list of texts",
+        }[self.type]
+        raise InputError(f"field {self.name} is {describe(value)}", remedy=remedy)
+
+
+@dataclass(frozen=True, slots=True)
+class RatingScale:
+    """The scale of ratings, its ends included, and the word for one and for several points."""
+
+    min: float
+    max: float
+    word: str = "point"
+    plural: str = "points"
+
+    def __post_init__(self) -> None:
+        """Refuse an empty scale."""
+        if not self.min < self.max:
+            raise InputError(f"the rating scale goes from {self.min:g} to {self.max:g}", remedy="give min < max")
+
+    def text_of(self, rating: float) -> str:
+        """Return a rating in words, such as `4.5 stars`."""
+        return f"{rating:g} {self.word if rating == 1 else self.plural}"
+
+
+@dataclass(frozen=True, slots=True)
+class Templates:
+    """A domain's own Jinja templates of the prompt's parts; an empty one means the built-in wording.
+
+    `lead` is what stands between the prompt and the answer; None means what the chat frame says.
+    """
+
+    profile: str = ""
+    history: str = ""
+    target: str = ""
+    item: str = ""
+    lead: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """What a prompt needs to know of a kind of items.
+
+    `verb` is what users did with them (past tense), `answers` the positive and the negative answer.
+    """
+
+    name: str
+    noun: str
+    plural: str
+    verb: str
+    system: str
+    question: str
+    item: tuple[Field, ...]
+    user: tuple[Field, ...] = ()
+    rating: RatingScale | None = None
+    answers: tuple[str, str] = ("Yes", "No")
+    templates: Templates = field(default_factory=Templates)
+
+    def __post_init__(self) -> None:
+        """Refuse a domain whose items could be shown with nothing, or that has not two answers."""
+        if not any(entry.required for entry in self.item):
+            raise InputError("no field of an item is required", remedy="add required = true to one, such as title")
+        answers = self.answers
+        if (
+            not isinstance(answers, tuple)
+            or len(answers) != 2
+            or not all(isinstance(a, str) and a.strip() for a in answers)
+        ):
+            raise InputError(f"answers is {describe(answers)}", remedy='give two texts, such as ["Yes", "No"]')
+
+    def item_fields(self, item: Item) -> dict[str, str]:
+        """Return the shown fields of an item that it has, by name, each as one line of text.
+
+        Raises
+        ------
+        InputError
+            A required field is missing or empty, or a field is of the wrong type.
+
+        """
+        fields = _texts(self.item, item.fields)
+        for entry in self.item:
+            if entry.required and entry.name not in fields:
+                raise InputError(f"has no {entry.name}", remedy=f'give every {self.noun} a "{entry.name}"')
+        return fields
+
+    def show_item(self, item: Item) -> str:
+        """Return the item as a prompt shows it, on one line."""
+        fields = self.item_fields(item)
+        return "".join(e.show.replace("{}", fields[e.name]) for e in self.item if e.name in fields).strip()
+
+    def user_fields(self, user: User) -> dict[str, str]:
+        """Return the shown fields of a user that are known, by name, each as one line of text."""
+        return _texts(self.user, user.fields)
+
+    def check_behavior(self, behavior: Behavior) -> None:
+        """Check a behavior's item and rating.
+
+        Raises
+        ------
+        InputError
+            See `item_fields`; or the rating lies outside the scale, or the domain has none.
+
+        """
+        self.item_fields(behavior.item)
+        rating = behavior.rating
+        if rating is None:
+            return
+        if self.rating is None:
+            raise InputError(f"rating is {rating:g}, but the domain {self.name} has no ratings", remedy="leave it out")
+        if not self.rating.min <= rating <= self.rating.max:
+            scale = f"{self.rating.min:g} to {self.rating.max:g} {self.rating.plural}"
+            raise InputError(f"rating is {rating:g}", remedy=f"the domain {self.name} rates from {scale}")
+
+    def same_item(self, one: Item, other: Item) -> bool:
+        """Tell whether two items are the same: by their `id` where both have one, else as prompts show them."""
+        if one.fields.get("id") is not None and other.fields.get("id") is not None:
+            return one.fields["id"] == other.fields["id"]
+        return self.show_item(one) == self.show_item(other)
+
+
+def _texts(fields: tuple[Field, ...], values: Mapping[str, object]) -> dict[str, str]:
+    texts = {f.name: f.text_of(values[f.name]) for f in fields if values.get(f.name) is not None}
+    return {name: text for name, text in texts.items() if text}

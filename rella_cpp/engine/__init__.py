@@ -1,0 +1,18 @@
+"""The room that touches llama_cpp: load a model, tokenise, decode, embed, adapt, generate."""
+
+from rella_cpp.engine.engine import Adapter, Engine
+from rella_cpp.engine.native import BuildInfo, build_info
+from rella_cpp.engine.segments import Encoded, Prompt, Segment, Span
+from rella_cpp.engine.settings import EngineSettings
+
+__all__ = [
+    "Adapter",
+    "BuildInfo",
+    "Encoded",
+    "Engine",
+    "EngineSettings",
+    "Prompt",
+    "Segment",
+    "Span",
+    "build_info",
+]

@@ -1,0 +1,141 @@
+"""The exact decode plan: segments in order, one sequence, whole leading segments kept from call to call.
+
+llama.cpp is not batch-invariant: the same token gets other last bits in a batch of another shape. Cut at fixed
+borders and decoded one segment at a time, a prompt meets the same shapes whoever comes before it, and a prefix that
+is kept holds the very bits that computing it again would give.
+"""
+
+import ctypes
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rella_cpp.engine.native import recent_errors
+from rella_cpp.engine.segments import Prompt, Segment
+from rella_cpp.errors import EngineError
+
+BATCH = 512
+"""Longest piece of a segment decoded in one call; longer segments are cut every so many positions."""
+
+
+class SegmentDecoder:
+    """Feeds segments to one llama.cpp context and reads what comes out.
+
+    Parameters
+    ----------
+    lib
+        The llama_cpp module.
+    context
+        A `llama_context` pointer with `n_batch` ≥ 512 and room for sequence 0.
+    n_vocab, n_embd
+        Widths of the model's outputs.
+
+    """
+
+    def __init__(self, lib: Any, context: Any, n_vocab: int, n_embd: int) -> None:
+        self._lib, self._context = lib, context
+        self._n_vocab, self._n_embd = n_vocab, n_embd
+        self._memory = lib.llama_get_memory(context)
+        self._kept: list[Segment] = []
+
+    def forget(self) -> None:
+        """Drop what is kept: it no longer holds (other adapters, say)."""
+        self._kept = []
+        self._lib.llama_memory_clear(self._memory, False)
+
+    def logits(self, prompt: Prompt) -> npt.NDArray[np.float32]:
+        """Read a prompt; return the logits at its last positions, float32 of shape (outputs, n_vocab)."""
+        position = self._keep_prefix(prompt)
+        rows: list[npt.NDArray[np.float32]] = []
+        for segment in prompt.segments[len(self._kept) :]:
+            last = len(self._kept) == len(prompt.segments) - 1
+            wanted = prompt.outputs if last else 0
+            for start in range(0, len(segment), BATCH):
+                piece = segment[start : start + BATCH]
+                outputs = max(0, min(len(piece), start + len(piece) - (len(segment) - wanted)))
+                self._decode(piece, position + start, outputs)
+                rows += [self._row(i) for i in range(len(piece) - outputs, len(piece))]
+            position += len(segment)
+            self._kept.append(segment)
+        return np.stack(rows)
+
+    def hidden_sum(self, segment: Segment) -> npt.NDArray[np.float64]:
+        """Read one segment alone; return the sum of its last-layer hidden states, float64 of shape (n_embd,)."""
+        lib = self._lib
+        self.forget()
+        lib.llama_set_embeddings(self._context, True)
+        try:
+            total = np.zeros(self._n_embd)
+            for start in range(0, len(segment), BATCH):
+                piece = segment[start : start + BATCH]
+                self._decode(piece, start, len(piece))
+                rows = np.ctypeslib.as_array(lib.llama_get_embeddings(self._context), (len(piece), self._n_embd))
+                total += rows.sum(axis=0, dtype=np.float64)
+            return total
+        finally:
+            lib.llama_set_embeddings(self._context, False)
+            self.forget()
+
+    def _keep_prefix(self, prompt: Prompt) -> int:
+        """Keep the leading segments that are in memory already, drop the rest; return their length."""
+        same = 0
+        # The last segment is always decoded: its logits are wanted.
+        for kept, segment in zip(self._kept, prompt.segments[:-1], strict=False):
+            if kept.dtype != segment.dtype or not np.array_equal(kept, segment):
+                break
+            same += 1
+        length = sum(len(segment) for segment in self._kept[:same])
+        if same == 0 or not self._lib.llama_memory_seq_rm(self._memory, 0, length, -1):
+            self.forget()  # also models whose state cannot be cut back (recurrent ones)
+            return 0
+        del self._kept[same:]
+        return length
+
+    def _decode(self, piece: Segment, position: int, outputs: int) -> None:
+        lib, count = self._lib, len(piece)
+        positions = np.arange(position, position + count, dtype=np.int32)
+        flags = np.zeros(count, dtype=np.int8)
+        flags[count - outputs :] = 1
+        data = np.ascontiguousarray(piece)
+        batch = lib.llama_batch(n_tokens=count, pos=_pointer(positions, ctypes.c_int32))
+        batch.logits = _pointer(flags, ctypes.c_int8)
+        if data.dtype == np.int32:
+            batch.token = _pointer(data, ctypes.c_int32)
+        else:
+            batch.embd = _pointer(data, ctypes.c_float)
+        recent_errors.clear()
+        status = lib.llama_decode(self._context, batch)
+        if status != 0:
+            self.forget()
+            reason = recent_errors[-1] if recent_errors else "no reason given"
+            raise EngineError(f"llama_decode failed with status {status} on {count} positions: {reason}")
+
+    def _row(self, index: int) -> npt.NDArray[np.float32]:
+        pointer = self._lib.llama_get_logits_ith(self._context, index)
+        if not pointer:
+            raise EngineError(f"llama.cpp gave no logits for position {index} of a batch")
+        row: npt.NDArray[np.float32] = np.ctypeslib.as_array(pointer, (self._n_vocab,)).copy()
+        return row
+
+
+def _pointer(array: npt.NDArray[Any], kind: Any) -> Any:
+    return array.ctypes.data_as(ctypes.POINTER(kind))
+
+
+def check_segments(segments: Sequence[Segment], n_vocab: int, n_embd: int) -> None:
+    """Refuse segments that this model cannot read: llama.cpp would stop the process on some of them.
+
+    Raises
+    ------
+    ValueError
+        A token id outside the vocabulary, or embeddings of another type or width.
+
+    """
+    for segment in segments:
+        if segment.dtype == np.int32 and segment.ndim == 1:
+            if segment.min() < 0 or segment.max() >= n_vocab:
+                raise ValueError(f"a token id lies outside 0 … {n_vocab - 1}")
+        elif segment.dtype != np.float32 or segment.ndim != 2 or segment.shape[1] != n_embd:
+            raise ValueError(f"a segment is int32 (n,) or float32 (n, {n_embd}), found {segment.dtype} {segment.shape}")

@@ -1,0 +1,267 @@
+"""A loaded model: tokenise, score, embed, adapt, generate."""
+
+import threading
+import weakref
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from rella_cpp.engine import native
+from rella_cpp.engine.decoder import BATCH, SegmentDecoder, check_segments
+from rella_cpp.engine.segments import Encoded, Prompt, Span
+from rella_cpp.engine.settings import DEFAULT_CONTEXT, EngineSettings, usable_cores
+from rella_cpp.engine.vocabulary import Vocabulary
+from rella_cpp.errors import ContextError, EngineError, GGUFError
+from rella_gguf import Header, check_adapter, check_model
+
+
+class Adapter(NamedTuple):
+    """A LoRA adapter (GGUF) and its scale, a factor on top of the adapter's own alpha / rank."""
+
+    path: Path
+    scale: float = 1.0
+
+
+class Engine:
+    """One model in memory with one context. Usable from several threads: calls wait for each other.
+
+    Use `from_gguf`. Close it, or use it as a context manager.
+
+    Attributes
+    ----------
+    header
+        The GGUF's metadata.
+    settings
+        As given.
+    vocabulary
+        The model's tokens.
+    n_ctx, n_embd
+        Context in tokens; width of the hidden states.
+
+    """
+
+    def __init__(self, header: Header, settings: EngineSettings, model: Any, context: Any) -> None:
+        lib = native.load()
+        self.header, self.settings = header, settings
+        self.vocabulary = Vocabulary(lib, lib.llama_model_get_vocab(model))
+        self.n_ctx, self.n_embd = int(lib.llama_n_ctx(context)), int(lib.llama_model_n_embd(model))
+        self._lib, self._model, self._context = lib, model, context
+        self._decoder = SegmentDecoder(lib, context, self.vocabulary.size, self.n_embd)
+        self._lock = threading.RLock()
+        self._loaded: dict[Path, Any] = {}
+        self._adapters: tuple[Adapter, ...] = ()
+        self._free = weakref.finalize(self, _free, lib, model, context)
+
+    @classmethod
+    def from_gguf(cls, path: str | Path, settings: EngineSettings | None = None) -> Self:
+        """Load a model (memory-mapped) and make its context.
+
+        Raises
+        ------
+        GGUFError
+            The file is missing, truncated, no GGUF or no model, or llama.cpp does not know it.
+        EngineError
+            There is not enough memory for the context, or llama-cpp-python is unusable.
+
+        """
+        settings = settings or EngineSettings()
+        header = check_model(path)
+        lib = native.load()
+        native.recent_errors.clear()
+        model = lib.llama_model_load_from_file(str(path).encode(), _model_params(lib, settings))
+        if not model:
+            raise GGUFError(
+                f"llama.cpp cannot load it ({_reason()})",
+                source=path,
+                remedy="it may be damaged, or of an architecture newer than the installed llama-cpp-python",
+            )
+        if lib.llama_model_has_encoder(model) or not lib.llama_model_has_decoder(model):
+            lib.llama_model_free(model)
+            raise GGUFError(
+                f"is no decoder-only language model ({header.architecture})",
+                source=path,
+                remedy="give a chat model",
+            )
+        n_ctx = settings.ctx or min(int(lib.llama_model_n_ctx_train(model)), DEFAULT_CONTEXT)
+        context = lib.llama_init_from_model(model, _context_params(lib, settings, n_ctx))
+        if not context:
+            lib.llama_model_free(model)
+            raise EngineError(f"no context of {n_ctx} tokens could be made ({_reason()}): give a smaller --ctx")
+        return cls(header, settings, model, context)
+
+    @property
+    def adapters(self) -> tuple[Adapter, ...]:
+        """The adapters applied now."""
+        return self._adapters
+
+    def encode(self, spans: Sequence[Span]) -> Encoded:
+        """Tokenise a prompt made of spans; see `Vocabulary.encode`."""
+        with self._use():
+            return self.vocabulary.encode(spans)
+
+    def logits(self, prompts: Iterable[Prompt]) -> Iterator[npt.NDArray[np.float32]]:
+        """Read prompts one after another; yield for each the logits at its last positions.
+
+        Exact: what comes out for a prompt does not depend, to the bit, on the prompts before it.
+
+        Yields
+        ------
+        float32 of shape (outputs, n_vocab), in the order of the prompts.
+
+        Raises
+        ------
+        ContextError
+            A prompt is longer than the context.
+        ValueError
+            A prompt holds token ids or embeddings that are not this model's.
+
+        """
+        for prompt in prompts:
+            check_segments(prompt.segments, self.vocabulary.size, self.n_embd)
+            self._check_length(len(prompt))
+            with self._use():
+                rows = self._decoder.logits(prompt)
+            yield rows
+
+    def hidden_means(self, texts: Iterable[str]) -> Iterator[npt.NDArray[np.float32]]:
+        """Embed texts: the mean of the last layer's hidden states over all tokens, BOS included (ReLLa §3.2).
+
+        By the base model: adapters are set aside meanwhile. Each text is decoded alone, so its vector does not depend
+        on the others.
+
+        Yields
+        ------
+        float32 of shape (n_embd,), in the order of the texts.
+
+        Raises
+        ------
+        ContextError
+            A text has no tokens or is longer than the context.
+
+        """
+        for text in texts:
+            tokens = self.encode([Span(text)]).tokens
+            self._check_length(len(tokens))
+            with self._use():
+                adapters = self._adapters
+                self._apply(())
+                try:
+                    total = self._decoder.hidden_sum(np.asarray(tokens, dtype=np.int32))
+                finally:
+                    self._apply(adapters)
+            yield (total / len(tokens)).astype(np.float32)
+
+    def set_adapters(self, adapters: Sequence[Adapter]) -> None:
+        """Apply these LoRA adapters, in place of those before; the model stays loaded, files are read once.
+
+        Raises
+        ------
+        GGUFError
+            A file is no adapter, or made for another model.
+
+        """
+        with self._use():
+            for path, _ in adapters:
+                if path not in self._loaded:
+                    self._loaded[path] = self._load_adapter(path)
+            self._apply(tuple(adapters))
+
+    def generate(self, prompt: Prompt, max_tokens: int) -> str:
+        """Continue a prompt greedily, until the model ends its answer or `max_tokens` or the context are used up."""
+        check_segments(prompt.segments, self.vocabulary.size, self.n_embd)
+        self._check_length(len(prompt))
+        tokens: list[int] = []
+        with self._use():
+            while len(tokens) < max_tokens and len(prompt) <= self.n_ctx:
+                token = int(self._decoder.logits(prompt)[-1].argmax())
+                if self.vocabulary.ends_generation(token):
+                    break
+                tokens.append(token)
+                prompt = Prompt((*prompt.segments, np.asarray([token], dtype=np.int32)))
+        return self.vocabulary.decode(tokens)
+
+    def close(self) -> None:
+        """Free the model. Calls after that raise EngineError; closing twice does nothing."""
+        with self._lock:
+            self._free()
+
+    def __enter__(self) -> Self:
+        """Use as a context manager."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close."""
+        self.close()
+
+    def _use(self) -> threading.RLock:
+        """Return the lock, for `with`; refuse when closed."""
+        if not self._free.alive:
+            raise EngineError("the model is closed")
+        return self._lock
+
+    def _check_length(self, length: int) -> None:
+        if not 0 < length <= self.n_ctx:
+            raise ContextError(
+                f"a text has {length} tokens, the context reads 1 to {self.n_ctx}",
+                remedy="shorten it, or raise --ctx",
+            )
+
+    def _load_adapter(self, path: Path) -> Any:
+        check_adapter(path, self.header)
+        native.recent_errors.clear()
+        handle = self._lib.llama_adapter_lora_init(self._model, str(path).encode())
+        if not handle:
+            raise GGUFError(f"llama.cpp cannot load the adapter ({_reason()})", source=path, remedy="convert it again")
+        return handle
+
+    def _apply(self, adapters: tuple[Adapter, ...]) -> None:
+        if adapters == self._adapters:
+            return
+        lib, count = self._lib, len(adapters)
+        handles = (lib.llama_adapter_lora_p_ctypes * count)(*(self._loaded[path] for path, _ in adapters))
+        scales = (lib.ctypes.c_float * count)(*(scale for _, scale in adapters))
+        if lib.llama_set_adapters_lora(self._context, handles, count, scales) != 0:
+            raise EngineError(f"llama.cpp cannot apply the adapters ({_reason()})")
+        self._adapters = adapters
+        self._decoder.forget()
+
+
+def _free(lib: Any, model: Any, context: Any) -> None:
+    lib.llama_free(context)
+    lib.llama_model_free(model)
+
+
+def _reason() -> str:
+    return native.recent_errors[0] if native.recent_errors else "no reason given"
+
+
+def _model_params(lib: Any, settings: EngineSettings) -> Any:
+    params = lib.llama_model_default_params()
+    params.n_gpu_layers = settings.gpu_layers
+    params.load_mode = lib.LLAMA_LOAD_MODE_MMAP
+    return params
+
+
+def _context_params(lib: Any, settings: EngineSettings, n_ctx: int) -> Any:
+    from gguf.constants import GGMLQuantizationType
+
+    params = lib.llama_context_default_params()
+    params.n_ctx = n_ctx
+    params.n_batch = params.n_ubatch = min(BATCH, n_ctx)
+    params.n_seq_max = 1
+    params.n_outputs_max_per_seq = 0  # hidden states of every token are wanted
+    params.n_threads = params.n_threads_batch = settings.threads or usable_cores()
+    params.pooling_type = lib.LLAMA_POOLING_TYPE_NONE
+    params.flash_attn_type = {
+        "auto": lib.LLAMA_FLASH_ATTN_TYPE_AUTO,
+        "on": lib.LLAMA_FLASH_ATTN_TYPE_ENABLED,
+        "off": lib.LLAMA_FLASH_ATTN_TYPE_DISABLED,
+    }[settings.flash_attn]
+    params.type_k = params.type_v = GGMLQuantizationType[settings.kv_type.upper()].value
+    return params

@@ -1,0 +1,59 @@
+"""What the engine reads: marked text, and prompts as segments."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Segment = npt.NDArray[np.int32] | npt.NDArray[np.float32]
+"""Token ids, int32 of shape (n,), or input embeddings in their place, float32 of shape (n, n_embd)."""
+
+
+class Span(NamedTuple):
+    """A piece of prompt text. Control tokens are recognised in a `trusted` one (a chat frame) and in no other."""
+
+    text: str
+    trusted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """Tokens of a text made of spans; `starts[i]` is the index of the first token that reaches into span i.
+
+    A token that lies across two spans belongs to the later one, so that what comes before a border never depends on
+    what comes after it.
+    """
+
+    tokens: tuple[int, ...]
+    starts: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """One sequence to read, cut at fixed places.
+
+    The cuts decide which tokens are decoded together, and so, to the last bit, what the model computes.
+    `outputs` is how many of the last positions give logits.
+    """
+
+    segments: tuple[Segment, ...]
+    outputs: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuse a prompt that reads nothing or wants more outputs than its last segment has positions."""
+        if not self.segments or any(len(segment) == 0 for segment in self.segments):
+            raise ValueError("a prompt needs at least one segment, and no segment may be empty")
+        if not 1 <= self.outputs <= len(self.segments[-1]):
+            raise ValueError(f"outputs is {self.outputs}; the last segment has {len(self.segments[-1])} positions")
+
+    @classmethod
+    def cut(cls, tokens: tuple[int, ...], borders: tuple[int, ...]) -> "Prompt":
+        """Cut tokens before each index in `borders` (ascending); empty pieces vanish."""
+        edges = (0, *borders, len(tokens))
+        pieces = [tokens[a:b] for a, b in zip(edges, edges[1:], strict=False) if a < b]
+        return cls(tuple(np.asarray(piece, dtype=np.int32) for piece in pieces))
+
+    def __len__(self) -> int:
+        """Count the positions."""
+        return sum(len(segment) for segment in self.segments)

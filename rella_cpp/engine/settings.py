@@ -1,0 +1,86 @@
+"""How a model is loaded and run."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from rella_cpp.errors import InputError
+
+FlashAttention = Literal["auto", "on", "off"]
+KVType = Literal["f32", "f16", "bf16", "q8_0", "q4_0"]
+
+DEFAULT_CONTEXT = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """Settings of an engine.
+
+    Attributes
+    ----------
+    ctx
+        Context in tokens; None: the smaller of the model's training context and 4096.
+    threads
+        Threads to compute with; None: the physical cores that this process may use.
+    gpu_layers
+        Layers to put on a GPU, where the build has one; -1: all.
+    flash_attn
+        Flash attention: `auto` lets llama.cpp decide.
+    kv_type
+        Type of the key-value cache. A quantised one needs flash attention.
+
+    Raises
+    ------
+    InputError
+        A value is out of its range.
+
+    """
+
+    ctx: int | None = None
+    threads: int | None = None
+    gpu_layers: int = -1
+    flash_attn: FlashAttention = "auto"
+    kv_type: KVType = "f16"
+
+    def __post_init__(self) -> None:
+        """Check every value."""
+        if self.ctx is not None and self.ctx < 1:
+            raise InputError(f"ctx is {self.ctx}", remedy="give at least 1 token")
+        if self.threads is not None and self.threads < 1:
+            raise InputError(f"threads is {self.threads}", remedy="give at least 1")
+        if self.gpu_layers < -1:
+            raise InputError(f"gpu-layers is {self.gpu_layers}", remedy="give 0 or more, or -1 for all")
+        for name, value, known in (
+            ("flash-attn", self.flash_attn, get_args(FlashAttention)),
+            ("kv-type", self.kv_type, get_args(KVType)),
+        ):
+            if value not in known:
+                raise InputError(f"{name} is {value!r}", remedy=f"one of {', '.join(known)}")
+        if self.kv_type.startswith("q") and self.flash_attn == "off":
+            raise InputError(
+                f"kv-type {self.kv_type} needs flash attention",
+                remedy="leave out --flash-attn off, or take f16",
+            )
+
+
+def usable_cores() -> int:
+    """Count the physical cores that this process may use.
+
+    On Linux from the process's affinity, the kernel's topology and the control group's limit; elsewhere as joblib
+    (which scikit-learn brings) counts them.
+    """
+    from joblib import cpu_count
+
+    if not hasattr(os, "sched_getaffinity"):
+        return max(1, int(cpu_count(only_physical_cores=True)))
+    cores = {_core(cpu) for cpu in os.sched_getaffinity(0)}
+    return max(1, min(len(cores), int(cpu_count())))
+
+
+def _core(cpu: int) -> tuple[str, str]:
+    topology = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology")
+    try:
+        return (topology / "physical_package_id").read_text(), (topology / "core_id").read_text()
+    except OSError:  # no sysfs, as in some containers: count the processor as a core
+        return "", str(cpu)

@@ -1,0 +1,233 @@
+"""Histories, items and users from files, checked against a domain before any model is loaded.
+
+Every refusal names the file and the place in it.
+"""
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from rella_cpp.domains import Domain
+from rella_cpp.errors import InputError
+from rella_cpp.records import Behavior, Item, User, describe
+
+STANDARD_INPUT = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A JSON value and where it stood."""
+
+    value: object
+    place: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """A history file: its behaviors as they stand in it, and the user where it names one."""
+
+    behaviors: tuple[Behavior, ...]
+    user: User | None = None
+
+
+def read_history(path: str | Path, domain: Domain, *, allow_empty: bool = False) -> History:
+    """Read a history: a list of behaviors, or `{"user": {…}, "history": [ … ]}`; JSON or JSON Lines; `-` is stdin.
+
+    Raises
+    ------
+    InputError
+        It cannot be read, or a record in it does not fit the domain.
+
+    """
+    source, entries = _read(path)
+    user: User | None = None
+    value = entries[0].value if len(entries) == 1 else None
+    if isinstance(value, dict) and "history" in value:
+        if unknown := sorted(set(value) - {"user", "history"}):
+            raise InputError(f"unknown key {unknown[0]}", source=source, remedy='known are "user" and "history"')
+        if not isinstance(value["history"], list):
+            raise InputError(
+                f"history is {describe(value['history'])}", source=source, remedy="give a list of behaviors"
+            )
+        with _at(source, "user"):
+            user = take_user(value.get("user"), domain)
+        entries = _numbered(value["history"], "history")
+    elif isinstance(value, list):
+        entries = _numbered(value, "history")
+    behaviors = _behaviors(entries, domain, source, allow_empty=allow_empty)
+    return History(tuple(behavior for _, behavior in behaviors), user)
+
+
+def read_items(path: str | Path, domain: Domain) -> tuple[Item, ...]:
+    """Read target items: one object or a list of them; JSON or JSON Lines; `-` is stdin.
+
+    Raises
+    ------
+    InputError
+        It cannot be read, holds no item, or an item does not fit the domain.
+
+    """
+    source, entries = _read(path)
+    if len(entries) == 1 and isinstance(entries[0].value, list):
+        entries = _numbered(entries[0].value, "item")
+    return _items(entries, domain, source)
+
+
+def read_user(path: str | Path, domain: Domain) -> User:
+    """Read a user: one object.
+
+    Raises
+    ------
+    InputError
+        It cannot be read, or a field does not fit the domain.
+
+    """
+    source, entries = _read(path)
+    if len(entries) != 1:
+        raise InputError(f"holds {len(entries)} values", source=source, remedy="give one object")
+    with _at(source, entries[0].place):
+        return take_user(entries[0].value, domain)
+
+
+def take_history(
+    values: Sequence[Behavior | Mapping[str, object]], domain: Domain, *, allow_empty: bool = False
+) -> list[tuple[int, Behavior]]:
+    """Check behaviors (records or mappings); return them oldest first, each with its place in the input.
+
+    Raises
+    ------
+    InputError
+        One does not fit the domain, only some have a timestamp, or there are none.
+
+    """
+    return _behaviors(_numbered(values, "history"), domain, None, allow_empty=allow_empty)
+
+
+def take_items(values: Sequence[Item | Mapping[str, object]], domain: Domain) -> tuple[Item, ...]:
+    """Check items (records or mappings) against a domain.
+
+    Raises
+    ------
+    InputError
+        One does not fit the domain, or there are none.
+
+    """
+    return _items(_numbered(values, "item"), domain, None)
+
+
+def take_user(value: object, domain: Domain) -> User:
+    """Check a user (a record, a mapping, or None) against a domain.
+
+    Raises
+    ------
+    InputError
+        A field does not fit the domain.
+
+    """
+    user = User.of(value)  # type: ignore[arg-type]  # `of` refuses what it does not take
+    domain.user_fields(user)
+    return user
+
+
+def _behaviors(
+    entries: Sequence[_Entry], domain: Domain, source: str | None, *, allow_empty: bool
+) -> list[tuple[int, Behavior]]:
+    if not entries and not allow_empty:
+        raise InputError(
+            "the history is empty",
+            source=source,
+            remedy="give behaviors, or allow it with --allow-empty-history",
+        )
+    behaviors: list[Behavior] = []
+    for entry in entries:
+        with _at(source, entry.place):
+            behaviors.append(Behavior.of(entry.value))  # type: ignore[arg-type]
+            domain.check_behavior(behaviors[-1])
+    timed = [behavior.timestamp is not None for behavior in behaviors]
+    if any(timed) and not all(timed):
+        raise InputError(
+            f"has no timestamp, but {sum(timed)} of {len(timed)} behaviors have one",
+            source=source,
+            place=entries[timed.index(False)].place,
+            remedy="give every behavior one, or none",
+        )
+    return sorted(enumerate(behaviors), key=lambda pair: pair[1].timestamp or 0.0)
+
+
+def _items(entries: Sequence[_Entry], domain: Domain, source: str | None) -> tuple[Item, ...]:
+    if not entries:
+        raise InputError("there is no item", source=source, remedy="give at least one")
+    items: list[Item] = []
+    for entry in entries:
+        with _at(source, entry.place):
+            items.append(Item.of(entry.value))  # type: ignore[arg-type]
+            domain.item_fields(items[-1])
+    return tuple(items)
+
+
+def _numbered(values: object, name: str) -> list[_Entry]:
+    if isinstance(values, str | bytes | Mapping) or not isinstance(values, Sequence):
+        raise InputError(f"{name} is {describe(values)}", remedy="give a list")
+    return [_Entry(value, f"{name}[{i}]") for i, value in enumerate(values)]
+
+
+@contextmanager
+def _at(source: str | None, place: str | None) -> Iterator[None]:
+    """Say where a record stood that was refused."""
+    try:
+        yield
+    except InputError as error:
+        raise type(error)(error.finding, source=source, place=place, remedy=error.remedy) from None
+
+
+def _read(path: str | Path) -> tuple[str, list[_Entry]]:
+    """Read a file's JSON values: the one of a JSON file, or one a line of a JSON Lines file."""
+    source = "standard input" if str(path) == STANDARD_INPUT else str(path)
+    try:
+        data = sys.stdin.buffer.read() if str(path) == STANDARD_INPUT else Path(path).read_bytes()
+        text = data.decode("utf-8-sig")
+    except FileNotFoundError:
+        raise InputError("no such file", source=source, remedy="check the path") from None
+    except OSError as error:
+        raise InputError(error.strerror or str(error), source=source, remedy="give a readable file") from None
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise InputError("is not UTF-8", source=source, place=f"line {line}", remedy="save it as UTF-8") from None
+    lines = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
+    if not lines:
+        raise InputError("is empty", source=source, remedy="give JSON or JSON Lines")
+    if len(lines) > 1 and _parses(lines[0][1]):
+        return source, [_Entry(_parse(line, source, number), f"line {number}") for number, line in lines]
+    return source, [_Entry(_parse(text, source, 1), None)]
+
+
+def _parses(line: str) -> bool:
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _parse(text: str, source: str, first_line: int) -> object:
+    def refuse(name: str) -> NoReturn:
+        raise InputError(f"holds {name}, which is no JSON number", source=source, remedy="leave the value out")
+
+    try:
+        return json.loads(text, parse_constant=refuse)
+    except json.JSONDecodeError as error:
+        raise InputError(
+            f"is not JSON ({error.msg})",
+            source=source,
+            place=f"line {first_line + error.lineno - 1}, column {error.colno}",
+            remedy="mend it there",
+        ) from None
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # an integer of thousands of digits, nesting of thousands of levels
+        raise InputError(f"is not JSON that can be read ({error})", source=source, remedy="mend it") from None

@@ -1,0 +1,354 @@
+"""Rella: a model, a domain and a chat frame together score items for a user."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from rella_cpp.cache import Cache, Progress, no_progress
+from rella_cpp.chat import chat_frame, check_chat_format
+from rella_cpp.domains import Domain, load_domain
+from rella_cpp.encoding import ItemEncoder
+from rella_cpp.engine import Adapter, Engine, EngineSettings
+from rella_cpp.errors import ContextError
+from rella_cpp.inputs import take_history, take_items, take_user
+from rella_cpp.prompts import Order, write_prompt
+from rella_cpp.records import AppliedAdapter, Behavior, Item, ModelIdentity, Score, User
+from rella_cpp.retrieval import Retrieval, Selection, nearest
+from rella_cpp.scoring import Question, ask, read_answer
+
+logger = logging.getLogger("rella_cpp")
+logger.addHandler(logging.NullHandler())  # silent unless somebody listens
+
+
+class Rella:
+    """Scores items for users with one loaded model. Usable from several threads; close it, or use it with `with`.
+
+    Parameters
+    ----------
+    engine
+        The loaded model; closed with this object.
+    domain
+        What the items are.
+    chat_format
+        Chat format by name; None: the model's own (see `rella_cpp.chat.chat_frame`).
+    cache
+        Where item vectors and fingerprints are kept; None: the user's cache folder.
+
+    Attributes
+    ----------
+    progress
+        Called with a task's name, what is done and the total while work goes on; does nothing unless set.
+
+    """
+
+    def __init__(
+        self, engine: Engine, domain: Domain, *, chat_format: str | None = None, cache: Cache | None = None
+    ) -> None:
+        self.engine, self.domain = engine, domain
+        words = engine.vocabulary
+        self.frame = chat_frame(
+            engine.header,
+            chat_format,
+            system=bool(domain.system),
+            bos=words.text(words.bos),
+            eos=words.text(words.eos),
+        )
+        self.progress: Progress = no_progress
+        self._cache = cache or Cache.default()
+
+    @classmethod
+    def from_gguf(
+        cls,
+        path: str | Path,
+        *,
+        domain: str | Path | Domain = "movies",
+        lora: Sequence[str | Path | tuple[str | Path, float]] = (),
+        exact: bool = True,
+        settings: EngineSettings | None = None,
+        chat_format: str | None = None,
+        cache: Cache | None = None,
+    ) -> Self:
+        """Load a GGUF model.
+
+        Parameters
+        ----------
+        path
+            The model file (of a split model: its first part).
+        domain
+            A built-in domain's name, a TOML file, or a Domain.
+        lora
+            GGUF LoRA adapters, each a path or (path, scale).
+        exact
+            A request gives the same bits alone or in company. The only mode there is so far.
+        settings
+            Context, threads, GPU layers, …
+
+        Raises
+        ------
+        InputError
+            A file, name or setting cannot be used.
+        EngineError
+            llama.cpp failed.
+        ValueError
+            `exact` is False.
+
+        """
+        if not exact:
+            raise ValueError("exact=False is not there yet: every score is exact")
+        if not isinstance(domain, Domain):
+            domain = load_domain(domain)
+        if chat_format is not None:
+            check_chat_format(chat_format)
+        engine = Engine.from_gguf(path, settings)
+        try:
+            for adapter in lora:
+                logger.warning("the adapter %s does not say which model it was tuned on", adapter)
+            engine.set_adapters([Adapter(Path(a[0]), a[1]) if isinstance(a, tuple) else Adapter(Path(a)) for a in lora])
+            return cls(engine, domain, chat_format=chat_format, cache=cache)
+        except BaseException:
+            engine.close()
+            raise
+
+    @cached_property
+    def model(self) -> ModelIdentity:
+        """Which model judges. The first call reads the whole file for its SHA-256; later ones remember it."""
+        header = self.engine.header
+        return ModelIdentity(
+            name=header.text("general.name") or header.architecture,
+            fingerprint=self._cache.fingerprint(header.path, self.progress),
+            adapters=tuple(
+                AppliedAdapter(path.name, self._cache.fingerprint(path, self.progress), scale)
+                for path, scale in self.engine.adapters
+            ),
+        )
+
+    def score(
+        self,
+        history: Sequence[Behavior | Mapping[str, object]],
+        item: Item | Mapping[str, object],
+        *,
+        user: User | Mapping[str, object] | None = None,
+        k: int = 30,
+        retrieval: Retrieval = "subr",
+        order: Order = "time",
+        allow_empty_history: bool = False,
+    ) -> Score:
+        """Score one item; see `rank`."""
+        return self.rank(
+            history,
+            [item],
+            user=user,
+            k=k,
+            retrieval=retrieval,
+            order=order,
+            allow_empty_history=allow_empty_history,
+        )[0]
+
+    def rank(
+        self,
+        history: Sequence[Behavior | Mapping[str, object]],
+        items: Sequence[Item | Mapping[str, object]],
+        *,
+        user: User | Mapping[str, object] | None = None,
+        k: int = 30,
+        retrieval: Retrieval = "subr",
+        order: Order = "time",
+        allow_empty_history: bool = False,
+    ) -> list[Score]:
+        """Score items for a user; one score per item, in input order.
+
+        Parameters
+        ----------
+        history
+            Behaviors, oldest first unless every one has a timestamp. One that is the target itself is left out.
+        items
+            The target items.
+        user
+            What is known of the user.
+        k
+            How many behaviors a prompt shows at most.
+        retrieval
+            `subr`: those nearest to the target (ReLLa §3.2); `recent`: the latest.
+        order
+            How they stand in the prompt: `time` (chronological, the paper's), `reversed`, `similarity` (nearest first).
+        allow_empty_history
+            Score with no history at all, too.
+
+        Raises
+        ------
+        InputError
+            A record does not fit the domain, or an argument is out of its range; nothing was scored.
+        ContextError
+            A prompt does not fit the context even with no history.
+
+        """
+        selection = Selection(k, retrieval, order, allow_empty_history)
+        behaviors = take_history(history, self.domain, allow_empty=allow_empty_history)
+        reader = _Reader(self, behaviors, take_items(items, self.domain), take_user(user, self.domain), selection)
+        model, scores = self.model, []
+        asked = [reader.choose(place) for place in range(len(items))]
+        rows = self.engine.logits(choice.question.prompt for choice in asked)
+        for choice, logits in zip(asked, rows, strict=True):
+            answer = read_answer(logits[-1], choice.question.yes, choice.question.no)
+            scores.append(
+                Score(
+                    item=choice.item,
+                    probability=answer.probability,
+                    yes_logit=answer.yes_logit,
+                    no_logit=answer.no_logit,
+                    answer_mass=answer.answer_mass,
+                    prompt_tokens=len(choice.question.tokens),
+                    used=choice.used,
+                    dropped=choice.dropped,
+                    model=model,
+                    excluded=choice.excluded,
+                    prompt=choice.question.text,
+                )
+            )
+            self.progress("scoring", len(scores), len(items))
+        return scores
+
+    def embed(self, items: Sequence[Item | Mapping[str, object]]) -> npt.NDArray[np.float32]:
+        """Return the items' vectors, float32 of shape (n, n_embd), in input order.
+
+        Each is the mean of the last layer over the item's text (`rella_cpp.prompts.item_text`), by the base model
+        without adapters; known ones come from the cache.
+        """
+        return self._encoder.encode(take_items(items, self.domain), self.progress)
+
+    def close(self) -> None:
+        """Free the model."""
+        self.engine.close()
+        self._cache.close()
+
+    def __enter__(self) -> Self:
+        """Use as a context manager."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close."""
+        self.close()
+
+    @cached_property
+    def _encoder(self) -> ItemEncoder:
+        """The encoder; its cache key names whatever can change a vector's bits besides the text."""
+        s = self.engine.settings
+        key = " ".join(
+            (
+                self.model.fingerprint,
+                f"llama-cpp-python {version('llama-cpp-python')}",
+                f"gpu={s.gpu_layers} flash={s.flash_attn} kv={s.kv_type}",
+            )
+        )
+        return ItemEncoder(self.engine, self.domain, self._cache, key)
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """One target with the behaviors chosen for it, and the question made of them."""
+
+    item: Item
+    question: Question
+    used: tuple[int, ...]
+    dropped: int
+    excluded: int
+
+
+class _Reader:
+    """One user's history, read for several targets. Behaviors carry their 0-based places in the input."""
+
+    def __init__(
+        self,
+        rella: Rella,
+        behaviors: Sequence[tuple[int, Behavior]],
+        items: Sequence[Item],
+        user: User,
+        selection: Selection,
+    ) -> None:
+        self._rella, self._user, self._selection = rella, user, selection
+        self._behaviors = [behavior for _, behavior in behaviors]
+        self._places = [place for place, _ in behaviors]
+        self._items = items
+
+    @cached_property
+    def _vectors(self) -> npt.NDArray[np.float32]:
+        """Vectors of all behaviors, then of all targets: computed together, and only when some choice needs them."""
+        return self._rella.embed([behavior.item for behavior in self._behaviors] + list(self._items))
+
+    def choose(self, target: int) -> _Choice:
+        """Choose the behaviors for one target: at most K, as many of them as the context holds."""
+        item, select = self._items[target], self._selection
+        same = self._rella.domain.same_item
+        rows = [row for row, behavior in enumerate(self._behaviors) if not same(behavior.item, item)]
+        excluded = len(self._behaviors) - len(rows)
+
+        wanted = rows[-select.k :] if select.retrieval == "recent" else rows
+        if len(wanted) > select.k or select.order == "similarity":
+            wanted = self._by_similarity(wanted, target)[: select.k]
+        question = self._ask(wanted, target)
+        kept = len(wanted)
+        if not self._fits(question):
+            wanted = wanted[::-1] if select.retrieval == "recent" else self._by_similarity(wanted, target)
+            if select.retrieval == "recent" and select.order == "similarity":
+                wanted = sorted(wanted, reverse=True)
+            kept, question = self._as_many_as_fit(wanted, target)
+        shown = self._ordered(wanted[:kept], target)
+        return _Choice(item, question, tuple(self._places[row] for row in shown), len(wanted) - kept, excluded)
+
+    def _as_many_as_fit(self, wanted: list[int], target: int) -> tuple[int, Question]:
+        """Find the greatest number of leading behaviors whose prompt fits, by bisection."""
+        fits, question, beyond = 0, self._ask([], target), len(wanted)
+        if not self._fits(question):
+            raise ContextError(
+                f"a prompt of {len(question.tokens)} tokens with no history does not fit the context of "
+                f"{self._rella.engine.n_ctx}",
+                place=f"item [{target}]",
+                remedy="raise --ctx, or shorten the item",
+            )
+        while beyond - fits > 1:
+            middle = (fits + beyond) // 2
+            longer = self._ask(wanted[:middle], target)
+            if self._fits(longer):
+                fits, question = middle, longer
+            else:
+                beyond = middle
+        return fits, question
+
+    def _fits(self, question: Question) -> bool:
+        return len(question.tokens) <= self._rella.engine.n_ctx
+
+    def _ask(self, rows: Sequence[int], target: int) -> Question:
+        rella, order = self._rella, self._selection.order
+        shown = [self._behaviors[row] for row in self._ordered(rows, target)]
+        text = write_prompt(rella.domain, self._user, shown, self._items[target], order)
+        lead = rella.domain.templates.lead
+        return ask(
+            rella.engine.encode,
+            rella.frame,
+            text,
+            rella.domain.answers,
+            rella.frame.lead if lead is None else lead,
+        )
+
+    def _ordered(self, rows: Sequence[int], target: int) -> list[int]:
+        """Bring rows, which are numbered by time, into the prompt's order."""
+        if self._selection.order == "similarity":
+            return self._by_similarity(rows, target)
+        return sorted(rows, reverse=self._selection.order == "reversed")
+
+    def _by_similarity(self, rows: Sequence[int], target: int) -> list[int]:
+        if not rows:
+            return []
+        vectors = self._vectors
+        found, _ = nearest(vectors[list(rows)], vectors[len(self._behaviors) + target], len(rows))
+        return [rows[i] for i in found]

@@ -1,0 +1,205 @@
+"""What goes in (items, behaviors, users) and what comes out (scores)."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+
+from rella_cpp.errors import InputError
+
+_BEHAVIOR_KEYS = ("rating", "timestamp")
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """Something to recommend: its fields by name, as the domain names them (`title`, `genres`, …).
+
+    Fields that the domain does not show (an `id`, a link) may be there too; they never reach a prompt.
+    """
+
+    fields: Mapping[str, object]
+
+    @classmethod
+    def of(cls, value: "Item | Mapping[str, object]") -> "Item":
+        """Take an item as it is, or a plain mapping of fields as in an item file.
+
+        Raises
+        ------
+        InputError
+            `value` is neither.
+
+        """
+        if isinstance(value, Item):
+            return value
+        if not isinstance(value, Mapping):
+            raise InputError(f"an item is an object, found {describe(value)}", remedy='give {"title": "…"}')
+        return cls(dict(value))
+
+
+@dataclass(frozen=True, slots=True)
+class Behavior:
+    """One item of a user's history, with its rating on the domain's scale and its time (Unix seconds)."""
+
+    item: Item
+    rating: float | None = None
+    timestamp: float | None = None
+
+    @classmethod
+    def of(cls, value: "Behavior | Mapping[str, object]") -> "Behavior":
+        """Take a behavior as it is, or a plain mapping: an item's fields, `rating` and `timestamp`.
+
+        A timestamp is a number (Unix seconds) or ISO 8601 text (without an offset: UTC).
+
+        Raises
+        ------
+        InputError
+            `value` is neither, or its rating or timestamp is of the wrong type.
+
+        """
+        if isinstance(value, Behavior):
+            return value
+        if not isinstance(value, Mapping):
+            raise InputError(f"a behavior is an object, found {describe(value)}", remedy='give {"title": "…"}')
+        rating, timestamp = value.get("rating"), value.get("timestamp")
+        return cls(
+            Item({key: entry for key, entry in value.items() if key not in _BEHAVIOR_KEYS}),
+            None if rating is None else _number(rating, "rating", "give a number"),
+            None if timestamp is None else _time(timestamp),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """What is known of a user, by field name (`age`, `occupation`, …)."""
+
+    fields: Mapping[str, object] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, value: "User | Mapping[str, object] | None") -> "User":
+        """Take a user as it is, a plain mapping of fields, or None for somebody unknown.
+
+        Raises
+        ------
+        InputError
+            `value` is none of these.
+
+        """
+        if isinstance(value, User):
+            return value
+        if value is None:
+            return cls()
+        if not isinstance(value, Mapping):
+            raise InputError(f"a user is an object, found {describe(value)}", remedy='give {"age": "25-34"}')
+        return cls(dict(value))
+
+
+@dataclass(frozen=True, slots=True)
+class AppliedAdapter:
+    """A LoRA adapter that took part in a score: file name, SHA-256 of the file, scale."""
+
+    name: str
+    fingerprint: str
+    scale: float
+
+
+@dataclass(frozen=True, slots=True)
+class ModelIdentity:
+    """Which model judged: the GGUF's own name, the SHA-256 of its file(s), and the adapters applied."""
+
+    name: str
+    fingerprint: str
+    adapters: tuple[AppliedAdapter, ...] = ()
+
+    def as_dict(self) -> dict[str, object]:
+        """Return a JSON object; `adapters` only where some were applied."""
+        identity: dict[str, object] = {"name": self.name, "fingerprint": self.fingerprint}
+        if self.adapters:
+            identity["adapters"] = [asdict(adapter) for adapter in self.adapters]
+        return identity
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """How likely the user is to like one item.
+
+    Attributes
+    ----------
+    item
+        The target item.
+    probability
+        Click probability, `softmax(yes_logit, no_logit)` (ReLLa §3.1): between 0 and 1, not calibrated.
+    yes_logit, no_logit
+        Logits of the two answer tokens at the answer position.
+    answer_mass
+        Share of the full softmax that the two answers hold: near 0, the model does not answer in that form.
+    prompt_tokens
+        Tokens that were read.
+    used
+        0-based places, in the input, of the behaviors in the prompt, in prompt order.
+    dropped
+        How many chosen behaviors were left out for the context's sake.
+    model
+        Which model and adapters judged.
+    excluded
+        How many behaviors were left out because they are the target itself.
+    prompt
+        The prompt's text, control tokens as they are written.
+
+    """
+
+    item: Item
+    probability: float
+    yes_logit: float
+    no_logit: float
+    answer_mass: float
+    prompt_tokens: int
+    used: tuple[int, ...]
+    dropped: int
+    model: ModelIdentity
+    excluded: int = 0
+    prompt: str = ""
+
+    def as_dict(self) -> dict[str, object]:
+        """Return a JSON object with the documented keys; `excluded` only where it is not 0, never the prompt."""
+        result: dict[str, object] = {
+            "item": dict(self.item.fields),
+            "probability": self.probability,
+            "yes_logit": self.yes_logit,
+            "no_logit": self.no_logit,
+            "answer_mass": self.answer_mass,
+            "prompt_tokens": self.prompt_tokens,
+            "used": list(self.used),
+            "dropped": self.dropped,
+            "model": self.model.as_dict(),
+        }
+        if self.excluded:
+            result["excluded"] = self.excluded
+        return result
+
+
+def describe(value: object) -> str:
+    """Name a JSON value's type and show its beginning, for messages."""
+    names = {type(None): "null", bool: "true/false", str: "text", list: "a list", dict: "an object"}
+    kind = names.get(type(value), "a number" if isinstance(value, int | float) else type(value).__name__)
+    shown = repr(value)
+    return kind if value is None else f"{kind} ({shown if len(shown) <= 40 else shown[:39] + '…'})"
+
+
+def _number(value: object, name: str, remedy: str) -> float:
+    try:
+        if not isinstance(value, bool) and isinstance(value, int | float) and math.isfinite(value):
+            return float(value)
+    except OverflowError:  # an integer beyond every float
+        pass
+    raise InputError(f"{name} is {describe(value)}, not a number", remedy=remedy)
+
+
+def _time(value: object) -> float:
+    remedy = "give Unix seconds, or ISO 8601 such as 2024-05-01T20:15:00"
+    if not isinstance(value, str):
+        return _number(value, "timestamp", remedy)
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        raise InputError(f"timestamp is {describe(value)}, not a time", remedy=remedy) from None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

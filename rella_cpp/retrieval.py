@@ -1,0 +1,68 @@
+"""SUBR, semantic user behavior retrieval (ReLLa §3.2): the K behaviors nearest to the target, not the K latest."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from rella_cpp.errors import InputError
+from rella_cpp.prompts import Order
+
+Retrieval = Literal["subr", "recent"]
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which behaviors of a history a prompt shows: how many, by what choice, in what order.
+
+    Raises
+    ------
+    InputError
+        A value is out of its range.
+
+    """
+
+    k: int = 30
+    retrieval: Retrieval = "subr"
+    order: Order = "time"
+    allow_empty_history: bool = False
+
+    def __post_init__(self) -> None:
+        """Check every value."""
+        if self.k < 1:
+            raise InputError(f"K is {self.k}", remedy="give at least 1 behavior (-k 30)")
+        for name, value, known in (
+            ("retrieval", self.retrieval, get_args(Retrieval)),
+            ("order", self.order, get_args(Order)),
+        ):
+            if value not in known:
+                raise InputError(f"{name} is {value!r}", remedy=f"one of {', '.join(known)}")
+
+
+def nearest(
+    vectors: npt.NDArray[np.float32], target: npt.NDArray[np.float32], k: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """Find the rows of `vectors` with the greatest cosine to `target`, exactly.
+
+    Parameters
+    ----------
+    vectors
+        float32 of shape (n, d).
+    target
+        float32 of shape (d,).
+    k
+        How many; all where n is smaller.
+
+    Returns
+    -------
+    Row numbers, int64 of shape (min(k, n),), and their cosines, float32; greatest first, of equal ones the later row.
+
+    """
+    from usearch.index import MetricKind, search
+
+    found = search(vectors, target, min(k, len(vectors)), MetricKind.Cos, exact=True, threads=1)
+    rows = np.asarray(found.keys, dtype=np.int64).ravel()
+    cosines = 1 - np.asarray(found.distances, dtype=np.float32).ravel()
+    order = np.lexsort((-rows, -cosines))
+    return rows[order], cosines[order]

@@ -1,0 +1,99 @@
+"""Answer tokens and scores: P = softmax over the two answers' logits at the answer position (ReLLa §3.1)."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from rella_cpp.chat import HISTORY, TARGET, ChatFrame
+from rella_cpp.engine.segments import Encoded, Prompt, Span
+from rella_cpp.errors import InputError
+from rella_cpp.prompts import PromptText
+from rella_cpp.records import Score
+
+LOW_ANSWER_MASS = 0.2
+"""Below this share of the softmax, the model mostly wants to say something else than the two answers."""
+
+Encode = Callable[[Sequence[Span]], Encoded]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A prompt ready to decode: its tokens and their cuts, the two answer tokens, its text."""
+
+    tokens: tuple[int, ...]
+    borders: tuple[int, ...]
+    yes: int
+    no: int
+    text: str
+
+    @property
+    def prompt(self) -> Prompt:
+        """The segments system+profile | history | target+question."""
+        return Prompt.cut(self.tokens, self.borders)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the logits at the answer position say; see `Score`."""
+
+    probability: float
+    yes_logit: float
+    no_logit: float
+    answer_mass: float
+
+
+def ask(encode: Encode, frame: ChatFrame, text: PromptText, answers: tuple[str, str], lead: str) -> Question:
+    """Tokenise a prompt and find its answer tokens.
+
+    The prompt is tokenised with each answer behind it, `lead` between: the answer tokens are those at the first place
+    where the two differ, and the prompt is what comes before it. So merges with the prompt's end are the model's own.
+
+    Raises
+    ------
+    InputError
+        Both answers begin with the same token.
+
+    """
+    spans = frame.spans(text)
+    place = len(spans) + 1
+    yes, no = (encode([*spans, Span(lead), Span(answer)]) for answer in answers)
+    first = next(
+        (i for i, (a, b) in enumerate(zip(yes.tokens, no.tokens, strict=False)) if a != b),
+        min(len(yes.tokens), len(no.tokens)),
+    )
+    if first > min(yes.starts[place], no.starts[place]) or first == min(len(yes.tokens), len(no.tokens)):
+        raise InputError(
+            f"the answers {answers[0]!r} and {answers[1]!r} begin with the same token of this model",
+            remedy="choose two answers that begin differently, such as Yes and No",
+        )
+    return Question(
+        tokens=yes.tokens[:first],
+        borders=tuple(min(yes.starts[border], first) for border in (HISTORY, TARGET)),
+        yes=yes.tokens[first],
+        no=no.tokens[first],
+        text="".join(span.text for span in spans),
+    )
+
+
+def read_answer(logits: npt.NDArray[np.float32], yes: int, no: int) -> Answer:
+    """Turn the logits at the answer position, float32 of shape (n_vocab,), into an answer; computed in float64."""
+    row = logits.astype(np.float64)
+    yes_logit, no_logit = float(row[yes]), float(row[no])
+    weights = np.exp(row - row.max())
+    return Answer(
+        probability=float(1 / (1 + np.exp(np.clip(no_logit - yes_logit, -700, 700)))),
+        yes_logit=yes_logit,
+        no_logit=no_logit,
+        answer_mass=float((weights[yes] + weights[no]) / weights.sum()),
+    )
+
+
+def ranks(scores: Sequence[Score]) -> list[int]:
+    """Return each score's rank, 1 for the highest probability; equal ones in input order."""
+    order = sorted(range(len(scores)), key=lambda i: -scores[i].probability)
+    result = [0] * len(scores)
+    for rank, i in enumerate(order, start=1):
+        result[i] = rank
+    return result
