@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import Self
 
 import numpy as np
@@ -56,7 +57,7 @@ def default_folder() -> Path:
 
 
 class Cache:
-    """The cache in a folder; with `None` one that lives and dies with this object.
+    """The cache in a folder, opened at first use; with `None` one that lives and dies with this object.
 
     Raises
     ------
@@ -68,7 +69,7 @@ class Cache:
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
         self._lock = threading.Lock()
-        self._database = self._connect()
+        self._database: sqlite3.Connection | None = None
 
     @classmethod
     def default(cls) -> Self:
@@ -118,8 +119,21 @@ class Cache:
             database.execute("VACUUM")
 
     def close(self) -> None:
-        """Close the file."""
-        self._database.close()
+        """Close the file; the next use opens it again."""
+        with self._lock:
+            if self._database is not None:
+                self._database.close()
+                self._database = None
+
+    def __enter__(self) -> Self:
+        """Use as a context manager."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close."""
+        self.close()
 
     def _file_digest(self, path: Path, progress: Progress) -> str:
         facts = path.stat()
@@ -160,6 +174,8 @@ class Cache:
     @contextmanager
     def _access(self) -> Iterator[sqlite3.Connection]:
         with self._lock:
+            if self._database is None:
+                self._database = self._connect()
             try:
                 yield self._database
             except sqlite3.Error as error:

@@ -1,17 +1,14 @@
 """Chat frames: what a model expects around a system line and a user's turn, and before its answer."""
 
-import json
-import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from difflib import get_close_matches
-from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from rella_cpp.engine.segments import Span
 from rella_cpp.errors import InputError
 from rella_cpp.prompts import PromptText
+from rella_cpp.templates import TemplateFailure, render_chat
 from rella_gguf import Header
 
 _VICUNA = (
@@ -36,14 +33,13 @@ _ZEPHYR = (
 )
 _NONE = (
     "{% for m in messages %}{% if m.role == 'assistant' %} {{ m.content }}"
-    "{% else %}{% if not loop.first %}\n\n{% endif %}{{ m.content }}{% endif %}{% endfor %}"
+    "{% else %}{{ '' if loop.first else '\n\n' }}{{ m.content }}{% endif %}{% endfor %}"
 )
 CHAT_FORMATS = {"vicuna": _VICUNA, "chatml": _CHATML, "llama-2": _LLAMA_2, "zephyr": _ZEPHYR, "none": _NONE}
 """Chat templates by name. `vicuna` is v1.1, whose published system line stands in the template itself."""
 
 # Places for content in a rendered template: private-use characters that no template writes by itself.
 _SYSTEM, _USER, _ANSWER = "\uf8f0S\uf8f1", "\uf8f0U\uf8f1", "\uf8f0A\uf8f1"
-_FROZEN_CLOCK = datetime(2025, 1, 1)
 HISTORY, TARGET = 4, 5
 """Places of the history and the target among the spans that `ChatFrame.spans` returns."""
 
@@ -122,83 +118,44 @@ def chat_frame(header: Header, name: str | None, *, system: bool, bos: str = "",
 
 
 def _take_apart(name: str, template: str, path: Path, system: bool, names: dict[str, str]) -> ChatFrame:
-    from jinja2 import TemplateError
+    def written(*messages: tuple[str, str], ask: bool = True) -> str:
+        roles = [{"role": role, "content": content} for role, content in messages]
+        switches = {"add_generation_prompt": ask, "enable_thinking": False, "thinking": False}
+        return render_chat(template, {"messages": roles, **switches, **names})
 
-    def render(roles: list[tuple[str, str]], prompt: bool) -> str:
-        messages = [{"role": role, "content": content} for role, content in roles]
-        return str(
-            _compile(template).render(
-                messages=messages,
-                add_generation_prompt=prompt,
-                enable_thinking=False,
-                thinking=False,
-                **names,
-            )
-        )
-
-    user = [("user", _USER)]
+    asked = [("user", _USER)]
     try:
-        asked, text = user, ""
-        if system:
-            asked = [("system", _SYSTEM), *user]
-            try:
-                text = render(asked, True)
-            except TemplateError:  # no system role
-                text = ""
-            if text.count(_SYSTEM) != 1 or text.find(_USER) < text.find(_SYSTEM):
-                asked, text = user, ""
-        text = text or render(asked, True)
+        text = _with_system(written) if system else ""
+        if text:
+            asked.insert(0, ("system", _SYSTEM))
+        text = text or written(*asked)
         if text.count(_USER) != 1:
-            raise TemplateError("it does not show the user's turn exactly once")
-        lead = _lead(text, lambda: render([*asked, ("assistant", _ANSWER)], False))
-    except (
-        TemplateError,
-        TypeError,
-        ValueError,
-        ArithmeticError,
-        LookupError,
-        AttributeError,
-        RecursionError,
-    ) as error:
+            raise TemplateFailure("it does not show the user's turn exactly once")
+    except TemplateFailure as error:
         raise InputError(
             f"the chat template fails to render ({error})",
             source=path,
             remedy=f"choose one with --chat-format: {', '.join(CHAT_FORMATS)}",
         ) from None
+    lead = _lead(text, lambda: written(*asked, ("assistant", _ANSWER), ask=False))
     before, tail = text.split(_USER)
-    if len(asked) == 2:
-        head, middle = before.split(_SYSTEM)
-        return ChatFrame(name, head, middle, tail, lead)
-    return ChatFrame(name, before, None, tail, lead)
+    head, found, middle = before.partition(_SYSTEM)
+    return ChatFrame(name, head, middle if found else None, tail, lead)
 
 
-def _lead(prompt: str, render_answered: Any) -> str:
-    """Find what a template writes between the prompt and an answer; nothing where it does not say."""
-    from jinja2 import TemplateError
-
+def _with_system(written: Callable[..., str]) -> str:
+    """Render with a system message; nothing where the template has no place for one before the user's turn."""
     try:
-        answered = str(render_answered())
-    except TemplateError:
+        text = written(("system", _SYSTEM), ("user", _USER))
+    except TemplateFailure:
         return ""
-    if not answered.startswith(prompt) or _ANSWER not in answered:
+    return text if text.count(_SYSTEM) == 1 and text.find(_SYSTEM) < text.find(_USER) else ""
+
+
+def _lead(prompt: str, answered: Callable[[], str]) -> str:
+    """Find what a template writes between the prompt and an answer; nothing where it does not say."""
+    try:
+        text = answered()
+    except TemplateFailure:
         return ""
-    return answered[len(prompt) :].split(_ANSWER)[0]
-
-
-@lru_cache(maxsize=16)
-def _compile(template: str) -> Any:
-    """Compile a template as transformers does, in a sandbox: a GGUF is untrusted."""
-    from jinja2 import TemplateError
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    def raise_exception(message: str) -> None:
-        raise TemplateError(message)
-
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
-    )
-    environment.filters["tojson"] = lambda value, indent=None: json.dumps(value, ensure_ascii=False, indent=indent)
-    environment.globals["raise_exception"] = raise_exception
-    environment.globals["strftime_now"] = _FROZEN_CLOCK.strftime
-    # transformers marks a trainer's target with {% generation %}; it writes nothing.
-    return environment.from_string(re.sub(r"\{%-?\s*(end)?generation\s*-?%\}", "", template))
+    return text[len(prompt) :].split(_ANSWER)[0] if text.startswith(prompt) and _ANSWER in text else ""

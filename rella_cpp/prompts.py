@@ -5,12 +5,12 @@ The text comes in the parts that the engine decodes apart: system, profile, hist
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Literal
 
 from rella_cpp.domains import Domain
 from rella_cpp.errors import InputError
 from rella_cpp.records import Behavior, Item, User
+from rella_cpp.templates import TemplateFailure, render
 
 Order = Literal["time", "similarity", "reversed"]
 
@@ -107,22 +107,9 @@ def _behavior_view(domain: Domain, behavior: Behavior) -> dict[str, object]:
 
 
 def _render(domain: Domain, part: str, source: str, names: dict[str, Any]) -> str:
-    from jinja2 import TemplateError
-
     try:
-        return str(_template(source).render(names))
-    except TemplateError as error:
+        return render(source, names)
+    except TemplateFailure as error:
         raise InputError(
-            f"the template {part} fails: {error}",
-            source=f"domain {domain.name}",
-            remedy="mend [template] in its file",
+            f"the template {part} fails: {error}", source=f"domain {domain.name}", remedy="mend [template] in its file"
         ) from None
-
-
-@lru_cache(maxsize=64)
-def _template(source: str) -> Any:
-    from jinja2 import StrictUndefined
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    environment = ImmutableSandboxedEnvironment(keep_trailing_newline=True, undefined=StrictUndefined)
-    return environment.from_string(source)

@@ -293,14 +293,13 @@ class _Reader:
         excluded = len(self._behaviors) - len(rows)
 
         wanted = rows[-select.k :] if select.retrieval == "recent" else rows
-        if len(wanted) > select.k or select.order == "similarity":
+        if len(wanted) > select.k:
             wanted = self._by_similarity(wanted, target)[: select.k]
         question = self._ask(wanted, target)
         kept = len(wanted)
         if not self._fits(question):
-            wanted = wanted[::-1] if select.retrieval == "recent" else self._by_similarity(wanted, target)
-            if select.retrieval == "recent" and select.order == "similarity":
-                wanted = sorted(wanted, reverse=True)
+            recent = select.retrieval == "recent"
+            wanted = sorted(wanted, reverse=True) if recent else self._by_similarity(wanted, target)
             kept, question = self._as_many_as_fit(wanted, target)
         shown = self._ordered(wanted[:kept], target)
         return _Choice(item, question, tuple(self._places[row] for row in shown), len(wanted) - kept, excluded)

@@ -15,7 +15,8 @@ def info(as_json: options.Json = False) -> None:
     from rella_cli.terminal import print_json
     from rella_cpp import Cache
 
-    found = Cache.default().info()
+    with Cache.default() as cache:
+        found = cache.info()
     if as_json:
         print_json(asdict(found))
     else:
@@ -28,4 +29,5 @@ def clear() -> None:
     """Forget everything."""
     from rella_cpp import Cache
 
-    Cache.default().clear()
+    with Cache.default() as cache:
+        cache.clear()

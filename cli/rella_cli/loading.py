@@ -64,7 +64,7 @@ def listen(verbose: bool) -> None:
     """Show the library's warnings on stderr; with `verbose`, llama.cpp's log too."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("rella: %(levelname)s: %(message)s"))
-    logging.getLogger("rella_cpp").addHandler(handler)
+    logging.getLogger("rella_cpp").handlers = [handler]
     native = logging.getLogger("rella_cpp.llama_cpp")
     native.propagate = verbose
     native.setLevel(logging.DEBUG if verbose else logging.WARNING)

@@ -2,7 +2,7 @@
 
 from rella_gguf.checks import check_adapter, check_complete, check_model, shard_paths
 from rella_gguf.errors import GGUFError, InputError, RellaError
-from rella_gguf.header import ArrayInfo, Header, TensorInfo, read_header
+from rella_gguf.header import ArrayInfo, Header, MetadataValue, TensorInfo, read_header
 from rella_gguf.inspection import Inspection, TensorGroup, Tokenizer, inspect
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "Header",
     "InputError",
     "Inspection",
+    "MetadataValue",
     "RellaError",
     "TensorGroup",
     "TensorInfo",

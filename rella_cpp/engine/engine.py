@@ -3,6 +3,7 @@
 import threading
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -182,7 +183,7 @@ class Engine:
                     break
                 tokens.append(token)
                 prompt = Prompt((*prompt.segments, np.asarray([token], dtype=np.int32)))
-        return self.vocabulary.decode(tokens)
+            return self.vocabulary.decode(tokens)
 
     def close(self) -> None:
         """Free the model. Calls after that raise EngineError; closing twice does nothing."""
@@ -199,11 +200,13 @@ class Engine:
         """Close."""
         self.close()
 
-    def _use(self) -> threading.RLock:
-        """Return the lock, for `with`; refuse when closed."""
-        if not self._free.alive:
-            raise EngineError("the model is closed")
-        return self._lock
+    @contextmanager
+    def _use(self) -> Iterator[None]:
+        """Keep other threads out; refuse when closed."""
+        with self._lock:
+            if not self._free.alive:
+                raise EngineError("the model is closed")
+            yield
 
     def _check_length(self, length: int) -> None:
         if not 0 < length <= self.n_ctx:

@@ -23,10 +23,13 @@ class Vocabulary:
         self._lib, self._handle = lib, handle
         self._pieces: dict[int, bytes] = {}
         self._split: dict[str, tuple[str | int, ...]] = {}
+        self._sentencepiece = lib.llama_vocab_type(handle) == lib.LLAMA_VOCAB_TYPE_SPM
         self.size = int(lib.llama_vocab_n_tokens(handle))
         self.bos = int(lib.llama_vocab_bos(handle))
         self.eos = int(lib.llama_vocab_eos(handle))
         self.adds_bos = bool(lib.llama_vocab_get_add_bos(handle)) and self.bos >= 0
+        # SentencePiece puts a blank before a text; it belongs to no byte of ours.
+        self._added = len(self.decode(self.tokenize("a"))) - 1
 
     def text(self, token: int) -> str:
         """Return a token as it stands in the vocabulary (`<s>`, `▁Yes`); empty for a token that is none."""
@@ -80,17 +83,14 @@ class Vocabulary:
         marks: list[int] = []  # byte places in the stretch where spans start
 
         def close_stretch() -> None:
-            text = "".join(stretch)
-            new = self.tokenize(text)
-            starts.extend(
-                len(tokens) + place for place in self._places(new, len(text.encode("utf-8", "replace")), marks)
-            )
+            new = self.tokenize("".join(stretch))
+            starts.extend(len(tokens) + place for place in self._places(new, marks))
             tokens.extend(new)
             stretch.clear()
             marks.clear()
 
         for span in spans:
-            marks.append(len("".join(stretch).encode("utf-8", "replace")))
+            marks.append(self._length("".join(stretch)))
             for part in self._parts(span):
                 if isinstance(part, str):
                     stretch.append(part)
@@ -103,13 +103,12 @@ class Vocabulary:
             starts = [start + 1 if start else 0 for start in starts]
         return Encoded(tuple(tokens), tuple(starts))
 
-    def _places(self, tokens: Sequence[int], length: int, marks: Sequence[int]) -> list[int]:
+    def _places(self, tokens: Sequence[int], marks: Sequence[int]) -> list[int]:
         """For each byte place, the index of the first token that reaches beyond it."""
         if not marks:
             return []
         sizes = [len(self.piece(token)) for token in tokens]
-        # SentencePiece puts a blank before the text; it belongs to no byte of ours.
-        end = -max(0, sum(sizes) - length)
+        end = -self._added
         places, index = [], 0
         for mark in marks:
             while index < len(sizes) and end + sizes[index] <= mark:
@@ -117,6 +116,10 @@ class Vocabulary:
                 index += 1
             places.append(index)
         return places
+
+    def _length(self, text: str) -> int:
+        """Count the bytes of the pieces that a text becomes: SentencePiece takes ▁ for a blank."""
+        return len((text.replace("▁", " ") if self._sentencepiece else text).encode("utf-8", "replace"))
 
     def _parts(self, span: Span) -> tuple[str | int, ...]:
         """Split a trusted span into plain text and control tokens; others are plain text."""

@@ -1,0 +1,153 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rella_cpp import Behavior, Domain, Field, InputError, Item, User, builtin_domains, domain_source, load_domain
+from rella_cpp.domains.definition import flatten
+
+MINIMAL = """
+noun = "wine"
+plural = "wines"
+verb = "drank"
+system = "You judge wines."
+question = "Good?"
+[item.title]
+required = true
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "wines.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_the_built_in_domains_are_there_and_load() -> None:
+    assert builtin_domains() == ("books", "default", "games", "movies", "news", "products")
+    for name in builtin_domains():
+        domain = load_domain(name)
+        assert domain.name == name and domain.answers == ("Yes", "No")
+        assert "id" not in [field.name for field in domain.item]
+
+
+def test_an_item_is_shown_by_the_fields_it_has() -> None:
+    movies = load_domain("movies")
+    item = Item({"title": "Heat", "year": 1995, "genres": ["Action", "Crime"], "id": 6, "url": {"x": 1}})
+    assert movies.show_item(item) == "Heat (1995), Action, Crime"
+    assert movies.show_item(Item({"title": "Heat", "year": None, "genres": []})) == "Heat"
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({}, "has no title"),
+        ({"title": ""}, "has no title"),
+        ({"title": " \n\t"}, "has no title"),
+        ({"title": 300}, "field title is a number (300)"),
+        ({"title": ["Heat"]}, "field title is a list"),
+        ({"title": "Heat", "year": True}, "field year is true/false (True)"),
+        ({"title": "Heat", "genres": {"a": 1}}, "field genres is an object"),
+        ({"title": "Heat", "genres": [["a"]]}, "field genres is a list"),
+    ],
+)
+def test_items_that_do_not_fit_are_refused(fields: dict[str, object], said: str) -> None:
+    with pytest.raises(InputError) as caught:
+        load_domain("movies").item_fields(Item(fields))
+    assert str(caught.value).startswith(said)
+    assert caught.value.remedy
+
+
+@pytest.mark.parametrize("rating", [0, 0.4, 5.1, -1, 1e300])
+def test_a_rating_outside_the_scale_is_refused(rating: float) -> None:
+    with pytest.raises(InputError, match=r"rates from 0\.5 to 5 stars"):
+        load_domain("movies").check_behavior(Behavior(Item({"title": "Heat"}), rating))
+
+
+def test_a_rating_in_a_domain_without_ratings_is_refused() -> None:
+    with pytest.raises(InputError, match="has no ratings"):
+        load_domain("news").check_behavior(Behavior(Item({"title": "x"}), 3))
+
+
+@given(text=st.text())
+def test_flattened_text_is_one_printable_line(text: str) -> None:
+    flat = flatten(text)
+    assert len(flat.splitlines()) <= 1
+    assert flat == flat.strip() == flatten(flat)
+    assert not any(ord(c) < 32 or 127 <= ord(c) < 160 for c in flat)
+    flat.encode("utf-8")
+
+
+def test_half_a_surrogate_pair_becomes_a_question_mark() -> None:
+    assert flatten("a\ud800b") == "a?b"
+
+
+def test_items_are_the_same_by_id_else_by_what_is_shown() -> None:
+    same = load_domain("movies").same_item
+    assert same(Item({"id": 1, "title": "Heat"}), Item({"id": 1, "title": "HEAT"}))
+    assert not same(Item({"id": 1, "title": "Heat"}), Item({"id": 2, "title": "Heat"}))
+    assert same(Item({"id": 1, "title": "Heat"}), Item({"title": "Heat "}))
+    assert not same(Item({"title": "Heat", "year": 1995}), Item({"title": "Heat", "year": 1986}))
+
+
+def test_a_users_own_domain_is_a_toml_file(tmp_path: Path) -> None:
+    domain = load_domain(write(tmp_path, MINIMAL))
+    assert (domain.name, domain.noun, domain.rating) == ("wines", "wine", None)
+    assert domain.show_item(Item({"title": "Barolo"})) == "Barolo"
+
+
+def test_a_built_in_domain_can_be_copied_and_loads_alike(tmp_path: Path) -> None:
+    path = tmp_path / "movies.toml"
+    path.write_text(domain_source("movies"), encoding="utf-8")
+    assert load_domain(str(path)) == load_domain("movies")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("noun = ", "is no TOML"),
+        (MINIMAL.replace('verb = "drank"', ""), "has no verb"),
+        ("vreb = 1\n" + MINIMAL, "unknown key vreb; did you mean verb?"),
+        (MINIMAL.replace('"drank"', "3"), "verb is a number (3)"),
+        (MINIMAL.replace("required = true", 'shwo = "{}"'), "[item.title]: unknown key shwo; did you mean show?"),
+        (MINIMAL.replace("required = true", 'show = "x"'), "[item.title]: show is 'x'; it needs {} once"),
+        (MINIMAL.replace("required = true", 'type = "colour"'), "[item.title]: type is 'colour'; one of"),
+        (MINIMAL.replace("required = true", "required = 1"), "[item.title]: required is a number"),
+        (MINIMAL.replace("required = true", ""), "no field of an item is required"),
+        (MINIMAL + "[rating]\nmin = 5\nmax = 1\n", "[rating]: the rating scale goes from 5 to 1"),
+        (MINIMAL + '[rating]\nmin = "a"\nmax = 1\n', "[rating]: min is text"),
+        ('answers = ["Yes"]\n' + MINIMAL, "answers is"),
+        ('answers = "YN"\n' + MINIMAL, "answers is text"),
+        ("answers = [1, 2]\n" + MINIMAL, "answers is"),
+        ("item = 3\n" + MINIMAL.split("[item")[0], "item is a number"),
+        ('item = {title = "x"}\n' + MINIMAL.split("[item")[0], "[item]: title is text"),
+        ("template = 3\n" + MINIMAL, "[template]: is a number"),
+    ],
+)
+def test_a_domain_file_that_is_wrong_is_refused_with_the_place(tmp_path: Path, text: str, said: str) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(InputError) as caught:
+        load_domain(path)
+    assert str(caught.value).startswith(str(path)) and said in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_missing_domain_file_and_an_unknown_name_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such file"):
+        load_domain(tmp_path / "none.toml")
+    with pytest.raises(InputError, match=r"unknown domain 'movie'; did you mean movies\?"):
+        load_domain("movie")
+
+
+def test_users_are_shown_by_known_fields() -> None:
+    movies = load_domain("movies")
+    assert movies.user_fields(User({"age": 25, "gender": "female", "zip": "12345"})) == {
+        "age": "25",
+        "gender": "female",
+    }
+
+
+def test_a_domain_needs_two_answers() -> None:
+    with pytest.raises(InputError, match="answers"):
+        Domain("x", "x", "x", "x", "", "?", (Field("title", required=True),), answers=("Yes", " "))

@@ -1,0 +1,59 @@
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from rella_cpp import Cache, Item, load_domain
+from rella_cpp.encoding import ItemEncoder
+
+
+class Lengths:
+    """Embeds a text as its length; remembers what it was asked, and can be interrupted."""
+
+    def __init__(self, stop_after: int = 10**6) -> None:
+        self.asked: list[str] = []
+        self.stop_after = stop_after
+
+    def hidden_means(self, texts: Iterable[str]) -> Iterator[npt.NDArray[np.float32]]:
+        for text in texts:
+            if len(self.asked) == self.stop_after:
+                raise KeyboardInterrupt
+            self.asked.append(text)
+            yield np.array([len(text), 1], dtype=np.float32)
+
+
+def items(*titles: str) -> list[Item]:
+    return [Item({"title": title}) for title in titles]
+
+
+def encoder(model: Lengths, cache: Cache, key: str = "m") -> ItemEncoder:
+    return ItemEncoder(model, load_domain("movies"), cache, key)
+
+
+def test_each_distinct_text_is_embedded_once_and_then_never_again() -> None:
+    model, cache = Lengths(), Cache(None)
+    first = encoder(model, cache).encode(items("Heat", "Alien", "Heat"))
+    assert len(model.asked) == 2
+    np.testing.assert_array_equal(first[0], first[2])
+    assert first.dtype == np.float32 and first.shape == (3, 2)
+    again = encoder(model, cache).encode(items("Alien", "Heat", "Ronin"))
+    assert len(model.asked) == 3
+    np.testing.assert_array_equal(again[:2], first[[1, 0]])
+    encoder(model, cache, key="another model").encode(items("Heat"))
+    assert len(model.asked) == 4
+
+
+def test_what_was_embedded_before_an_interruption_is_kept() -> None:
+    cache, names = Cache(None), [f"Movie {i}" for i in range(50)]
+    with pytest.raises(KeyboardInterrupt):
+        encoder(Lengths(stop_after=40), cache).encode(items(*names))
+    rest = Lengths()
+    encoder(rest, cache).encode(items(*names))
+    assert len(rest.asked) == 50 - 32  # written in groups of 16
+
+
+def test_progress_counts_what_is_computed() -> None:
+    seen: list[tuple[int, int]] = []
+    encoder(Lengths(), Cache(None)).encode(items("a", "b", "a"), lambda _task, done, total: seen.append((done, total)))
+    assert seen == [(1, 2), (2, 2)]

@@ -1,0 +1,224 @@
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tiny_model import Shape, bpe_vocab, random_weights, spm_vocab, write_adapter, write_model
+
+from rella_cpp import ContextError, Engine, EngineError, EngineSettings, GGUFError, InputError
+from rella_cpp.engine import Adapter, Prompt, Segment, Span
+from rella_cpp.engine.settings import usable_cores
+
+F32 = EngineSettings(kv_type="f32", flash_attn="off", threads=1)
+shared = settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+pieces = st.lists(st.lists(st.integers(3, 350), min_size=1, max_size=9).map(tuple), min_size=1, max_size=4)
+
+
+def prompt_of(parts: list[tuple[int, ...]]) -> Prompt:
+    return Prompt(tuple(np.asarray(part, dtype=np.int32) for part in parts))
+
+
+def logits(engine: Engine, *prompts: Prompt) -> list[np.ndarray]:
+    return list(engine.logits(prompts))
+
+
+@shared
+@given(first=pieces, second=pieces)
+def test_a_prompt_gives_the_same_bits_whatever_came_before(
+    engine: Engine, first: list[tuple[int, ...]], second: list[tuple[int, ...]]
+) -> None:
+    # Bitwise: the kept prefix, where the two share leading segments, must hold what computing it again gives.
+    alone = []
+    for parts in (first, second):
+        engine._decoder.forget()
+        alone += logits(engine, prompt_of(parts))
+    together = logits(engine, *(prompt_of(parts) for parts in (first, second, first, [*first, *second], second)))
+    for got, wanted in zip([*together[:3], together[4]], [alone[0], alone[1], alone[0], alone[1]], strict=True):
+        np.testing.assert_array_equal(got, wanted)
+
+
+def test_shared_leading_segments_are_not_decoded_again(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    decode = engine._decoder._decode
+
+    def watch(piece: Segment, position: int, outputs: int) -> None:
+        seen.append(len(piece))
+        decode(piece, position, outputs)
+
+    monkeypatch.setattr(engine._decoder, "_decode", watch)
+    logits(engine, prompt_of([(5, 6, 7), (8, 9), (10,)]), prompt_of([(5, 6, 7), (8, 9), (11, 12)]))
+    assert seen == [3, 2, 1, 2]
+
+
+def test_embeddings_in_place_of_tokens_give_the_same_bits(tmp_path: Path) -> None:
+    weights = random_weights(len(spm_vocab().tokens), Shape(), seed=0)
+    with Engine.from_gguf(write_model(tmp_path / "m.gguf", weights=weights), F32) as engine:
+        tokens = np.asarray([40, 41, 42], dtype=np.int32)
+        tail = np.asarray([50, 51], dtype=np.int32)
+        wanted, got = logits(engine, Prompt((tokens, tail)), Prompt((weights["token_embd.weight"][tokens], tail)))
+    np.testing.assert_array_equal(got, wanted)
+
+
+def test_several_outputs_are_the_logits_of_the_last_positions(engine: Engine) -> None:
+    tokens = tuple(range(20, 40))
+    (several,) = engine.logits([Prompt((np.asarray(tokens, dtype=np.int32),), outputs=3)])
+    for back in range(3):
+        (one,) = engine.logits([prompt_of([tokens[: len(tokens) - 2 + back]])])
+        np.testing.assert_allclose(several[back], one[0], atol=1e-4)
+
+
+def test_long_segments_are_cut_into_batches(models: Path) -> None:
+    # 1,300 positions in one segment: three decode calls; the last row must still be that of the last position.
+    path = write_model(models / "long.gguf", shape=Shape(ctx=2048))
+    with Engine.from_gguf(path, F32) as engine:
+        tokens = tuple(20 + i % 200 for i in range(1300))
+        whole, cut = logits(engine, prompt_of([tokens]), prompt_of([tokens[:700], tokens[700:1290], tokens[1290:]]))
+        np.testing.assert_allclose(whole, cut, atol=1e-4)
+        (one,) = engine.hidden_means(["movie " * 400])
+        assert one.shape == (16,)
+
+
+def test_what_the_model_cannot_read_is_refused(engine: Engine) -> None:
+    with pytest.raises(ValueError, match="outside"):
+        logits(engine, prompt_of([(1, 10**6)]))
+    with pytest.raises(ValueError, match="float32"):
+        logits(engine, Prompt((np.zeros((2, 17), dtype=np.float32),)))
+    with pytest.raises(ContextError, match="512"):
+        logits(engine, prompt_of([(5,) * 513]))
+    with pytest.raises(ValueError, match="segment"):
+        Prompt(())
+    with pytest.raises(ValueError, match="outputs"):
+        Prompt((np.asarray([1], dtype=np.int32),), outputs=2)
+
+
+def test_hidden_means_do_not_depend_on_company(any_engine: Engine) -> None:
+    texts = ["Movie. Title: Heat.", "x", "Movie. Title: Alien. Year: 1979."]
+    together = list(any_engine.hidden_means(texts))
+    for text, wanted in zip(texts, together, strict=True):
+        (alone,) = any_engine.hidden_means([text])
+        np.testing.assert_array_equal(alone, wanted)
+        assert alone.dtype == np.float32 and alone.shape == (any_engine.n_embd,)
+
+
+def test_an_adapter_changes_scores_and_goes_without_reloading(engine: Engine, adapter: Path) -> None:
+    prompt = prompt_of([(30, 31, 32), (33, 34)])
+    (before,) = engine.logits([prompt])
+    vector = next(engine.hidden_means(["movie"]))
+    engine.set_adapters([Adapter(adapter)])
+    (full,) = engine.logits([prompt])
+    engine.set_adapters([Adapter(adapter, 0.5)])
+    (half,) = engine.logits([prompt])
+    assert np.abs(full - before).max() > 1e-3 and np.abs(half - full).max() > 1e-3
+    # Embedding is the base model's, whatever is applied; and leaves what is applied as it was.
+    np.testing.assert_array_equal(next(engine.hidden_means(["movie"])), vector)
+    np.testing.assert_array_equal(next(engine.logits([prompt])), half)
+    engine.set_adapters([])
+    np.testing.assert_array_equal(next(engine.logits([prompt])), before)
+
+
+def test_an_adapter_does_what_its_numbers_say(tmp_path: Path) -> None:
+    # W + scale * alpha / rank * B A, computed into the weights by numpy, must give the adapter's logits.
+    shape, rank = Shape(), 2
+    weights = random_weights(len(spm_vocab().tokens), shape, seed=0)
+    path = write_adapter(tmp_path / "a.gguf", rank=rank, seed=5)
+    random = np.random.default_rng(5)
+    merged = dict(weights)
+    for i in range(shape.layers):
+        for name, rows in (("attn_q", shape.embd), ("attn_v", shape.kv)):
+            a = random.standard_normal((rank, shape.embd)).astype(np.float32)
+            b = random.standard_normal((rows, rank)).astype(np.float32)
+            key = f"blk.{i}.{name}.weight"
+            delta = 0.5 * 2.0 * (b @ a)
+            if name == "attn_q":  # the adapter's rows are in llama.cpp's order, the weights' not yet
+                delta = delta.reshape(shape.heads, -1, 2, shape.embd).swapaxes(1, 2).reshape(shape.embd, shape.embd)
+            merged[key] = merged[key] + delta
+    prompt = prompt_of([(30, 31, 32, 33)])
+    with Engine.from_gguf(write_model(tmp_path / "base.gguf", weights=weights), F32) as engine:
+        engine.set_adapters([Adapter(path, 0.5)])
+        (got,) = engine.logits([prompt])
+    with Engine.from_gguf(write_model(tmp_path / "merged.gguf", weights=merged), F32) as engine:
+        (wanted,) = engine.logits([prompt])
+    np.testing.assert_allclose(got, wanted, atol=1e-4)
+
+
+def test_greedy_generation_takes_the_likeliest_token_each_time(any_engine: Engine) -> None:
+    tokens = any_engine.encode([Span("movie")]).tokens
+    wanted: list[int] = []
+    for _ in range(5):
+        (row,) = any_engine.logits([prompt_of([tokens, *((t,) for t in wanted)])])
+        wanted.append(int(row[-1].argmax()))
+    if any(any_engine.vocabulary.ends_generation(t) for t in wanted):
+        wanted = wanted[: next(i for i, t in enumerate(wanted) if any_engine.vocabulary.ends_generation(t))]
+    assert any_engine.generate(prompt_of([tokens]), 5) == any_engine.vocabulary.decode(wanted)
+
+
+def test_generation_stops_at_the_context(engine: Engine) -> None:
+    # 510 tokens in a context of 512: three more can be told, the last of them without being read.
+    prompt = prompt_of([(30,) * 510])
+    assert engine.generate(prompt, 50) == engine.generate(prompt, 3) != engine.generate(prompt, 2)
+
+
+def test_threads_get_the_bits_that_one_thread_gets(engine: Engine) -> None:
+    prompts = [prompt_of([(5, 6), (7 + i,)]) for i in range(6)]
+    wanted = logits(engine, *prompts)
+    results: dict[int, list[np.ndarray]] = {}
+
+    def work(number: int) -> None:
+        results[number] = [next(engine.logits([prompt])) for prompt in prompts]
+        list(engine.hidden_means([f"movie {number}"]))
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for number in range(4):
+        np.testing.assert_array_equal(np.stack(results[number]), np.stack(wanted))
+
+
+def test_a_closed_engine_refuses_and_closes_twice(spm_model: Path) -> None:
+    engine = Engine.from_gguf(spm_model)
+    engine.close()
+    engine.close()
+    with pytest.raises(EngineError, match="closed"):
+        engine.encode([Span("x")])
+    with pytest.raises(EngineError, match="closed"):
+        next(engine.logits([prompt_of([(1,)])]))
+
+
+def test_the_context_is_the_models_unless_given(spm_model: Path) -> None:
+    with Engine.from_gguf(spm_model) as engine:
+        assert engine.n_ctx == Shape().ctx
+    with Engine.from_gguf(spm_model, EngineSettings(ctx=256)) as engine:
+        assert engine.n_ctx == 256
+
+
+def test_a_model_that_llama_cpp_refuses_is_named(tmp_path: Path) -> None:
+    weights = random_weights(len(bpe_vocab().tokens), Shape(), seed=0)
+    del weights["blk.1.ffn_up.weight"]
+    path = write_model(tmp_path / "hole.gguf", tokenizer="bpe", weights=weights)
+    with pytest.raises(GGUFError, match=r"hole\.gguf.*ffn_up"):
+        Engine.from_gguf(path)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"ctx": 0},
+        {"threads": 0},
+        {"gpu_layers": -2},
+        {"flash_attn": "maybe"},
+        {"kv_type": "q5"},
+        {"kv_type": "q8_0", "flash_attn": "off"},
+    ],
+)
+def test_settings_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=";"):
+        EngineSettings(**wrong)
+
+
+def test_cores_are_counted() -> None:
+    assert usable_cores() >= 1

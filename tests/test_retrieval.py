@@ -1,0 +1,35 @@
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rella_cpp import InputError, Selection
+from rella_cpp.retrieval import nearest
+
+
+@settings(deadline=None)
+@given(n=st.integers(1, 60), d=st.integers(1, 40), k=st.integers(1, 70), seed=st.integers(0, 10**6))
+def test_nearest_are_those_of_brute_force_cosine(n: int, d: int, k: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    vectors = random.standard_normal((n, d)).astype(np.float32)
+    target = random.standard_normal(d).astype(np.float32)
+    rows, cosines = nearest(vectors, target, k)
+    exact = vectors.astype(np.float64) @ target / (np.linalg.norm(vectors, axis=1) * np.linalg.norm(target))
+    assert len(rows) == len(set(rows)) == min(n, k)
+    np.testing.assert_allclose(cosines, exact[rows], atol=1e-5)
+    # The k-th greatest cosine, found and exact, agree: nothing nearer was left out.
+    np.testing.assert_allclose(exact[rows], np.sort(exact)[::-1][: len(rows)], atol=1e-5)
+
+
+def test_equal_behaviors_come_latest_first() -> None:
+    vectors = np.array([[1, 0], [0, 1], [1, 0], [1, 0]], dtype=np.float32)
+    rows, _ = nearest(vectors, np.array([1, 0], dtype=np.float32), 4)
+    assert rows.tolist() == [3, 2, 0, 1]
+
+
+@pytest.mark.parametrize("wrong", [{"k": 0}, {"k": -3}, {"retrieval": "nearest"}, {"order": "up"}])
+def test_settings_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=";"):
+        Selection(**wrong)
