@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from rella_cpp.cache import Cache, Progress, no_progress
 from rella_cpp.domains import Domain
+from rella_cpp.errors import ContextError
 from rella_cpp.prompts import item_text
 from rella_cpp.records import Item
 
@@ -46,8 +47,12 @@ class ItemEncoder:
         known = self._cache.vectors(self._key, list(dict.fromkeys(texts)))
         missing = [text for text in dict.fromkeys(texts) if text not in known]
         group: dict[str, npt.NDArray[np.float32]] = {}
-        for done, (text, vector) in enumerate(zip(missing, self._model.hidden_means(missing), strict=True), start=1):
-            known[text] = group[text] = vector
+        vectors = self._model.hidden_means(missing)
+        for done, text in enumerate(missing, start=1):
+            try:
+                known[text] = group[text] = next(vectors)
+            except ContextError as error:
+                raise ContextError(error.finding, place=f"the item {text[:40]!r}…", remedy=error.remedy) from None
             if len(group) == _GROUP or done == len(missing):
                 self._cache.add_vectors(self._key, group)
                 group = {}

@@ -54,7 +54,7 @@ def read_history(path: str | Path, domain: Domain, *, allow_empty: bool = False)
                 f"history is {describe(value['history'])}", source=source, remedy="give a list of behaviors"
             )
         with _at(source, "user"):
-            user = take_user(value.get("user"), domain)
+            user = None if value.get("user") is None else take_user(value["user"], domain)
         entries = _numbered(value["history"], "history")
     elif isinstance(value, list):
         entries = _numbered(value, "history")

@@ -114,7 +114,7 @@ def pull_model(name: str) -> Path:
 
     """
     from huggingface_hub import HfApi, hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
+    from huggingface_hub.errors import RepositoryNotFoundError
 
     model = HubModel.parse(name)
     try:
@@ -128,7 +128,9 @@ def pull_model(name: str) -> Path:
             f"there is no repository {model.repository}, or it is private",
             remedy="check the name, or log in (HF_TOKEN)",
         ) from None
-    except (HfHubHTTPError, OSError) as error:
+    except InputError:
+        raise
+    except Exception as error:  # which errors a lost connection raises depends on huggingface_hub's version
         raise EngineError(
             f"{model} could not be downloaded ({error}): check the connection, and run it again"
         ) from None

@@ -194,7 +194,8 @@ class Rella:
         behaviors = take_history(history, self.domain, allow_empty=allow_empty_history)
         reader = _Reader(self, behaviors, take_items(items, self.domain), take_user(user, self.domain), selection)
         model, scores = self.model, []
-        asked = [reader.choose(place) for place in range(len(items))]
+        shortest = [reader.shortest(target) for target in range(len(items))]  # refuses before anything is computed
+        asked = [reader.choose(target, question) for target, question in enumerate(shortest)]
         rows = self.engine.logits(choice.question.prompt for choice in asked)
         for choice, logits in zip(asked, rows, strict=True):
             answer = read_answer(logits[-1], choice.question.yes, choice.question.no)
@@ -285,8 +286,23 @@ class _Reader:
         """Vectors of all behaviors, then of all targets: computed together, and only when some choice needs them."""
         return self._rella.embed([behavior.item for behavior in self._behaviors] + list(self._items))
 
-    def choose(self, target: int) -> _Choice:
-        """Choose the behaviors for one target: at most K, as many of them as the context holds."""
+    def shortest(self, target: int) -> Question:
+        """Ask with no history; refuse where even that does not fit: the target and the question are never cut."""
+        question = self._ask([], target)
+        if not self._fits(question):
+            raise ContextError(
+                f"a prompt of {len(question.tokens)} tokens with no history does not fit the context of "
+                f"{self._rella.engine.n_ctx}",
+                place=f"item[{target}]",
+                remedy="raise --ctx, or shorten the item",
+            )
+        return question
+
+    def choose(self, target: int, shortest: Question) -> _Choice:
+        """Choose the behaviors for one target: at most K, as many of them as the context holds.
+
+        `shortest` is the target's question with no history.
+        """
         item, select = self._items[target], self._selection
         same = self._rella.domain.same_item
         rows = [row for row, behavior in enumerate(self._behaviors) if not same(behavior.item, item)]
@@ -300,20 +316,13 @@ class _Reader:
         if not self._fits(question):
             recent = select.retrieval == "recent"
             wanted = sorted(wanted, reverse=True) if recent else self._by_similarity(wanted, target)
-            kept, question = self._as_many_as_fit(wanted, target)
+            kept, question = self._as_many_as_fit(wanted, target, shortest)
         shown = self._ordered(wanted[:kept], target)
         return _Choice(item, question, tuple(self._places[row] for row in shown), len(wanted) - kept, excluded)
 
-    def _as_many_as_fit(self, wanted: list[int], target: int) -> tuple[int, Question]:
+    def _as_many_as_fit(self, wanted: list[int], target: int, shortest: Question) -> tuple[int, Question]:
         """Find the greatest number of leading behaviors whose prompt fits, by bisection."""
-        fits, question, beyond = 0, self._ask([], target), len(wanted)
-        if not self._fits(question):
-            raise ContextError(
-                f"a prompt of {len(question.tokens)} tokens with no history does not fit the context of "
-                f"{self._rella.engine.n_ctx}",
-                place=f"item [{target}]",
-                remedy="raise --ctx, or shorten the item",
-            )
+        fits, question, beyond = 0, shortest, len(wanted)
         while beyond - fits > 1:
             middle = (fits + beyond) // 2
             longer = self._ask(wanted[:middle], target)

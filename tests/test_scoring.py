@@ -18,7 +18,7 @@ def question(engine: Engine, answers: tuple[str, str], name: str, lead: str | No
 
 
 def test_the_blank_before_an_answer_belongs_to_its_token(any_engine: Engine) -> None:
-    # Vicuna's frame ends in a colon, ChatML's in a line break: " Yes" is one token in both vocabularies, and so is "Yes".
+    # Vicuna's frame ends in a colon, ChatML's in a line break; both vocabularies have " Yes" and "Yes" as one token.
     vocabulary = any_engine.vocabulary
     vicuna, chatml = question(any_engine, ("Yes", "No"), "vicuna"), question(any_engine, ("Yes", "No"), "chatml")
     assert [vocabulary.piece(vicuna.yes), vocabulary.piece(vicuna.no)] == [b" Yes", b" No"]

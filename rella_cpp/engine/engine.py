@@ -45,11 +45,12 @@ class Engine:
 
     """
 
-    def __init__(self, header: Header, settings: EngineSettings, model: Any, context: Any) -> None:
+    def __init__(self, header: Header, settings: EngineSettings, model: Any, context: Any, n_ctx: int) -> None:
         lib = native.load()
         self.header, self.settings = header, settings
         self.vocabulary = Vocabulary(lib, lib.llama_model_get_vocab(model))
-        self.n_ctx, self.n_embd = int(lib.llama_n_ctx(context)), int(lib.llama_model_n_embd(model))
+        # llama.cpp rounds the context up to a multiple of 256; what was asked for is what counts.
+        self.n_ctx, self.n_embd = n_ctx, int(lib.llama_model_n_embd(model))
         self._lib, self._model, self._context = lib, model, context
         self._decoder = SegmentDecoder(lib, context, self.vocabulary.size, self.n_embd)
         self._lock = threading.RLock()
@@ -92,7 +93,7 @@ class Engine:
         if not context:
             lib.llama_model_free(model)
             raise EngineError(f"no context of {n_ctx} tokens could be made ({_reason()}): give a smaller --ctx")
-        return cls(header, settings, model, context)
+        return cls(header, settings, model, context, n_ctx)
 
     @property
     def adapters(self) -> tuple[Adapter, ...]:

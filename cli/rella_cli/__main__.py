@@ -1,0 +1,5 @@
+"""`python -m rella_cli`."""
+
+from rella_cli.main import main
+
+main()
