@@ -52,7 +52,7 @@ class ItemEncoder:
             try:
                 known[text] = group[text] = next(vectors)
             except ContextError as error:
-                raise ContextError(error.finding, place=f"the item {text[:40]!r}…", remedy=error.remedy) from None
+                raise error.located(place=f"the item {text[:40]!r}…") from None
             if len(group) == _GROUP or done == len(missing):
                 self._cache.add_vectors(self._key, group)
                 group = {}

@@ -181,7 +181,7 @@ def _at(source: str | None, place: str | None) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        raise type(error)(error.finding, source=source, place=place, remedy=error.remedy) from None
+        raise error.located(source, place) from None
 
 
 def _read(path: str | Path) -> tuple[str, list[_Entry]]:

@@ -109,9 +109,9 @@ class Rella:
             check_chat_format(chat_format)
         engine = Engine.from_gguf(path, settings)
         try:
-            for adapter in lora:
-                logger.warning("the adapter %s does not say which model it was tuned on", adapter)
             engine.set_adapters([Adapter(Path(a[0]), a[1]) if isinstance(a, tuple) else Adapter(Path(a)) for a in lora])
+            for adapter in engine.adapters:
+                logger.warning("the adapter %s does not say which model it was tuned on", adapter.path)
             return cls(engine, domain, chat_format=chat_format, cache=cache)
         except BaseException:
             engine.close()

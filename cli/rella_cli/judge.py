@@ -45,7 +45,7 @@ def judge(
     from rella_cli import scores
     from rella_cli.loading import engine_settings, open_rella, refuse_second_stdin
     from rella_cli.progress import ProgressBar
-    from rella_cpp import InputError, Selection, load_domain, read_history, read_items, read_user
+    from rella_cpp import ContextError, InputError, Selection, load_domain, read_history, read_items, read_user
 
     refuse_second_stdin(history, item, user)
     settings = engine_settings(ctx, threads, gpu_layers, flash_attn, kv_type, exact)
@@ -58,7 +58,10 @@ def judge(
         raise InputError("names a user, and so does --user", source=history, remedy="give one of them")
 
     with open_rella(model, words, lora or [], chat_format, settings, no_cache, verbose) as rella:
-        with ProgressBar() as rella.progress:
-            results = rella.rank(past.behaviors, items, user=person, **asdict(selection))
+        try:
+            with ProgressBar() as rella.progress:
+                results = rella.rank(past.behaviors, items, user=person, **asdict(selection))
+        except ContextError as error:
+            raise error.located(item if str(error.place).startswith("item[") else None) from None
     view = scores.Ranking if context.info_name == "rank" else scores.Scoring
     view(words, past.behaviors, results).show(as_json=as_json, prompts=show_prompt)

@@ -7,6 +7,7 @@ RellaError
 """
 
 from pathlib import Path
+from typing import Self
 
 
 class RellaError(Exception):
@@ -45,6 +46,10 @@ class InputError(RellaError):
         text = f"{where}: {finding}" if where else finding
         # One line whatever the finding quotes: a title may hold line breaks, a library's message often does.
         super().__init__(" ".join((f"{text}; {remedy}" if remedy else text).split()))
+
+    def located(self, source: str | Path | None = None, place: str | None = None) -> Self:
+        """Return this error with its source and place filled in, where they are still missing."""
+        return type(self)(self.finding, source=self.source or source, place=self.place or place, remedy=self.remedy)
 
 
 class GGUFError(InputError):

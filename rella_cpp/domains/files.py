@@ -115,4 +115,4 @@ def _build(kind: type[_Record], table: object, place: str | None, source: str | 
     try:
         return kind(**table)
     except InputError as error:
-        raise InputError(error.finding, source=source, place=place, remedy=error.remedy) from None
+        raise error.located(source, place) from None

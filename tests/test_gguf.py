@@ -1,0 +1,139 @@
+import struct
+from pathlib import Path
+
+import gguf
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tiny_model import Shape, finish, random_weights, spm_vocab, write_adapter, write_model, write_vocabulary_only
+
+from rella_gguf import GGUFError, check_adapter, check_model, inspect, read_header, shard_paths
+
+SHAPE = Shape()
+
+
+def test_the_header_agrees_with_ggufs_own_reader(any_model: Path) -> None:
+    header, reader = read_header(any_model), gguf.GGUFReader(any_model)
+    assert [(t.name, t.shape, t.type, t.nbytes, header.data_start + t.offset) for t in header.tensors] == [
+        (t.name, tuple(int(n) for n in t.shape), int(t.tensor_type), int(t.n_bytes), int(t.data_offset))
+        for t in reader.tensors
+    ]
+    for key, value in header.metadata.items():
+        found = reader.fields[key].contents()
+        assert (value == pytest.approx(found)) if not hasattr(value, "length") else value.length == len(found)
+    assert header.size == any_model.stat().st_size and header.kind == "model"
+
+
+def test_a_whole_model_passes_and_is_read_part_by_part(any_model: Path) -> None:
+    assert check_model(any_model).architecture == "llama"
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(length=st.integers(0, 60_000))
+def test_a_file_cut_anywhere_is_refused(spm_model: Path, tmp_path: Path, length: int) -> None:
+    data = spm_model.read_bytes()
+    path = tmp_path / "cut.gguf"
+    path.write_bytes(data[: min(length, len(data) - 64)])
+    with pytest.raises(GGUFError, match=r"cut\.gguf"):
+        check_model(path)
+
+
+@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(place=st.integers(4, 12_000), value=st.binary(min_size=1, max_size=8))
+def test_a_damaged_header_is_read_or_refused_and_nothing_else(
+    spm_model: Path, tmp_path: Path, place: int, value: bytes
+) -> None:
+    data = bytearray(spm_model.read_bytes())
+    data[place : place + len(value)] = value
+    path = tmp_path / "odd.gguf"
+    path.write_bytes(data)
+    try:
+        check_model(path)
+    except GGUFError as error:
+        assert len(str(error).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"", "is no GGUF file"),
+        (b"PK\x03\x04", "is no GGUF file"),
+        (b"GGUF" + struct.pack("<I", 1), "GGUF version 1"),
+        (b"GGUF" + struct.pack(">I", 3), "GGUF version 50331648"),
+        (
+            b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + struct.pack("<Q", 1) + b"k" + struct.pack("<I", 77),
+            "unknown type 77",
+        ),
+        (b"GGUF" + struct.pack("<IQQ", 3, 2**60, 0), "in the middle of an entry"),
+        (b"GGUF" + struct.pack("<IQQ", 3, 1, 0) + struct.pack("<Q", 1) + b"t" + struct.pack("<I", 9), "9 dimensions"),
+    ],
+)
+def test_other_files_are_refused(tmp_path: Path, data: bytes, said: str) -> None:
+    path = tmp_path / "x.gguf"
+    path.write_bytes(data)
+    with pytest.raises(GGUFError, match=said) as caught:
+        read_header(path)
+    assert str(caught.value).startswith(str(path)) and caught.value.remedy
+
+
+def test_missing_files_and_folders_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(GGUFError, match="no such file"):
+        read_header(tmp_path / "none.gguf")
+    with pytest.raises(GGUFError, match="directory"):
+        read_header(tmp_path)
+
+
+def test_what_is_no_model_is_named(tmp_path: Path, adapter: Path) -> None:
+    with pytest.raises(GGUFError, match=r"of the kind adapter, not a model; .*--lora"):
+        check_model(adapter)
+    with pytest.raises(GGUFError, match="of the kind vocabulary"):
+        check_model(write_vocabulary_only(tmp_path / "v.gguf"))
+
+
+def test_a_split_model_is_all_its_parts(tmp_path: Path) -> None:
+    first, second = (tmp_path / f"m-0000{i}-of-00002.gguf" for i in (1, 2))
+    weights = random_weights(len(spm_vocab().tokens), SHAPE, 0)
+    half = dict(list(weights.items())[:10])
+    write_model(first, weights=half)
+    writer = gguf.GGUFWriter(second, "llama")
+    for name, value in weights.items():
+        if name not in half:
+            writer.add_tensor(name, value)
+    finish(writer)
+    assert shard_paths(first) == (first, second)
+    found = inspect(first)
+    assert (found.files, len(found.tensors)) == (2, len(weights))
+    check_model(first)
+    with pytest.raises(GGUFError, match="part 2 of a split model; give its first part, m-00001-of-00002"):
+        shard_paths(second)
+    second.write_bytes(second.read_bytes()[:-100])
+    with pytest.raises(GGUFError, match="00002-of-00002.*truncated"):
+        check_model(first)
+    second.unlink()
+    with pytest.raises(GGUFError, match="00002-of-00002.*no such file"):
+        check_model(first)
+
+
+def test_an_adapter_must_fit_its_base(tmp_path: Path, spm_model: Path, adapter: Path) -> None:
+    base = check_model(spm_model)
+    assert check_adapter(adapter, base).text("adapter.type") == "lora"
+    for path, said in (
+        (write_adapter(tmp_path / "wide.gguf", shape=Shape(embd=32)), "width of 32, the model's .* has 16"),
+        (write_adapter(tmp_path / "deep.gguf", shape=Shape(layers=3)), "adapts blk.2.attn_q.weight, which is no"),
+        (write_adapter(tmp_path / "arch.gguf", arch="gemma"), "architecture gemma, the model is llama"),
+        (spm_model, "is a full model, not a LoRA adapter"),
+    ):
+        with pytest.raises(GGUFError, match=said):
+            check_adapter(path, base)
+
+
+def test_inspection_counts_what_is_there(spm_model: Path) -> None:
+    found = inspect(spm_model)
+    weights = random_weights(len(spm_vocab().tokens), SHAPE, 0)
+    assert found.parameters == sum(value.size for value in weights.values())
+    (group,) = found.quantisation
+    assert (group.type, group.tensors, group.bytes) == ("F32", len(weights), 4 * found.parameters)
+    assert found.tokenizer is not None
+    assert (found.tokenizer.model, found.tokenizer.bos, found.tokenizer.add_bos) == ("llama", 1, True)
+    assert found.tokenizer.vocabulary == len(spm_vocab().tokens)
+    assert (found.context_length, found.heads, found.heads_kv) == (SHAPE.ctx, SHAPE.heads, SHAPE.heads_kv)
