@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -17,11 +16,11 @@ from rella_cpp.chat import chat_frame, check_chat_format
 from rella_cpp.domains import Domain, load_domain
 from rella_cpp.encoding import ItemEncoder
 from rella_cpp.engine import Adapter, Engine, EngineSettings
-from rella_cpp.errors import ContextError
 from rella_cpp.inputs import take_history, take_items, take_user
-from rella_cpp.prompts import Order, write_prompt
+from rella_cpp.prompts import Order, PromptText, write_prompt
+from rella_cpp.reading import Reading
 from rella_cpp.records import AppliedAdapter, Behavior, Item, ModelIdentity, Score, User
-from rella_cpp.retrieval import Retrieval, Selection, nearest
+from rella_cpp.retrieval import Retrieval, Selection
 from rella_cpp.scoring import Question, ask, read_answer
 
 logger = logging.getLogger("rella_cpp")
@@ -192,10 +191,18 @@ class Rella:
         """
         selection = Selection(k, retrieval, order, allow_empty_history)
         behaviors = take_history(history, self.domain, allow_empty=allow_empty_history)
-        reader = _Reader(self, behaviors, take_items(items, self.domain), take_user(user, self.domain), selection)
+        targets, person = take_items(items, self.domain), take_user(user, self.domain)
+        reading = Reading(
+            behaviors,
+            targets,
+            selection,
+            ask=lambda shown, item: self._ask(write_prompt(self.domain, person, shown, item, order)),
+            embed=self.embed,
+            same=self.domain.same_item,
+            n_ctx=self.engine.n_ctx,
+        )
+        asked = reading.choices()
         model, scores = self.model, []
-        shortest = [reader.shortest(target) for target in range(len(items))]  # refuses before anything is computed
-        asked = [reader.choose(target, question) for target, question in enumerate(shortest)]
         rows = self.engine.logits(choice.question.prompt for choice in asked)
         for choice, logits in zip(asked, rows, strict=True):
             answer = read_answer(logits[-1], choice.question.yes, choice.question.no)
@@ -240,6 +247,10 @@ class Rella:
         """Close."""
         self.close()
 
+    def _ask(self, text: PromptText) -> Question:
+        lead = self.domain.templates.lead
+        return ask(self.engine.encode, self.frame, text, self.domain.answers, self.frame.lead if lead is None else lead)
+
     @cached_property
     def _encoder(self) -> ItemEncoder:
         """The encoder; its cache key names whatever can change a vector's bits besides the text."""
@@ -252,111 +263,3 @@ class Rella:
             )
         )
         return ItemEncoder(self.engine, self.domain, self._cache, key)
-
-
-@dataclass(frozen=True, slots=True)
-class _Choice:
-    """One target with the behaviors chosen for it, and the question made of them."""
-
-    item: Item
-    question: Question
-    used: tuple[int, ...]
-    dropped: int
-    excluded: int
-
-
-class _Reader:
-    """One user's history, read for several targets. Behaviors carry their 0-based places in the input."""
-
-    def __init__(
-        self,
-        rella: Rella,
-        behaviors: Sequence[tuple[int, Behavior]],
-        items: Sequence[Item],
-        user: User,
-        selection: Selection,
-    ) -> None:
-        self._rella, self._user, self._selection = rella, user, selection
-        self._behaviors = [behavior for _, behavior in behaviors]
-        self._places = [place for place, _ in behaviors]
-        self._items = items
-
-    @cached_property
-    def _vectors(self) -> npt.NDArray[np.float32]:
-        """Vectors of all behaviors, then of all targets: computed together, and only when some choice needs them."""
-        return self._rella.embed([behavior.item for behavior in self._behaviors] + list(self._items))
-
-    def shortest(self, target: int) -> Question:
-        """Ask with no history; refuse where even that does not fit: the target and the question are never cut."""
-        question = self._ask([], target)
-        if not self._fits(question):
-            raise ContextError(
-                f"a prompt of {len(question.tokens)} tokens with no history does not fit the context of "
-                f"{self._rella.engine.n_ctx}",
-                place=f"item[{target}]",
-                remedy="raise --ctx, or shorten the item",
-            )
-        return question
-
-    def choose(self, target: int, shortest: Question) -> _Choice:
-        """Choose the behaviors for one target: at most K, as many of them as the context holds.
-
-        `shortest` is the target's question with no history.
-        """
-        item, select = self._items[target], self._selection
-        same = self._rella.domain.same_item
-        rows = [row for row, behavior in enumerate(self._behaviors) if not same(behavior.item, item)]
-        excluded = len(self._behaviors) - len(rows)
-
-        wanted = rows[-select.k :] if select.retrieval == "recent" else rows
-        if len(wanted) > select.k:
-            wanted = self._by_similarity(wanted, target)[: select.k]
-        question = self._ask(wanted, target)
-        kept = len(wanted)
-        if not self._fits(question):
-            recent = select.retrieval == "recent"
-            wanted = sorted(wanted, reverse=True) if recent else self._by_similarity(wanted, target)
-            kept, question = self._as_many_as_fit(wanted, target, shortest)
-        shown = self._ordered(wanted[:kept], target)
-        return _Choice(item, question, tuple(self._places[row] for row in shown), len(wanted) - kept, excluded)
-
-    def _as_many_as_fit(self, wanted: list[int], target: int, shortest: Question) -> tuple[int, Question]:
-        """Find the greatest number of leading behaviors whose prompt fits, by bisection."""
-        fits, question, beyond = 0, shortest, len(wanted)
-        while beyond - fits > 1:
-            middle = (fits + beyond) // 2
-            longer = self._ask(wanted[:middle], target)
-            if self._fits(longer):
-                fits, question = middle, longer
-            else:
-                beyond = middle
-        return fits, question
-
-    def _fits(self, question: Question) -> bool:
-        return len(question.tokens) <= self._rella.engine.n_ctx
-
-    def _ask(self, rows: Sequence[int], target: int) -> Question:
-        rella, order = self._rella, self._selection.order
-        shown = [self._behaviors[row] for row in self._ordered(rows, target)]
-        text = write_prompt(rella.domain, self._user, shown, self._items[target], order)
-        lead = rella.domain.templates.lead
-        return ask(
-            rella.engine.encode,
-            rella.frame,
-            text,
-            rella.domain.answers,
-            rella.frame.lead if lead is None else lead,
-        )
-
-    def _ordered(self, rows: Sequence[int], target: int) -> list[int]:
-        """Bring rows, which are numbered by time, into the prompt's order."""
-        if self._selection.order == "similarity":
-            return self._by_similarity(rows, target)
-        return sorted(rows, reverse=self._selection.order == "reversed")
-
-    def _by_similarity(self, rows: Sequence[int], target: int) -> list[int]:
-        if not rows:
-            return []
-        vectors = self._vectors
-        found, _ = nearest(vectors[list(rows)], vectors[len(self._behaviors) + target], len(rows))
-        return [rows[i] for i in found]
