@@ -5,7 +5,7 @@ import gguf
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tiny_model import Shape, finish, random_weights, spm_vocab, write_adapter, write_model, write_vocabulary_only
+from tiny_model import Shape, random_weights, spm_vocab, write_adapter, write_model, write_vocabulary_only
 
 from rella_gguf import GGUFError, check_adapter, check_model, inspect, read_header, shard_paths
 
@@ -91,26 +91,20 @@ def test_what_is_no_model_is_named(tmp_path: Path, adapter: Path) -> None:
 
 
 def test_a_split_model_is_all_its_parts(tmp_path: Path) -> None:
-    first, second = (tmp_path / f"m-0000{i}-of-00002.gguf" for i in (1, 2))
     weights = random_weights(len(spm_vocab().tokens), SHAPE, 0)
-    half = dict(list(weights.items())[:10])
-    write_model(first, weights=half)
-    writer = gguf.GGUFWriter(second, "llama")
-    for name, value in weights.items():
-        if name not in half:
-            writer.add_tensor(name, value)
-    finish(writer)
-    assert shard_paths(first) == (first, second)
+    first = write_model(tmp_path / "m.gguf", weights=weights, tensors_a_file=10)
+    parts = shard_paths(first)
+    assert len(parts) == 3 and all(part.exists() for part in parts)
     found = inspect(first)
-    assert (found.files, len(found.tensors)) == (2, len(weights))
+    assert (found.files, len(found.tensors)) == (3, len(weights))
     check_model(first)
-    with pytest.raises(GGUFError, match="part 2 of a split model; give its first part, m-00001-of-00002"):
-        shard_paths(second)
-    second.write_bytes(second.read_bytes()[:-100])
-    with pytest.raises(GGUFError, match="00002-of-00002.*truncated"):
+    with pytest.raises(GGUFError, match="part 2 of a split model; give its first part, m-00001-of-00003"):
+        shard_paths(parts[1])
+    parts[1].write_bytes(parts[1].read_bytes()[:-100])
+    with pytest.raises(GGUFError, match=r"00002-of-00003\.gguf.*truncated"):
         check_model(first)
-    second.unlink()
-    with pytest.raises(GGUFError, match="00002-of-00002.*no such file"):
+    parts[1].unlink()
+    with pytest.raises(GGUFError, match=r"00002-of-00003\.gguf.*no such file"):
         check_model(first)
 
 

@@ -46,6 +46,16 @@ def test_a_fresh_process_gives_the_same_scores(any_model: Path) -> None:
     assert runs[0] == runs[1]
 
 
+def test_a_split_model_scores_as_the_whole_one(tmp_path: Path) -> None:
+    scores = []
+    for tensors_a_file in (0, 7):
+        path = write_model(tmp_path / "m.gguf", tensors_a_file=tensors_a_file)
+        with Rella.from_gguf(path, cache=Cache(None)) as rella:
+            scores.append(rella.score(HISTORY[:2], TARGETS[0]))
+    assert bits(scores[:1]) == bits(scores[1:])
+    assert scores[0].model.fingerprint != scores[1].model.fingerprint
+
+
 def test_subr_uses_the_nearest_behaviors_in_chronological_order(roomy: Rella) -> None:
     vectors = roomy.embed([{"title": title} for title in TITLES] + TARGETS[:1])
     rows, _ = nearest(vectors[:-1], vectors[-1], 5)

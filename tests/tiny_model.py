@@ -101,11 +101,15 @@ def write_model(
     name: str = "Tiny",
     template: str | None = CHATML,
     weights: Weights | None = None,
+    tensors_a_file: int = 0,
 ) -> Path:
-    """Write a whole model; `weights` instead of random ones. Returns `path`."""
+    """Write a whole model; `weights` instead of random ones. Returns `path`.
+
+    With `tensors_a_file` it is split into files NAME-0000N-of-0000M.gguf; the first one's path is returned.
+    """
     shape = shape or Shape()
     vocab = spm_vocab() if tokenizer == "spm" else bpe_vocab()
-    writer = gguf.GGUFWriter(path, "llama")
+    writer = gguf.GGUFWriter(path, "llama", split_max_tensors=tensors_a_file)
     writer.add_name(name)
     writer.add_type("model")
     writer.add_context_length(shape.ctx)
@@ -124,7 +128,7 @@ def write_model(
         heads = shape.heads if "attn_q." in key else shape.heads_kv if "attn_k." in key else 0
         writer.add_tensor(key, permute(value, heads) if heads else value)
     finish(writer)
-    return path
+    return next(path.parent.glob(f"{path.stem}-00001-of-*.gguf")) if tensors_a_file else path
 
 
 def write_vocab(writer: gguf.GGUFWriter, vocab: Vocab, tokenizer: str) -> None:

@@ -1,5 +1,6 @@
 """A loaded model: tokenise, score, embed, adapt, generate."""
 
+import os
 import threading
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
@@ -74,7 +75,7 @@ class Engine:
         header = check_model(path)
         lib = native.load()
         native.recent_errors.clear()
-        model = lib.llama_model_load_from_file(str(path).encode(), _model_params(lib, settings))
+        model = lib.llama_model_load_from_file(os.fsencode(path), _model_params(lib, settings))
         if not model:
             raise GGUFError(
                 f"llama.cpp cannot load it ({_reason()})",
@@ -219,7 +220,7 @@ class Engine:
     def _load_adapter(self, path: Path) -> Any:
         check_adapter(path, self.header)
         native.recent_errors.clear()
-        handle = self._lib.llama_adapter_lora_init(self._model, str(path).encode())
+        handle = self._lib.llama_adapter_lora_init(self._model, os.fsencode(path))
         if not handle:
             raise GGUFError(f"llama.cpp cannot load the adapter ({_reason()})", source=path, remedy="convert it again")
         return handle
@@ -248,7 +249,10 @@ def _reason() -> str:
 def _model_params(lib: Any, settings: EngineSettings) -> Any:
     params = lib.llama_model_default_params()
     params.n_gpu_layers = settings.gpu_layers
-    params.load_mode = lib.LLAMA_LOAD_MODE_MMAP
+    if hasattr(lib, "LLAMA_LOAD_MODE_MMAP"):
+        params.load_mode = lib.LLAMA_LOAD_MODE_MMAP
+    else:  # llama-cpp-python 0.3.30
+        params.use_mmap = True
     return params
 
 
