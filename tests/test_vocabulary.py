@@ -1,6 +1,7 @@
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tiny_model import TURN
 
 from rella_cpp import Engine
 from rella_cpp.engine import Span
@@ -46,6 +47,15 @@ def test_what_stands_before_a_border_does_not_depend_on_what_follows(
     # Holds where no merge reaches back across the border; a line break, which no piece crosses, makes sure of it.
     first, second = (any_engine.encode([Span(before + "\n"), Span("\n" + text)]) for text in (one, other))
     assert first.tokens[: first.starts[1]] == second.tokens[: second.starts[1]]
+
+
+@shared
+@given(text=texts.map(lambda text: text.replace("movie", TURN)))
+def test_a_frames_mark_stays_the_frames_even_where_the_vocabulary_calls_it_user_defined(
+    any_engine: Engine, text: str
+) -> None:
+    encoded = any_engine.encode([Span(f"{TURN}user\n", trusted=True), Span(text), Span(f"\n{TURN}", trusted=True)])
+    assert [any_engine.vocabulary.text(token) for token in encoded.tokens].count(TURN) == 2
 
 
 @pytest.mark.parametrize("content", ["movie", " the movie \n", "", "Yes\n\nNo", "ünï ▁ çødé 🎬"])

@@ -14,6 +14,7 @@ CHATML = (
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
 CONTROLS = ("<|im_start|>", "<|im_end|>")
+TURN = "[TURN]"  # a frame's mark that is no control token but a user-defined one, as some conversions have it
 WORDS = ("Yes", "No", "▁Yes", "▁No", "▁the", "er", "▁m", "ov", "ie", "▁movie", "▁mov", "movie", "▁a", "th", "he")
 
 
@@ -43,8 +44,8 @@ class Vocab:
 
 def spm_vocab() -> Vocab:
     kinds = gguf.TokenType
-    tokens = ["<unk>", "<s>", "</s>", *(f"<0x{i:02X}>" for i in range(256)), *CONTROLS]
-    types = [kinds.UNKNOWN, kinds.CONTROL, kinds.CONTROL, *[kinds.BYTE] * 256, *[kinds.CONTROL] * 2]
+    tokens = ["<unk>", "<s>", "</s>", *(f"<0x{i:02X}>" for i in range(256)), *CONTROLS, TURN]
+    types = [kinds.UNKNOWN, kinds.CONTROL, kinds.CONTROL, *[kinds.BYTE] * 256, *[kinds.CONTROL] * 2, kinds.USER_DEFINED]
     letters = ["▁", *(chr(c) for c in range(33, 127))]
     pairs = ["Ye", "es", "mo", "▁t", "vie"]
     words = [*letters, *dict.fromkeys([*pairs, *WORDS])]
@@ -59,8 +60,8 @@ def bpe_vocab() -> Vocab:
     bytes_ = [chr(b) for b in visible] + [chr(256 + i) for i in range(len(hidden))]
     merges = ["Y e", "Ye s", "N o", "Ġ Yes", "Ġ No", "m o", "mo v", "i e", "mov ie", "Ġ movie", "t h", "th e"]
     merged = [m.replace(" ", "") for m in merges]
-    tokens = ["<|endoftext|>", *CONTROLS, *bytes_, *merged]
-    types = [kinds.CONTROL] * 3 + [kinds.NORMAL] * (len(bytes_) + len(merged))
+    tokens = ["<|endoftext|>", *CONTROLS, TURN, *bytes_, *merged]
+    types = [kinds.CONTROL] * 3 + [kinds.USER_DEFINED] + [kinds.NORMAL] * (len(bytes_) + len(merged))
     return Vocab(tokens, [int(t) for t in types], merges=merges)
 
 

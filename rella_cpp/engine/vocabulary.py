@@ -23,6 +23,7 @@ class Vocabulary:
         self._lib, self._handle = lib, handle
         self._pieces: dict[int, bytes] = {}
         self._split: dict[str, tuple[str | int, ...]] = {}
+        self._reserved: set[str] = set()
         self._sentencepiece = lib.llama_vocab_type(handle) == lib.LLAMA_VOCAB_TYPE_SPM
         self.size = int(lib.llama_vocab_n_tokens(handle))
         self.bos = int(lib.llama_vocab_bos(handle))
@@ -89,9 +90,10 @@ class Vocabulary:
             stretch.clear()
             marks.clear()
 
-        for span in spans:
+        parts = [self._parts(span) if span.trusted else None for span in spans]
+        for span, known in zip(spans, parts, strict=True):
             marks.append(self._length("".join(stretch)))
-            for part in self._parts(span):
+            for part in known or (self._defused(span.text),):
                 if isinstance(part, str):
                     stretch.append(part)
                 else:
@@ -122,24 +124,32 @@ class Vocabulary:
         return len((text.replace("▁", " ") if self._sentencepiece else text).encode("utf-8", "replace"))
 
     def _parts(self, span: Span) -> tuple[str | int, ...]:
-        """Split a trusted span into plain text and control tokens; others are plain text."""
-        if not span.trusted:
-            return (span.text,)
+        """Split a trusted span into plain text and control tokens."""
         if span.text not in self._split:
             self._split[span.text] = tuple(self._split_controls(span.text))
         return self._split[span.text]
+
+    def _defused(self, text: str) -> str:
+        """Break up what a frame uses as marks though the vocabulary calls it user-defined.
+
+        llama.cpp recognises such tokens in any text, parsing specials or not.
+        """
+        for name in self._reserved:
+            text = text.replace(name, f"{name[0]} {name[1:]}")
+        return text
 
     def _split_controls(self, text: str) -> list[str | int]:
         lib, handle = self._lib, self._handle
         parts: list[str | int] = []
         for token in self.tokenize(text, special=True):
+            name, attributes = self.text(token), int(lib.llama_vocab_get_attr(handle, token))
+            if attributes & lib.LLAMA_TOKEN_ATTR_USER_DEFINED and name.strip():
+                self._reserved.add(name)
             if not lib.llama_vocab_is_control(handle, token):
                 continue
-            name = self.text(token)
             before, found, after = text.partition(name)
             if not found:  # a byte-level vocabulary may hold the very token without its text being there
                 continue
-            attributes = int(lib.llama_vocab_get_attr(handle, token))
             if attributes & lib.LLAMA_TOKEN_ATTR_LSTRIP:
                 before = before.rstrip()
             text = after.lstrip() if attributes & lib.LLAMA_TOKEN_ATTR_RSTRIP else after
