@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import numpy as np
@@ -129,9 +128,7 @@ class Cache:
         """Use as a context manager."""
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         """Close."""
         self.close()
 
@@ -149,7 +146,7 @@ class Cache:
             while block := file.read(_BLOCK):
                 digest.update(block)
                 done += len(block)
-                progress("reading the model once for its fingerprint", done, facts.st_size)
+                progress("reading the file once for its fingerprint, MiB", done >> 20, facts.st_size >> 20)
         with self._access() as database, database:
             database.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", (str(path), state, digest.hexdigest()))
         return digest.hexdigest()

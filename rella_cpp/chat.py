@@ -83,7 +83,7 @@ def check_chat_format(name: str) -> None:
 
     """
     if name not in CHAT_FORMATS:
-        near = get_close_matches(name, CHAT_FORMATS, n=2, cutoff=0.4)
+        near = get_close_matches(name, CHAT_FORMATS, n=2, cutoff=0.6)
         hint = f"did you mean {' or '.join(near)}? " if near else ""
         raise InputError(f"unknown chat format {name!r}", remedy=f"{hint}there are {', '.join(CHAT_FORMATS)}")
 

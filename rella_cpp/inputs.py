@@ -140,7 +140,7 @@ def _behaviors(
         raise InputError(
             "the history is empty",
             source=source,
-            remedy="give behaviors, or allow it with --allow-empty-history",
+            remedy="give behaviors, or allow it (--allow-empty-history, in Python allow_empty_history=True)",
         )
     behaviors: list[Behavior] = []
     for entry in entries:

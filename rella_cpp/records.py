@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 
 from rella_cpp.errors import InputError
@@ -29,7 +29,7 @@ class Item:
             `value` is neither.
 
         """
-        if isinstance(value, Item):
+        if isinstance(value, Item) and isinstance(value.fields, Mapping):
             return value
         if not isinstance(value, Mapping):
             raise InputError(f"an item is an object, found {describe(value)}", remedy='give {"title": "…"}')
@@ -57,7 +57,7 @@ class Behavior:
 
         """
         if isinstance(value, Behavior):
-            return value
+            return replace(value, item=Item.of(value.item))
         if not isinstance(value, Mapping):
             raise InputError(f"a behavior is an object, found {describe(value)}", remedy='give {"title": "…"}')
         rating, timestamp = value.get("rating"), value.get("timestamp")

@@ -30,8 +30,8 @@ class Selection:
 
     def __post_init__(self) -> None:
         """Check every value."""
-        if self.k < 1:
-            raise InputError(f"K is {self.k}", remedy="give at least 1 behavior (-k 30)")
+        if not isinstance(self.k, int) or self.k < 1:
+            raise InputError(f"K is {self.k!r}", remedy="give a whole number of behaviors, at least 1 (-k 30)")
         for name, value, known in (
             ("retrieval", self.retrieval, get_args(Retrieval)),
             ("order", self.order, get_args(Order)),

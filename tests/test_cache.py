@@ -54,7 +54,7 @@ def test_a_fingerprint_is_the_files_sha256_and_is_read_once(tmp_path: Path, own_
         first = cache.fingerprint(file, lambda _task, done, _total: calls.append(done))
         assert first == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
         assert cache.fingerprint(file, lambda _task, done, _total: calls.append(done)) == first
-        assert calls == [3]
+        assert calls == [0]
         file.write_bytes(b"abd")
         os.utime(file, ns=(1, 1))
         assert cache.fingerprint(file) != first

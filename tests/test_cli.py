@@ -10,6 +10,8 @@ import pytest
 from tiny_model import CHATML, Shape, random_weights, spm_vocab, write_adapter, write_model, write_vocabulary_only
 
 from rella_cli.main import main
+from rella_cli.scores import verdict
+from rella_cpp import Item, ModelIdentity, Score
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 HISTORY, ITEM, ITEMS = (str(EXAMPLES / name) for name in ("history.json", "item.json", "items.json"))
@@ -78,15 +80,31 @@ def test_a_person_sees_bar_verdict_behaviors_and_prompt(score: Run) -> None:
         "Aliens (1986), Science Fiction",
         "█",
         "%",
-        "like it",
-        "Read 8 of 8",
+        "Read 8 of 8 behaviors",
         "Notting Hill",
         "<|im_start|>user",
     ):
-        assert part in shown.out or part == "like it" and "undecided" in shown.out
-    assert "does not answer in that form" in shown.err  # a random model does not
+        assert part in shown.out
+    # A random model does not answer Yes or No, and is told so instead of a verdict.
+    assert "it hardly answers at all" in shown.out and "does not answer in that form" in shown.err
     table = score("--items", ITEMS, command="rank").out
     assert all(title in table for title in ("Aliens", "Casablanca", "Arrival")) and "8 behaviors given" in table
+
+
+def test_fields_that_are_not_shown_are_named(rella: Run, spm_model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "h.json"
+    path.write_text('[{"title": "Heat", "raiting": 3, "id": 6}]')
+    result = rella("score", "--history", path, "--item", ITEM, "--model", spm_model, "--json")
+    assert result.code == 0 and "note: the domain movies does not show raiting;" in result.err
+
+
+@pytest.mark.parametrize(
+    ("probability", "mass", "words"),
+    [(0.9, 1.0, "very likely"), (0.5, 0.5, "undecided"), (0.1, 0.3, "very unlikely"), (0.9, 0.1, "hardly answers")],
+)
+def test_the_verdict_in_words(probability: float, mass: float, words: str) -> None:
+    score = Score(Item({"title": "x"}), probability, 0, 0, mass, 1, (), 0, ModelIdentity("m", "f"))
+    assert words in verdict(score).plain and f"{probability:.1%}" in verdict(score).plain
 
 
 def test_titles_are_not_read_as_markup_or_control_sequences(rella: Run, spm_model: Path, tmp_path: Path) -> None:
@@ -121,7 +139,7 @@ def test_the_cache_is_shown_cleared_and_left_alone(score: Run, rella: Run, own_c
     score("-k", 3)
     info = rella("cache", "info", "--json").lines()[0]
     assert info["vectors"] == 9 and info["models"] == 1 and info["folder"] == str(own_cache)
-    assert "9 item vectors of 1 models" in rella("cache", "info").out
+    assert "9 item vectors of 1 model," in rella("cache", "info").out
     assert rella("cache", "clear").code == 0
     assert rella("cache", "info", "--json").lines()[0]["vectors"] == 0
 
@@ -222,7 +240,7 @@ BAD = [
     ("--lora {good}", "good.gguf: is a full model, not a LoRA adapter"),
     ("--lora {missing}", "missing.json: no such file"),
     ("--lora {adapter}=much", "the scale is 'much'"),
-    ("-k 0", "K is 0; give at least 1"),
+    ("-k 0", "K is 0; give a whole number"),
     ("-k three", "Invalid value for '-k'"),
     ("--domain {same}", "'Well' and 'Wellish' begin with the same token"),
     ("--domain movie", "unknown domain 'movie'; did you mean movies?"),

@@ -12,7 +12,7 @@ app = typer.Typer(help="Show or clear the cache of item vectors and file fingerp
 @app.command()
 def info(as_json: options.Json = False) -> None:
     """Show where the cache lies and what is in it."""
-    from rella_cli.terminal import print_json
+    from rella_cli.terminal import count, print_json
     from rella_cpp import Cache
 
     with Cache.default() as cache:
@@ -21,13 +21,16 @@ def info(as_json: options.Json = False) -> None:
         print_json(asdict(found))
     else:
         typer.echo(found.folder)
-        typer.echo(f"{found.vectors:,} item vectors of {found.models} models, {found.bytes / 1e6:,.1f} MB")
+        vectors, models = count(found.vectors, "item vector"), count(found.models, "model")
+        typer.echo(f"{vectors} of {models}, {found.bytes / 1e6:,.1f} MB")
 
 
 @app.command()
 def clear() -> None:
     """Forget everything."""
+    from rella_cli.terminal import note
     from rella_cpp import Cache
 
     with Cache.default() as cache:
         cache.clear()
+    note("The cache is empty.")

@@ -8,7 +8,7 @@ from rella_cli import options
 
 
 def domains(
-    name: Annotated[str | None, typer.Argument(help="Print this domain's TOML: a start for your own.")] = None,
+    name: Annotated[str | None, typer.Argument(help="Print this one's TOML: a start for your own.")] = None,
     as_json: options.Json = False,
 ) -> None:
     """List the built-in domains, or print one as TOML."""

@@ -76,12 +76,8 @@ def _facts(found: "Inspection") -> list[tuple[str, str]]:
             facts.append((name, f"{value:,}"))
     words = found.tokenizer
     if words is not None:
-        facts.append(
-            (
-                "tokenizer",
-                f"{words.model} {words.pre}, {words.vocabulary:,} tokens, BOS {words.bos}, EOS {words.eos}",
-            )
-        )
+        name = f"{words.model} {words.pre}".strip()
+        facts.append(("tokenizer", f"{name}, {words.vocabulary:,} tokens, BOS {words.bos}, EOS {words.eos}"))
     if found.kind == "model":
         facts.append(("chat template", "below" if found.chat_template else "none"))
     return facts + sorted(found.adapter.items())

@@ -7,21 +7,33 @@ import typer
 
 from rella_cli import options
 
-_SCORE = "Score items: how likely is the user to like each?"
-_RANK = "Rank items by how likely the user is to like them."
+_FILES = (
+    '\n\nA history is a list of behaviors, oldest first: [{"title": "Alien", "year": 1979, "rating": 5}, …]. '
+    '`rating` and `timestamp` may be left out. Or it is {"user": {"age": "25-34"}, "history": […]}. '
+    "JSON or JSON Lines; - reads standard input."
+    "\n\nAn item has the same fields without the rating. `rella domains` lists the fields that each domain shows; "
+    "an `id` is never shown, it tells which behavior is the item itself."
+)
+_SCORE = f"Score items: how likely is the user to like each? Shows what was read for each of them.{_FILES}"
+_RANK = f"Rank items by how likely the user is to like them: one table, the likeliest first.{_FILES}"
 
 
 def register(app: typer.Typer) -> None:
     """Add both commands; which of them runs, the command's name says."""
-    app.command("score", help=_SCORE)(judge)
-    app.command("rank", help=_RANK)(judge)
+    app.command("score", help=_SCORE, short_help="Score items: how likely is the user to like each?")(judge)
+    app.command("rank", help=_RANK, short_help="Rank items by how likely the user is to like them.")(judge)
 
 
 def judge(
     context: typer.Context,
-    history: Annotated[str, typer.Option("--history", metavar="FILE", help="The user's history, JSON or JSON Lines.")],
+    history: Annotated[
+        str, typer.Option("--history", metavar="FILE", help="The user's history, or - for standard input.")
+    ],
     item: Annotated[str, typer.Option("--item", "--items", metavar="FILE", help="The target item, or a list of them.")],
-    user: Annotated[str | None, typer.Option("--user", metavar="FILE", help="What is known of the user.")] = None,
+    user: Annotated[
+        str | None,
+        typer.Option("--user", metavar="FILE", help='What is known of the user: one object, {"age": "25-34"}.'),
+    ] = None,
     domain: options.DomainName = "movies",
     k: options.K = 30,
     retrieval: options.Retrieval = "subr",

@@ -61,6 +61,8 @@ def main(arguments: list[str] | None = None) -> None:
         code = 130
     except Exception as error:
         code = _explain(error)
+    if code == 130:
+        sys.stderr.write("rella: interrupted\n")
     sys.exit(code)
 
 
@@ -74,5 +76,5 @@ def _explain(error: Exception) -> int:
         text, code = error.format_message(), 2
     else:
         raise error
-    print(f"rella: {' '.join(text.split())}", file=sys.stderr)  # noqa: T201 - this is the terminal
+    sys.stderr.write(f"rella: {' '.join(text.split())}\n")
     return code

@@ -47,7 +47,8 @@ GpuLayers = Annotated[
     typer.Option("--gpu-layers", help="Layers on a GPU, if the build has one; -1: all.", rich_help_panel=_MODEL),
 ]
 FlashAttn = Annotated[
-    str, typer.Option("--flash-attn", help="Flash attention: auto, on or off.", rich_help_panel=_MODEL)
+    str,
+    typer.Option("--flash-attn", help="Flash attention: auto, on or off.", rich_help_panel=_MODEL),
 ]
 KvType = Annotated[
     str,
@@ -87,7 +88,12 @@ Retrieval = Annotated[
 ]
 Order = Annotated[
     str,
-    typer.Option("--order", help="In the prompt: time, similarity or reversed.", rich_help_panel=_READING),
+    typer.Option(
+        "--order",
+        metavar="time|similarity|reversed",
+        help="In the prompt: oldest, nearest or latest first.",
+        rich_help_panel=_READING,
+    ),
 ]
 AllowEmpty = Annotated[
     bool, typer.Option("--allow-empty-history", help="Score without any behavior.", rich_help_panel=_READING)

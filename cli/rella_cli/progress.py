@@ -1,6 +1,5 @@
 """A progress bar on stderr, with rate and time left; it comes with the first report and goes with the last."""
 
-from types import TracebackType
 from typing import Self
 
 from rich.console import Console
@@ -39,9 +38,7 @@ class ProgressBar:
         """Use as a context manager."""
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         """Take the bar away."""
         if self._tasks:
             self._bar.stop()

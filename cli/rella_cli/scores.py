@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from rella_cli.terminal import console, note, print_json
+from rella_cli.terminal import console, count, note, print_json
 
 if TYPE_CHECKING:
     from rella_cpp import Behavior, Domain, Score
 
-_BAR = 30
 _VERDICTS = (
     (0.8, "very likely to like it", "green"),
     (0.6, "likely to like it", "green"),
@@ -46,7 +46,9 @@ class Scoring:
         else:
             self.draw()
             for score in self.scores if prompts else ():
-                console().print(Text(f"\n{score.prompt}"), soft_wrap=True)
+                out = console()
+                out.rule(Text(self.domain.show_item(score.item)), style="dim")
+                out.print(Text(score.prompt), soft_wrap=True)
             self._hint()
         self._warn()
 
@@ -58,10 +60,9 @@ class Scoring:
         """Draw the view for a person."""
         out = console()
         for score in self.scores:
-            _, verdict, colour = next(entry for entry in _VERDICTS if score.probability >= entry[0])
             out.print()
             out.print(Text(self.domain.show_item(score.item), style="bold"))
-            out.print(bar(score.probability), Text(f" {score.probability:6.1%}  {verdict}", style=colour))
+            out.print(bar(score.probability, 30), verdict(score))
             out.print()
             self._draw_behaviors(score)
             self._draw_facts(score)
@@ -71,12 +72,13 @@ class Scoring:
         if not score.used:
             out.print("  No behavior was read.")
             return
-        out.print(f"  Read {len(score.used)} of {len(self.behaviors)} behaviors:")
+        out.print(f"  Read {len(score.used)} of {count(len(self.behaviors), 'behavior')}:")
         for place in score.used:
             behavior, scale = self.behaviors[place], self.domain.rating
-            points = scale.text_of(behavior.rating) if scale and behavior.rating is not None else ""
             line = Text(f"    {self.domain.show_item(behavior.item)}")
-            out.print(line.append(f"  {points}", style="dim"), overflow="ellipsis", no_wrap=True)
+            if scale and behavior.rating is not None:
+                line.append(f"  {scale.text_of(behavior.rating)}", style="dim")
+            out.print(line, overflow="ellipsis", no_wrap=True)
 
     def _draw_facts(self, score: "Score") -> None:
         facts = [f"{score.prompt_tokens} tokens", f"answer mass {score.answer_mass:.2f}"]
@@ -84,13 +86,10 @@ class Scoring:
             facts.append(f"{score.excluded} left out: the item itself")
         if score.dropped:
             facts.append(f"{score.dropped} dropped for the context's sake")
-        model = score.model
-        facts.append(f"{model.name} ({model.fingerprint[:12]})")
-        facts += [f"+ {adapter.name} × {adapter.scale:g}" for adapter in model.adapters]
-        console().print(Text(f"\n  {' · '.join(facts)}", style="dim"))
+        console().print(Padding(Text(" · ".join([*facts, *_model(score)]), style="dim"), (1, 0, 0, 2)))
 
     def _warn(self) -> None:
-        """Say that the model does not answer in the form asked for, where it does not."""
+        """Say what a reader would not see: answers in another form, fields that are not shown."""
         from rella_cpp import LOW_ANSWER_MASS
 
         low = [score.answer_mass for score in self.scores if score.answer_mass < LOW_ANSWER_MASS]
@@ -99,7 +98,16 @@ class Scoring:
             note(
                 f"warning: the model gives {yes} and {no} together only {min(low):.1%} of its answer"
                 + (f" (lowest of {len(low)} such items)" if len(low) > 1 else "")
-                + ": it does not answer in that form; try --chat-format, another model or a tuned adapter"
+                + ": it does not answer in that form; a tuned adapter, another model or --chat-format may help"
+            )
+
+        unshown = self.domain.unshown(
+            [*(behavior.item for behavior in self.behaviors), *(score.item for score in self.scores)]
+        )
+        if unshown:
+            note(
+                f"note: the domain {self.domain.name} does not show {', '.join(unshown[:8])}"
+                f"{' …' if len(unshown) > 8 else ''}; another --domain, or a file of your own, may"
             )
 
     def _hint(self) -> None:
@@ -138,24 +146,37 @@ class Ranking(Scoring):
         for rank, score in sorted(zip(ranks(self.scores), self.scores, strict=True), key=lambda pair: pair[0]):
             table.add_row(
                 str(rank),
-                bar(score.probability),
+                bar(score.probability, 12),
                 f"{score.probability:.1%}",
                 str(len(score.used)),
                 Text(self.domain.show_item(score.item)),
             )
         console().print(table)
-        first = self.scores[0]
-        left_out = sum(score.dropped for score in self.scores)
-        facts = [
-            f"{len(self.behaviors)} behaviors given",
-            f"{first.model.name} ({first.model.fingerprint[:12]})",
-        ]
-        if left_out:
-            facts.append(f"{left_out} behaviors dropped over all prompts for the context's sake")
-        console().print(Text(f"\n{' · '.join(facts)}", style="dim"))
+        facts = [f"{count(len(self.behaviors), 'behavior')} given"]
+        if excluded := sum(score.excluded for score in self.scores):
+            facts.append(f"{excluded} left out: the item itself")
+        if dropped := sum(score.dropped for score in self.scores):
+            facts.append(f"{dropped} dropped over all prompts for the context's sake")
+        console().print(Padding(Text(" · ".join([*facts, *_model(self.scores[0])]), style="dim"), (1, 0, 0, 0)))
 
 
-def bar(probability: float) -> Text:
+def verdict(score: "Score") -> Text:
+    """Say a probability in percent and in words; no verdict where the model does not answer in the form asked for."""
+    from rella_cpp import LOW_ANSWER_MASS
+
+    words, colour = next((words, colour) for least, words, colour in _VERDICTS if score.probability >= least)
+    if score.answer_mass < LOW_ANSWER_MASS:
+        words, colour = "but it hardly answers at all", "yellow"
+    return Text(f" {score.probability:6.1%}  {words}", style=colour)
+
+
+def _model(score: "Score") -> list[str]:
+    model = score.model
+    adapters = [f"+ {adapter.name} × {adapter.scale:g}" for adapter in model.adapters]
+    return [f"{model.name} ({model.fingerprint[:12]})", *adapters]
+
+
+def bar(probability: float, width: int) -> Text:
     """Draw a probability as a bar."""
-    full = round(probability * _BAR)
-    return Text("█" * full, style="cyan").append("░" * (_BAR - full), style="dim")
+    full = round(probability * width)
+    return Text("█" * full, style="cyan").append("░" * (width - full), style="dim")

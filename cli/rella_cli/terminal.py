@@ -18,5 +18,11 @@ def print_json(value: object) -> None:
 
 
 def note(text: str) -> None:
-    """Print a hint or a warning on stderr."""
-    Console(stderr=True, markup=False, highlight=False, emoji=False).print(Text(text, style="dim"), soft_wrap=True)
+    """Print a hint or a warning on stderr: one line, wrapped only on a terminal."""
+    error = Console(stderr=True, markup=False, highlight=False, emoji=False)
+    error.print(Text(text, style="dim"), soft_wrap=not error.is_terminal)
+
+
+def count(number: int, noun: str) -> str:
+    """Write a number and its noun: `1 behavior`, `2 behaviors`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

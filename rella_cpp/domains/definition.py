@@ -1,7 +1,7 @@
 """The parts of a domain, and what a domain says of an item, a behavior and a user."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -150,6 +150,11 @@ class Domain:
         fields = self.item_fields(item)
         return "".join(e.show.replace("{}", fields[e.name]) for e in self.item if e.name in fields).strip()
 
+    def unshown(self, items: Iterable[Item]) -> tuple[str, ...]:
+        """Return the names of fields that items have and prompts of this domain never show, but for `id`; sorted."""
+        shown = {"id", *(entry.name for entry in self.item)}
+        return tuple(sorted({name for item in items for name in item.fields} - shown))
+
     def user_fields(self, user: User) -> dict[str, str]:
         """Return the shown fields of a user that are known, by name, each as one line of text."""
         return _texts(self.user, user.fields)
@@ -170,8 +175,8 @@ class Domain:
         if self.rating is None:
             raise InputError(f"rating is {rating:g}, but the domain {self.name} has no ratings", remedy="leave it out")
         if not self.rating.min <= rating <= self.rating.max:
-            scale = f"{self.rating.min:g} to {self.rating.max:g} {self.rating.plural}"
-            raise InputError(f"rating is {rating:g}", remedy=f"the domain {self.name} rates from {scale}")
+            scale = f"the domain {self.name} rates from {self.rating.min:g} to {self.rating.max:g} {self.rating.plural}"
+            raise InputError(f"rating is {rating:g}", remedy=f"{scale}; another --domain may fit")
 
     def same_item(self, one: Item, other: Item) -> bool:
         """Tell whether two items are the same: by their `id` where both have one, else as prompts show them."""

@@ -32,7 +32,7 @@ def domain_source(name: str) -> str:
     """
     names = builtin_domains()
     if name not in names:
-        near = get_close_matches(name, names, n=2, cutoff=0.5)
+        near = get_close_matches(name, names, n=2, cutoff=0.6)
         hint = f"did you mean {' or '.join(near)}? " if near else ""
         raise InputError(f"unknown domain {name!r}", remedy=f"{hint}there are {', '.join(names)}, or give a TOML file")
     return resources.files("rella_cpp.domains").joinpath(f"{name}.toml").read_text(encoding="utf-8")

@@ -2,6 +2,7 @@
 
 import ctypes
 import logging
+import os
 from collections import deque
 from dataclasses import dataclass
 from functools import cache
@@ -72,6 +73,9 @@ def load() -> Any:
         It cannot be imported, or lacks a call that we use.
 
     """
+    # OpenMP's idle threads spin by default: beside any other busy process that costs up to twenty times the time, and
+    # letting them sleep costs a few percent. It is read when the library is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         import llama_cpp
     except (ImportError, OSError, RuntimeError) as error:
