@@ -160,6 +160,14 @@ def test_domains_are_listed_and_printed(rella: Run) -> None:
     assert rella("domains", "book").code == 2
 
 
+def test_a_domain_file_of_ones_own_is_checked_and_shown(rella: Run, tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(rella("domains", "games").out)
+    assert rella("domains", path).out == path.read_text()
+    path.write_text('noun = "x"')
+    assert "mine.toml: has no" in rella("domains", path).err
+
+
 def test_version_names_the_engine(rella: Run) -> None:
     out = rella("--version").out
     assert all(part in out for part in ("rella-cpp 0.", "llama-cpp-python 0.", "GPU offload: ", "backend CPU: "))

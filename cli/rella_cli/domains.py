@@ -1,5 +1,6 @@
 """`rella domains`: the built-in domains, and one's TOML to start an own from."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -8,7 +9,9 @@ from rella_cli import options
 
 
 def domains(
-    name: Annotated[str | None, typer.Argument(help="Print this one's TOML: a start for your own.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="Print this one's TOML, a start for your own; or check your own TOML file.")
+    ] = None,
     as_json: options.Json = False,
 ) -> None:
     """List the built-in domains, or print one as TOML."""
@@ -16,7 +19,8 @@ def domains(
     from rella_cpp import builtin_domains, domain_source, load_domain
 
     if name is not None:
-        source = domain_source(name)
+        load_domain(name)
+        source = Path(name).read_text(encoding="utf-8") if name.endswith(".toml") else domain_source(name)
         if as_json:
             print_json({"name": name, "toml": source})
         else:
