@@ -115,9 +115,9 @@ class Rella:
             engine.close()
             raise
 
-    @cached_property
+    @property
     def model(self) -> ModelIdentity:
-        """Which model judges. The first call reads the whole file for its SHA-256; later ones remember it."""
+        """Which model and adapters judge. The first call reads the whole file for its SHA-256; the cache keeps it."""
         header = self.engine.header
         return ModelIdentity(
             name=header.text("general.name") or header.architecture,

@@ -248,6 +248,8 @@ BAD = [
     ("--lora {good}", "good.gguf: is a full model, not a LoRA adapter"),
     ("--lora {missing}", "missing.json: no such file"),
     ("--lora {adapter}=much", "the scale is 'much'"),
+    ("--lora {adapter}=nan", "adapter.gguf: the scale is nan"),
+    ("--lora {adapter} --lora {adapter}=2", "adapter.gguf: is named twice"),
     ("-k 0", "K is 0; give a whole number"),
     ("-k three", "Invalid value for '-k'"),
     ("--domain {same}", "'Well' and 'Wellish' begin with the same token"),

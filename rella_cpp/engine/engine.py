@@ -1,5 +1,6 @@
 """A loaded model: tokenise, score, embed, adapt, generate."""
 
+import math
 import os
 import threading
 import weakref
@@ -16,7 +17,7 @@ from rella_cpp.engine.decoder import BATCH, SegmentDecoder, check_segments
 from rella_cpp.engine.segments import Encoded, Prompt, Span
 from rella_cpp.engine.settings import DEFAULT_CONTEXT, EngineSettings, usable_cores
 from rella_cpp.engine.vocabulary import Vocabulary
-from rella_cpp.errors import ContextError, EngineError, GGUFError
+from rella_cpp.errors import ContextError, EngineError, GGUFError, InputError
 from rella_gguf import Header, check_adapter, check_model
 
 
@@ -164,8 +165,15 @@ class Engine:
         ------
         GGUFError
             A file is no adapter, or made for another model.
+        InputError
+            A scale is no finite number, or a file is named twice.
 
         """
+        for number, (path, scale) in enumerate(adapters):
+            if not math.isfinite(scale):
+                raise InputError(f"the scale is {scale}", source=path, remedy="give a finite number, such as 1")
+            if any(path == other for other, _ in adapters[:number]):
+                raise InputError("is named twice as an adapter", source=path, remedy="name it once, with one scale")
         with self._use():
             for path, _ in adapters:
                 if path not in self._loaded:
