@@ -49,7 +49,7 @@ class CacheInfo:
 def default_folder() -> Path:
     """Return `$RELLA_CACHE`, else the platform's folder for caches."""
     if chosen := os.environ.get("RELLA_CACHE"):
-        return Path(chosen)
+        return Path(chosen).expanduser()
     from platformdirs import user_cache_path
 
     return user_cache_path("rella", appauthor=False)

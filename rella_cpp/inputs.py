@@ -188,7 +188,7 @@ def _read(path: str | Path) -> tuple[str, list[_Entry]]:
     """Read a file's JSON values: the one of a JSON file, or one a line of a JSON Lines file."""
     source = "standard input" if str(path) == STANDARD_INPUT else str(path)
     try:
-        data = sys.stdin.buffer.read() if str(path) == STANDARD_INPUT else Path(path).read_bytes()
+        data = _standard_input() if str(path) == STANDARD_INPUT else Path(path).read_bytes()
         text = data.decode("utf-8-sig")
     except FileNotFoundError:
         raise InputError("no such file", source=source, remedy="check the path") from None
@@ -203,6 +203,12 @@ def _read(path: str | Path) -> tuple[str, list[_Entry]]:
     if len(lines) > 1 and _parses(lines[0][1]):
         return source, [_Entry(_parse(line, source, number), f"line {number}") for number, line in lines]
     return source, [_Entry(_parse(text, source, 1), None)]
+
+
+def _standard_input() -> bytes:
+    if sys.stdin is None:
+        raise OSError("it is closed")
+    return sys.stdin.buffer.read()
 
 
 def _parses(line: str) -> bool:

@@ -261,6 +261,8 @@ BAD = [
     ("--order up", "order is 'up'; one of time, similarity, reversed"),
     ("--ctx 0", "ctx is 0"),
     ("--threads 0", "threads is 0"),
+    ("--threads 513", "threads is 513; give 1 to 512"),
+    ("--ctx 100000000", "good.gguf: ctx is 100000000; the model was trained on 4096 tokens"),
     ("--flash-attn maybe", "flash-attn is 'maybe'"),
     ("--kv-type q3", "kv-type is 'q3'"),
     ("--no-exact", "--no-exact is not there yet"),
@@ -311,6 +313,18 @@ def test_a_reader_that_goes_away_is_no_error(spm_model: Path) -> None:
         assert process.stdout is not None and process.stderr is not None
         process.stdout.close()
         assert "Traceback" not in process.stderr.read()
+
+
+@pytest.mark.parametrize(
+    ("redirection", "said"),
+    [("<&-", "standard input: it is closed"), (">&-", "standard output is closed"), (">/dev/full", "No space left")],
+)
+def test_streams_that_fail_get_one_line(spm_model: Path, redirection: str, said: str) -> None:
+    history = "-" if "<" in redirection else HISTORY
+    command = f"{sys.executable} -m rella_cli score --history {history} --item {ITEM} --model {spm_model} --json"
+    done = subprocess.run(f"{command} {redirection}", shell=True, capture_output=True, text=True, check=False)
+    assert done.returncode == (2 if "<" in redirection else 1)
+    assert said in done.stderr.splitlines()[-1] and "Traceback" not in done.stderr
 
 
 def test_help_imports_nothing_heavy() -> None:

@@ -52,6 +52,8 @@ def main(arguments: list[str] | None = None) -> None:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     try:
+        if sys.stdout is None:
+            raise OSError("standard output is closed")
         code = app(arguments, standalone_mode=False) or 0
         sys.stdout.flush()
     except BrokenPipeError:  # whoever read our output has gone
@@ -74,6 +76,8 @@ def _explain(error: Exception) -> int:
         text, code = str(error), 2 if isinstance(error, InputError) else 1
     elif hasattr(error, "format_message"):  # Typer's own, wherever this version of it keeps the class
         text, code = error.format_message(), 2
+    elif isinstance(error, OSError | MemoryError):  # a full disk, a closed stream: the machine's, not ours
+        text, code = str(error) or "out of memory", 1
     else:
         raise error
     sys.stderr.write(f"rella: {' '.join(text.split())}\n")

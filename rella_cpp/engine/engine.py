@@ -67,8 +67,10 @@ class Engine:
         ------
         GGUFError
             The file is missing, truncated, no GGUF or no model, or llama.cpp does not know it.
+        InputError
+            The context asked for is longer than the model was trained on.
         EngineError
-            There is not enough memory for the context, or llama-cpp-python is unusable.
+            llama.cpp cannot make such a context (not enough memory, say), or llama-cpp-python is unusable.
 
         """
         settings = settings or EngineSettings()
@@ -89,11 +91,21 @@ class Engine:
                 source=path,
                 remedy="give a chat model",
             )
-        n_ctx = settings.ctx or min(int(lib.llama_model_n_ctx_train(model)), DEFAULT_CONTEXT)
+        trained = int(lib.llama_model_n_ctx_train(model))
+        if settings.ctx is not None and settings.ctx > trained:
+            lib.llama_model_free(model)
+            raise InputError(
+                f"ctx is {settings.ctx}",
+                source=path,
+                remedy=f"the model was trained on {trained} tokens: give at most that",
+            )
+        n_ctx = settings.ctx or min(trained, DEFAULT_CONTEXT)
         context = lib.llama_init_from_model(model, _context_params(lib, settings, n_ctx))
         if not context:
             lib.llama_model_free(model)
-            raise EngineError(f"no context of {n_ctx} tokens could be made ({_reason()}): give a smaller --ctx")
+            raise EngineError(
+                f"no context of {n_ctx} tokens could be made ({_reason()}): a smaller --ctx or another --kv-type may do"
+            )
         return cls(header, settings, model, context, n_ctx)
 
     @property

@@ -11,6 +11,8 @@ FlashAttention = Literal["auto", "on", "off"]
 KVType = Literal["f32", "f16", "bf16", "q8_0", "q4_0"]
 
 DEFAULT_CONTEXT = 4096
+MAX_THREADS = 512
+"""GGML_MAX_N_THREADS; llama.cpp crashes on more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +49,8 @@ class EngineSettings:
         """Check every value."""
         if self.ctx is not None and self.ctx < 1:
             raise InputError(f"ctx is {self.ctx}", remedy="give at least 1 token")
-        if self.threads is not None and self.threads < 1:
-            raise InputError(f"threads is {self.threads}", remedy="give at least 1")
+        if self.threads is not None and not 1 <= self.threads <= MAX_THREADS:
+            raise InputError(f"threads is {self.threads}", remedy=f"give 1 to {MAX_THREADS}")
         if self.gpu_layers < -1:
             raise InputError(f"gpu-layers is {self.gpu_layers}", remedy="give 0 or more, or -1 for all")
         for name, value, known in (
