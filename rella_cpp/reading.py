@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from rella_cpp.domains import Identity
 from rella_cpp.errors import ContextError
 from rella_cpp.records import Behavior, Item
 from rella_cpp.retrieval import Selection, nearest
@@ -43,8 +44,8 @@ class Reading:
         Makes a question of behaviors in prompt order and a target.
     embed
         Gives items' vectors, float32 of shape (n, n_embd); called once at most, and only if a choice needs it.
-    same
-        Tells whether two items are the same.
+    identity
+        Tells an item from others.
     n_ctx
         Tokens that a prompt may have.
 
@@ -58,13 +59,15 @@ class Reading:
         *,
         ask: Callable[[Sequence[Behavior], Item], Question],
         embed: Callable[[Sequence[Item]], npt.NDArray[np.float32]],
-        same: Callable[[Item, Item], bool],
+        identity: Callable[[Item], Identity],
         n_ctx: int,
     ) -> None:
         self._behaviors = [behavior for _, behavior in behaviors]
         self._places = [place for place, _ in behaviors]
         self._items, self._selection = items, selection
-        self._make_question, self._embed, self._same, self._n_ctx = ask, embed, same, n_ctx
+        self._make_question, self._embed, self._n_ctx = ask, embed, n_ctx
+        self._identities = [identity(behavior.item) for behavior in self._behaviors]
+        self._targets = [identity(item) for item in items]
 
     def choices(self) -> list[Choice]:
         """Choose for every target.
@@ -93,7 +96,7 @@ class Reading:
         """Choose at most K behaviors, as many of them as the context holds. Rows are numbered by time."""
         item, k = self._items[target], self._selection.k
         recent = self._selection.retrieval == "recent"
-        rows = [row for row, behavior in enumerate(self._behaviors) if not self._same(behavior.item, item)]
+        rows = [row for row, known in enumerate(self._identities) if not known.same(self._targets[target])]
         excluded = len(self._behaviors) - len(rows)
 
         wanted = rows[-k:] if recent else rows

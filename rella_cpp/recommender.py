@@ -197,7 +197,7 @@ class Rella:
             selection,
             ask=lambda shown, item: self._ask(write_prompt(self.domain, person, shown, item, order)),
             embed=self.embed,
-            same=self.domain.same_item,
+            identity=self.domain.identity,
             n_ctx=self.engine.n_ctx,
         )
         asked = reading.choices()

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from rella_cpp.chat import HISTORY, TARGET, ChatFrame
 from rella_cpp.engine.segments import Encoded, Prompt, Span
-from rella_cpp.errors import InputError
+from rella_cpp.errors import EngineError, InputError
 from rella_cpp.prompts import PromptText
 from rella_cpp.records import Score
 
@@ -78,9 +78,18 @@ def ask(encode: Encode, frame: ChatFrame, text: PromptText, answers: tuple[str, 
 
 
 def read_answer(logits: npt.NDArray[np.float32], yes: int, no: int) -> Answer:
-    """Turn the logits at the answer position, float32 of shape (n_vocab,), into an answer; computed in float64."""
+    """Turn the logits at the answer position, float32 of shape (n_vocab,), into an answer; computed in float64.
+
+    Raises
+    ------
+    EngineError
+        The logits are no finite numbers.
+
+    """
     row = logits.astype(np.float64)
     yes_logit, no_logit = float(row[yes]), float(row[no])
+    if not (np.isfinite(yes_logit) and np.isfinite(no_logit) and np.isfinite(row.max())):
+        raise EngineError("the model's logits are no finite numbers: its weights or an adapter's may be damaged")
     weights = np.exp(row - row.max())
     return Answer(
         probability=float(1 / (1 + np.exp(np.clip(no_logit - yes_logit, -700, 700)))),

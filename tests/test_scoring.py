@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from rella_cpp import Engine, InputError, Item, ModelIdentity, Score, ranks
+from rella_cpp import Engine, EngineError, InputError, Item, ModelIdentity, Score, ranks
 from rella_cpp.chat import chat_frame
 from rella_cpp.prompts import PromptText
 from rella_cpp.scoring import Question, ask, read_answer
@@ -60,6 +60,12 @@ def test_far_apart_logits_give_0_and_1_without_a_warning() -> None:
     logits = np.array([1e4, -1e4, 0], dtype=np.float32)
     assert read_answer(logits, 0, 1).probability == 1
     assert read_answer(logits, 1, 0).probability == pytest.approx(0)
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_logits_that_are_no_numbers_are_refused(wrong: float) -> None:
+    with pytest.raises(EngineError, match="no finite numbers"):
+        read_answer(np.array([wrong, 0, 1], dtype=np.float32), 1, 2)
 
 
 def test_ranks_begin_with_1_and_keep_the_input_order_of_equals() -> None:

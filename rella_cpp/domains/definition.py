@@ -100,6 +100,20 @@ class Templates:
 
 
 @dataclass(frozen=True, slots=True)
+class Identity:
+    """What tells an item from others; see `Domain.identity`."""
+
+    id: object
+    shown: str
+
+    def same(self, other: "Identity") -> bool:
+        """Tell whether two items are the same: by their ids where both have one, else as prompts show them."""
+        if self.id is not None and other.id is not None:
+            return self.id == other.id
+        return self.shown == other.shown
+
+
+@dataclass(frozen=True, slots=True)
 class Domain:
     """What a prompt needs to know of a kind of items.
 
@@ -178,11 +192,9 @@ class Domain:
             scale = f"the domain {self.name} rates from {self.rating.min:g} to {self.rating.max:g} {self.rating.plural}"
             raise InputError(f"rating is {rating:g}", remedy=f"{scale}; another --domain may fit")
 
-    def same_item(self, one: Item, other: Item) -> bool:
-        """Tell whether two items are the same: by their `id` where both have one, else as prompts show them."""
-        if one.fields.get("id") is not None and other.fields.get("id") is not None:
-            return one.fields["id"] == other.fields["id"]
-        return self.show_item(one) == self.show_item(other)
+    def identity(self, item: Item) -> "Identity":
+        """Return what tells an item from others: its `id`, if it has one, and how prompts show it."""
+        return Identity(item.fields.get("id"), self.show_item(item))
 
 
 def _texts(fields: tuple[Field, ...], values: Mapping[str, object]) -> dict[str, str]:

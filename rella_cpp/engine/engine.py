@@ -156,6 +156,8 @@ class Engine:
         ------
         ContextError
             A text has no tokens or is longer than the context.
+        EngineError
+            The model gives no finite numbers.
 
         """
         for text in texts:
@@ -168,6 +170,8 @@ class Engine:
                     total = self._decoder.hidden_sum(np.asarray(tokens, dtype=np.int32))
                 finally:
                     self._apply(adapters)
+            if not np.isfinite(total).all():
+                raise EngineError("the model's hidden states are no finite numbers: its weights may be damaged")
             yield (total / len(tokens)).astype(np.float32)
 
     def set_adapters(self, adapters: Sequence[Adapter]) -> None:
