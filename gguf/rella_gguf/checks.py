@@ -1,11 +1,15 @@
 """Refuse a file that cannot serve, with the reason, before llama.cpp sees it."""
 
+import math
 import re
 from pathlib import Path
 
 from rella_gguf.errors import GGUFError
 from rella_gguf.header import Header, read_header
 
+_MAX_LAYERS = 512  # LLAMA_MAX_LAYERS; llama.cpp stops the process on more
+_NO_WEIGHTS = range(24, 29)  # I8, I16, I32, I64, F64
+_WRONG_BASE = "give the base model that the adapter was trained on"
 _SHARD = re.compile(r"^(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf$")
 
 
@@ -23,6 +27,8 @@ def shard_paths(path: str | Path) -> tuple[Path, ...]:
     if match is None:
         return (path,)
     stem, count = match["stem"], int(match["count"])
+    if count == 0:
+        return (path,)
     if int(match["number"]) != 1:
         raise GGUFError(
             f"is part {int(match['number'])} of a split model",
@@ -50,7 +56,25 @@ def check_model(path: str | Path) -> Header:
         raise GGUFError(f"is a GGUF of the kind {header.kind}, not a model", source=header.path, remedy=remedy)
     for part in (header, *rest):
         check_complete(part)
+        _check_types(part)
+    for key, most in (("context_length", 2**31 - 1), ("block_count", _MAX_LAYERS)):
+        value = header.integer(f"{header.architecture}.{key}")
+        if value is not None and not 1 <= value <= most:
+            raise GGUFError(
+                f"has the {key} {value}", source=header.path, remedy=f"1 to {most} can be: the file is damaged"
+            )
     return header
+
+
+def _check_types(header: Header) -> None:
+    """Refuse weights of a type that llama.cpp cannot compute with: it would stop the process."""
+    for tensor in header.tensors:
+        if tensor.type in _NO_WEIGHTS and (tensor.name.endswith(".weight") or ".lora_" in tensor.name):
+            raise GGUFError(
+                f"tensor {tensor.name} has the type {tensor.type_name}, which is none for weights",
+                source=header.path,
+                remedy="the file is damaged, or no file for llama.cpp",
+            )
 
 
 def check_adapter(path: str | Path, base: Header) -> Header:
@@ -64,36 +88,53 @@ def check_adapter(path: str | Path, base: Header) -> Header:
     """
     header = read_header(path)
     if header.kind != "adapter" or header.text("adapter.type") != "lora":
-        found = "a full model" if header.kind == "model" else f"a GGUF of the kind {header.kind}"
-        raise GGUFError(f"is {found}, not a LoRA adapter", source=path, remedy="give a GGUF adapter")
+        found = {"model": "a full model", "adapter": "an adapter of another type"}
+        kind = found.get(header.kind, f"a GGUF of the kind {header.kind}")
+        raise GGUFError(f"is {kind}, not a LoRA adapter", source=path, remedy="give a GGUF adapter")
     check_complete(header)
+    _check_types(header)
     if header.architecture != base.architecture:
         raise GGUFError(
             f"was made for the architecture {header.architecture}, the model is {base.architecture}",
             source=path,
-            remedy="give the base model that the adapter was trained on",
+            remedy=_WRONG_BASE,
         )
-    shapes = {tensor.name: tensor.shape for part in _parts(base) for tensor in part.tensors}
-    for tensor in header.tensors:
-        name, _, side = tensor.name.rpartition(".lora_")
-        if side not in ("a", "b"):
-            continue  # norm weights and the like: llama.cpp decides
-        if len(shapes.get(name, ())) < 2 or len(tensor.shape) < 2:
-            raise GGUFError(
-                f"adapts {name}, which is no weight matrix of the model",
-                source=path,
-                remedy="give the base model that the adapter was trained on",
-            )
-        # lora_a is (inputs, rank) and lora_b (rank, outputs) in GGML order; token_embd is stored the other way round.
-        expected = shapes[name][0] if side == "a" else shapes[name][1]
-        found_size = tensor.shape[0] if side == "a" else tensor.shape[-1]
-        if name != "token_embd.weight" and found_size != expected:
-            raise GGUFError(
-                f"{tensor.name} is made for a width of {found_size}, the model's {name} has {expected}",
-                source=path,
-                remedy="give the base model that the adapter was trained on",
-            )
+    alpha = header.metadata.get("adapter.lora.alpha")
+    if not isinstance(alpha, float) or not math.isfinite(alpha):
+        raise GGUFError(f"has the alpha {alpha!r}", source=path, remedy="adapter.lora.alpha is a finite float32")
+    _check_pairs(header, base)
     return header
+
+
+def _check_pairs(header: Header, base: Header) -> None:
+    """Check that each pair of matrices fits a weight matrix of the base, and that there is one.
+
+    lora_a is (inputs, rank) and lora_b (rank, outputs) in GGML order; those of token_embd stand the other way round.
+    """
+    shapes = {tensor.name: tensor.shape for part in _parts(base) for tensor in part.tensors}
+    sides = {tensor.name: tensor.shape for tensor in header.tensors}
+    names = [tensor.name.rpartition(".lora_")[0] for tensor in header.tensors if tensor.name.endswith(".lora_a")]
+    if not names:
+        raise GGUFError(
+            "adapts nothing", source=header.path, remedy="it holds no pair lora_a, lora_b: convert it again"
+        )
+    for name in names:
+        a, b = sides[f"{name}.lora_a"], sides.get(f"{name}.lora_b", ())
+        if len(shapes.get(name, ())) < 2:
+            raise GGUFError(
+                f"adapts {name}, which is no weight matrix of the model", source=header.path, remedy=_WRONG_BASE
+            )
+        if len(a) != len(b) or len(a) < 2 or (a[1] != b[0] and name != "token_embd.weight"):
+            raise GGUFError(
+                f"{name} has the shapes {a} and {b}, which are no pair", source=header.path, remedy="convert it again"
+            )
+        for side, found, expected in (("a", a[0], shapes[name][0]), ("b", b[1], shapes[name][1])):
+            if name != "token_embd.weight" and found != expected:
+                raise GGUFError(
+                    f"{name}.lora_{side} is made for a width of {found}, the model's {name} has {expected}",
+                    source=header.path,
+                    remedy=_WRONG_BASE,
+                )
 
 
 def check_complete(header: Header) -> None:
@@ -105,8 +146,10 @@ def check_complete(header: Header) -> None:
         The file is shorter than that.
 
     """
-    ends = (header.data_start + tensor.offset + tensor.nbytes for tensor in header.tensors)
-    needed = max(ends, default=0)
+    try:
+        needed = max((header.data_start + tensor.offset + tensor.nbytes for tensor in header.tensors), default=0)
+    except GGUFError as error:
+        raise error.located(header.path) from None
     if header.size < needed:
         raise GGUFError(
             f"has {header.size:,} bytes where its tensors need {needed:,}",

@@ -9,9 +9,17 @@ RellaError
 from pathlib import Path
 from typing import Self
 
+_LONGEST = 1000
+
 
 class RellaError(Exception):
     """Base of every error that this project raises on purpose."""
+
+
+def one_line(text: str) -> str:
+    """Make one printable line of a message, whatever it quotes: titles, a library's words, an untrusted file's."""
+    line = "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"
 
 
 class InputError(RellaError):
@@ -44,8 +52,7 @@ class InputError(RellaError):
         self.remedy = remedy
         where = ", ".join(part for part in (self.source, place) if part)
         text = f"{where}: {finding}" if where else finding
-        # One line whatever the finding quotes: a title may hold line breaks, a library's message often does.
-        super().__init__(" ".join((f"{text}; {remedy}" if remedy else text).split()))
+        super().__init__(one_line(f"{text}; {remedy}" if remedy else text))
 
     def located(self, source: str | Path | None = None, place: str | None = None) -> Self:
         """Return this error with its source and place filled in, where they are still missing."""

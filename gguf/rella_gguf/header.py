@@ -66,7 +66,10 @@ class TensorInfo:
         try:
             block, size = GGML_QUANT_SIZES[GGMLQuantizationType(self.type)]
         except (KeyError, ValueError):
-            raise GGUFError(f"tensor {self.name} has the unknown type {self.type}") from None
+            raise GGUFError(
+                f"tensor {self.name} has the unknown type {self.type}",
+                remedy="the file is damaged, or newer than we read",
+            ) from None
         return self.elements // int(block) * int(size)
 
     @property
@@ -197,6 +200,8 @@ def read_header(path: str | Path) -> Header:
         raise GGUFError("no such file", source=path, remedy="check the path") from None
     except OSError as error:
         raise GGUFError(error.strerror or str(error), source=path, remedy="give a readable GGUF file") from None
+    except ValueError as error:  # a path with a NUL byte
+        raise GGUFError(str(error), source=path, remedy="check the path") from None
 
 
 def _parse(cursor: _Cursor) -> Header:
@@ -215,7 +220,7 @@ def _parse(cursor: _Cursor) -> Header:
         metadata[key] = cursor.value(cursor.number("I"))
     tensors = tuple(_tensors(cursor, tensor_count))
     alignment = metadata.get("general.alignment", 32)
-    if not isinstance(alignment, int) or alignment < 1:
+    if not isinstance(alignment, int) or alignment < 8 or alignment & (alignment - 1):
         raise GGUFError(f"general.alignment is {alignment}", source=cursor.path, remedy="the file is damaged")
     data_start = -(-cursor.at // alignment) * alignment
     return Header(cursor.path, version, metadata, tensors, data_start, len(cursor.data))

@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from rella_gguf.checks import shard_paths
+from rella_gguf.checks import check_complete, shard_paths
 from rella_gguf.header import ArrayInfo, Header, read_header
 
 
@@ -59,13 +59,15 @@ def inspect(path: str | Path) -> Inspection:
     Raises
     ------
     GGUFError
-        The file is no readable GGUF.
+        The file is no readable GGUF, or truncated.
 
     """
     parts = [read_header(shard) for shard in shard_paths(path)]
     header = parts[0]
     tensors = [tensor for part in parts for tensor in part.tensors]
     counts, weights, sizes = Counter[str](), Counter[str](), Counter[str]()
+    for part in parts:
+        check_complete(part)
     for tensor in tensors:
         counts[tensor.type_name] += 1
         weights[tensor.type_name] += tensor.elements
