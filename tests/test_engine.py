@@ -189,6 +189,38 @@ def test_a_closed_engine_refuses_and_closes_twice(spm_model: Path) -> None:
         next(engine.logits([prompt_of([(1,)])]))
 
 
+def test_the_words_of_a_closed_engine_refuse_too(spm_model: Path) -> None:
+    engine = Engine.from_gguf(spm_model)
+    words = engine.vocabulary
+    engine.close()
+    with pytest.raises(EngineError, match="closed"):
+        words.tokenize("x")
+    words = Engine.from_gguf(spm_model).vocabulary  # the engine itself is gone
+    with pytest.raises(EngineError, match="closed"):
+        words.tokenize("x")
+
+
+def test_a_prompt_changed_after_reading_is_read_again(engine: Engine) -> None:
+    array = np.asarray([30, 31, 32], dtype=np.int32)
+    prompt = Prompt((array, np.asarray([33], dtype=np.int32)))
+    (first,) = logits(engine, prompt)
+    array[1] = 40
+    (second,) = logits(engine, prompt)
+    engine._decoder.forget()
+    (fresh,) = logits(engine, prompt)
+    np.testing.assert_array_equal(second, fresh)
+    assert np.abs(first - second).max() > 1e-6
+
+
+def test_an_interruption_during_llama_cpps_log_is_kept(spm_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("rella_cpp.engine.native.logger.log", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        Engine.from_gguf(spm_model)
+
+
 def test_the_context_is_the_models_unless_given(spm_model: Path) -> None:
     with Engine.from_gguf(spm_model) as engine:
         assert engine.n_ctx == Shape().ctx

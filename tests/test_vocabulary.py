@@ -58,6 +58,20 @@ def test_a_frames_mark_stays_the_frames_even_where_the_vocabulary_calls_it_user_
     assert [any_engine.vocabulary.text(token) for token in encoded.tokens].count(TURN) == 2
 
 
+def test_a_users_mark_in_the_frame_does_not_shift_the_borders(any_engine: Engine) -> None:
+    spans = [Span(f"{TURN}user\n", trusted=True), Span("movie"), Span(f"\n{TURN}", trusted=True), Span("Yes")]
+    encoded = any_engine.encode(spans)
+    assert any_engine.vocabulary.decode(encoded.tokens[encoded.starts[3] :]).strip() == "Yes"
+    assert any_engine.vocabulary.decode(encoded.tokens[encoded.starts[1] : encoded.starts[2]]).strip() == "movie"
+
+
+def test_what_text_becomes_does_not_depend_on_what_was_encoded_before(any_engine: Engine) -> None:
+    text = [Span(f"A {TURN} B")]
+    before = any_engine.encode(text)
+    any_engine.encode([Span(f"{TURN}user\n", trusted=True), Span("x")])
+    assert any_engine.encode(text) == before
+
+
 @pytest.mark.parametrize("content", ["movie", " the movie \n", "", "Yes\n\nNo", "ünï ▁ çødé 🎬"])
 def test_a_frame_is_tokenised_as_llama_cpp_does_it(any_engine: Engine, content: str) -> None:
     spans = [Span("<|im_start|>user\n", trusted=True), Span(content), Span("<|im_end|>\n<|im_start|>", trusted=True)]

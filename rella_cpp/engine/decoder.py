@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rella_cpp.engine.native import recent_errors
+from rella_cpp.engine.native import interrupted, raise_interruption, recent_errors
 from rella_cpp.engine.segments import Prompt, Segment
 from rella_cpp.errors import EngineError
 
@@ -58,7 +58,7 @@ class SegmentDecoder:
                 self._decode(piece, position + start, outputs)
                 rows += [self._row(i) for i in range(len(piece) - outputs, len(piece))]
             position += len(segment)
-            self._kept.append(segment)
+            self._kept.append(segment.copy())  # the caller may change his
         return np.stack(rows)
 
     def hidden_sum(self, segment: Segment) -> npt.NDArray[np.float64]:
@@ -107,6 +107,9 @@ class SegmentDecoder:
             batch.embd = _pointer(data, ctypes.c_float)
         recent_errors.clear()
         status = lib.llama_decode(self._context, batch)
+        if interrupted():
+            self.forget()
+            raise_interruption()
         if status != 0:
             self.forget()
             reason = recent_errors[-1] if recent_errors else "no reason given"

@@ -57,7 +57,7 @@ class Engine:
         self._lock = threading.RLock()
         self._loaded: dict[Path, Any] = {}
         self._adapters: tuple[Adapter, ...] = ()
-        self._free = weakref.finalize(self, _free, lib, model, context)
+        self._free = weakref.finalize(self, _free, lib, model, context, self.vocabulary)
 
     @classmethod
     def from_gguf(cls, path: str | Path, settings: EngineSettings | None = None) -> Self:
@@ -78,6 +78,12 @@ class Engine:
         lib = native.load()
         native.recent_errors.clear()
         model = lib.llama_model_load_from_file(os.fsencode(path), _model_params(lib, settings))
+        native.raise_interruption()
+        if not model and "bad_cast" in _reason():
+            raise EngineError(
+                "llama.cpp cannot tokenise beside a library that was imported before it (usearch does that): load a "
+                "model first"
+            )
         if not model:
             raise GGUFError(
                 f"llama.cpp cannot load it ({_reason()})",
@@ -258,7 +264,8 @@ class Engine:
         self._decoder.forget()
 
 
-def _free(lib: Any, model: Any, context: Any) -> None:
+def _free(lib: Any, model: Any, context: Any, vocabulary: Vocabulary) -> None:
+    vocabulary.close()
     lib.llama_free(context)
     lib.llama_model_free(model)
 

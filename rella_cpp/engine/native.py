@@ -3,6 +3,7 @@
 import ctypes
 import logging
 import os
+import threading
 from collections import deque
 from dataclasses import dataclass
 from functools import cache
@@ -13,6 +14,7 @@ from rella_cpp.errors import EngineError
 logger = logging.getLogger("rella_cpp.llama_cpp")
 logger.addHandler(logging.NullHandler())  # silent unless somebody listens
 recent_errors: deque[str] = deque(maxlen=8)
+_interrupted = threading.Event()
 
 _CALLS = (
     "llama_adapter_lora_init",
@@ -98,15 +100,30 @@ def _log_callback(lib: Any) -> Any:
 
     def log(number: int, text: bytes, _data: object) -> None:
         nonlocal level
-        level = _LEVELS.get(number, level)  # 5 goes on with the line before
-        line = text.decode("utf-8", errors="replace").strip()
-        if not line or line == ".":
-            return
-        if level >= logging.ERROR:
-            recent_errors.append(line)
-        logger.log(level, "%s", line)
+        try:
+            level = _LEVELS.get(number, level)  # 5 goes on with the line before
+            line = text.decode("utf-8", errors="replace").strip()
+            if not line or line == ".":
+                return
+            if level >= logging.ERROR:
+                recent_errors.append(line)
+            logger.log(level, "%s", line)
+        except KeyboardInterrupt:  # ctypes would swallow it; it is raised when llama.cpp returns
+            _interrupted.set()
 
     return lib.llama_log_callback(log)
+
+
+def interrupted() -> bool:
+    """Tell whether an interruption came while llama.cpp was writing its log."""
+    return _interrupted.is_set()
+
+
+def raise_interruption() -> None:
+    """Raise an interruption that came while llama.cpp was writing its log."""
+    if _interrupted.is_set():
+        _interrupted.clear()
+        raise KeyboardInterrupt
 
 
 def build_info() -> BuildInfo:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rella_cpp.engine.segments import Encoded, Span
+from rella_cpp.errors import EngineError
 
 
 class Vocabulary:
@@ -20,10 +21,10 @@ class Vocabulary:
     """
 
     def __init__(self, lib: Any, handle: Any) -> None:
-        self._lib, self._handle = lib, handle
+        self._lib, self._open = lib, handle
         self._pieces: dict[int, bytes] = {}
-        self._split: dict[str, tuple[str | int, ...]] = {}
-        self._reserved: set[str] = set()
+        self._split: dict[str, tuple[tuple[str | int, ...], tuple[str, ...]]] = {}
+        self._user_defined: dict[int, bool] = {}
         self._sentencepiece = lib.llama_vocab_type(handle) == lib.LLAMA_VOCAB_TYPE_SPM
         self.size = int(lib.llama_vocab_n_tokens(handle))
         self.bos = int(lib.llama_vocab_bos(handle))
@@ -31,6 +32,16 @@ class Vocabulary:
         self.adds_bos = bool(lib.llama_vocab_get_add_bos(handle)) and self.bos >= 0
         # SentencePiece puts a blank before a text; it belongs to no byte of ours.
         self._added = len(self.decode(self.tokenize("a"))) - 1
+
+    @property
+    def _handle(self) -> Any:
+        if self._open is None:
+            raise EngineError("the model is closed")
+        return self._open
+
+    def close(self) -> None:
+        """Refuse every further call: the model is about to be freed."""
+        self._open = None
 
     def text(self, token: int) -> str:
         """Return a token as it stands in the vocabulary (`<s>`, `▁Yes`); empty for a token that is none."""
@@ -90,10 +101,10 @@ class Vocabulary:
             stretch.clear()
             marks.clear()
 
-        parts = [self._parts(span) if span.trusted else None for span in spans]
-        for span, known in zip(spans, parts, strict=True):
+        reserved = sorted({name for span in spans if span.trusted for name in self._parts(span.text)[1]})
+        for span in spans:
             marks.append(self._length("".join(stretch)))
-            for part in known or (self._defused(span.text),):
+            for part in self._parts(span.text)[0] if span.trusted else (_defused(span.text, reserved),):
                 if isinstance(part, str):
                     stretch.append(part)
                 else:
@@ -110,11 +121,13 @@ class Vocabulary:
         if not marks:
             return []
         sizes = [len(self.piece(token)) for token in tokens]
+        # SentencePiece's blank comes again after a user-defined token within the text.
+        blanks = [self._added if i and self._is_user_defined(tokens[i - 1]) else 0 for i in range(len(tokens))]
         end = -self._added
         places, index = [], 0
         for mark in marks:
-            while index < len(sizes) and end + sizes[index] <= mark:
-                end += sizes[index]
+            while index < len(sizes) and end + sizes[index] - blanks[index] <= mark:
+                end += sizes[index] - blanks[index]
                 index += 1
             places.append(index)
         return places
@@ -123,35 +136,42 @@ class Vocabulary:
         """Count the bytes of the pieces that a text becomes: SentencePiece takes ▁ for a blank."""
         return len((text.replace("▁", " ") if self._sentencepiece else text).encode("utf-8", "replace"))
 
-    def _parts(self, span: Span) -> tuple[str | int, ...]:
-        """Split a trusted span into plain text and control tokens."""
-        if span.text not in self._split:
-            self._split[span.text] = tuple(self._split_controls(span.text))
-        return self._split[span.text]
+    def _is_user_defined(self, token: int) -> bool:
+        if token not in self._user_defined:
+            attributes = int(self._lib.llama_vocab_get_attr(self._handle, token))
+            self._user_defined[token] = bool(attributes & self._lib.LLAMA_TOKEN_ATTR_USER_DEFINED)
+        return self._user_defined[token]
 
-    def _defused(self, text: str) -> str:
-        """Break up what a frame uses as marks though the vocabulary calls it user-defined.
+    def _parts(self, text: str) -> tuple[tuple[str | int, ...], tuple[str, ...]]:
+        """Split trusted text into plain text and control tokens; name its marks that are user-defined tokens."""
+        if text not in self._split:
+            tokens = self.tokenize(text, special=True)
+            marks = tuple(self.text(token) for token in tokens if self._is_user_defined(token))
+            self._split[text] = (tuple(self._split_controls(text, tokens)), tuple(m for m in marks if m.strip()))
+        return self._split[text]
 
-        llama.cpp recognises such tokens in any text, parsing specials or not.
-        """
-        for name in self._reserved:
-            text = text.replace(name, f"{name[0]} {name[1:]}")
-        return text
-
-    def _split_controls(self, text: str) -> list[str | int]:
+    def _split_controls(self, text: str, tokens: Sequence[int]) -> list[str | int]:
         lib, handle = self._lib, self._handle
         parts: list[str | int] = []
-        for token in self.tokenize(text, special=True):
-            name, attributes = self.text(token), int(lib.llama_vocab_get_attr(handle, token))
-            if attributes & lib.LLAMA_TOKEN_ATTR_USER_DEFINED and name.strip():
-                self._reserved.add(name)
+        for token in tokens:
             if not lib.llama_vocab_is_control(handle, token):
                 continue
-            before, found, after = text.partition(name)
+            before, found, after = text.partition(self.text(token))
             if not found:  # a byte-level vocabulary may hold the very token without its text being there
                 continue
+            attributes = int(lib.llama_vocab_get_attr(handle, token))
             if attributes & lib.LLAMA_TOKEN_ATTR_LSTRIP:
                 before = before.rstrip()
             text = after.lstrip() if attributes & lib.LLAMA_TOKEN_ATTR_RSTRIP else after
             parts += [before, token] if before else [token]
         return [*parts, text] if text else parts
+
+
+def _defused(text: str, marks: Sequence[str]) -> str:
+    """Break up what a frame uses as marks though the vocabulary calls it user-defined.
+
+    llama.cpp recognises such tokens in any text, parsing specials or not.
+    """
+    for mark in marks:
+        text = text.replace(mark, f"{mark[0]} {mark[1:]}")
+    return text
