@@ -5,6 +5,7 @@ One SQLite file in a folder that only its user may read; SQLite keeps two proces
 
 import hashlib
 import os
+import re
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -75,16 +76,21 @@ class Cache:
         """Open the cache in its default folder."""
         return cls(default_folder())
 
-    def vectors(self, model: str, texts: Sequence[str]) -> dict[str, npt.NDArray[np.float32]]:
-        """Return the vectors that are known, by text; each float32 of shape (n_embd,)."""
+    def vectors(self, model: str, texts: Sequence[str], width: int) -> dict[str, npt.NDArray[np.float32]]:
+        """Return the vectors that are known, by text; each float32 of shape (width,).
+
+        What is damaged (another width, no finite numbers) counts as not known.
+        """
         known = {}
         with self._access() as database:
             for text in texts:
                 row = database.execute(
                     "SELECT vector FROM vectors WHERE model = ? AND text = ?", (model, _digest(text))
                 ).fetchone()
-                if row is not None:
-                    known[text] = np.frombuffer(row[0], dtype="<f4").astype(np.float32)
+                if row is not None and isinstance(row[0], bytes) and len(row[0]) == 4 * width:
+                    vector = np.frombuffer(row[0], dtype="<f4").astype(np.float32)
+                    if np.isfinite(vector).all() and vector.any():
+                        known[text] = vector
         return known
 
     def add_vectors(self, model: str, vectors: Mapping[str, npt.NDArray[np.float32]]) -> None:
@@ -134,12 +140,12 @@ class Cache:
 
     def _file_digest(self, path: Path, progress: Progress) -> str:
         facts = path.stat()
-        state = f"{facts.st_size} {facts.st_mtime_ns} {facts.st_ino}"
+        state = f"{facts.st_size} {facts.st_mtime_ns} {facts.st_ctime_ns} {facts.st_ino}"
         with self._access() as database:
             row = database.execute(
                 "SELECT sha256 FROM files WHERE path = ? AND state = ?", (str(path), state)
             ).fetchone()
-        if row is not None:
+        if row is not None and re.fullmatch(r"[0-9a-f]{64}", str(row[0])):
             return str(row[0])
         digest, done = hashlib.sha256(), 0
         with path.open("rb") as file:
@@ -162,7 +168,6 @@ class Cache:
                 self.folder.mkdir(parents=True, mode=0o700)
             file.touch(mode=0o600)
             database = sqlite3.connect(file, timeout=60, check_same_thread=False)
-            database.execute("PRAGMA journal_mode = WAL")
             database.executescript(_SCHEMA)
         except (OSError, sqlite3.Error) as error:
             raise self._unusable(error) from None

@@ -35,16 +35,18 @@ class ItemEncoder:
         Where vectors are kept.
     key
         Names in the cache the model and whatever else changes its vectors.
+    width
+        Length of a vector.
 
     """
 
-    def __init__(self, model: HiddenStates, domain: Domain, cache: Cache, key: str) -> None:
-        self._model, self._domain, self._cache, self._key = model, domain, cache, key
+    def __init__(self, model: HiddenStates, domain: Domain, cache: Cache, key: str, width: int) -> None:
+        self._model, self._domain, self._cache, self._key, self._width = model, domain, cache, key, width
 
     def encode(self, items: Sequence[Item], progress: Progress = no_progress) -> npt.NDArray[np.float32]:
         """Return the items' vectors, float32 of shape (n, n_embd), in the order of the items."""
         texts = [item_text(self._domain, item) for item in items]
-        known = self._cache.vectors(self._key, list(dict.fromkeys(texts)))
+        known = self._cache.vectors(self._key, list(dict.fromkeys(texts)), self._width)
         missing = [text for text in dict.fromkeys(texts) if text not in known]
         group: dict[str, npt.NDArray[np.float32]] = {}
         vectors = self._model.hidden_means(missing)
@@ -57,4 +59,4 @@ class ItemEncoder:
                 self._cache.add_vectors(self._key, group)
                 group = {}
             progress("embedding items", done, len(missing))
-        return np.stack([known[text] for text in texts])
+        return np.stack([known[text] for text in texts]) if texts else np.zeros((0, self._width), np.float32)

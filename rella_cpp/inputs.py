@@ -4,6 +4,7 @@ Every refusal names the file and the place in it.
 """
 
 import json
+import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -184,9 +185,14 @@ def _at(source: str | None, place: str | None) -> Iterator[None]:
         raise error.located(source, place) from None
 
 
+def source_name(path: str | Path) -> str:
+    """Name a file in messages."""
+    return "standard input" if str(path) == STANDARD_INPUT else str(path)
+
+
 def _read(path: str | Path) -> tuple[str, list[_Entry]]:
     """Read a file's JSON values: the one of a JSON file, or one a line of a JSON Lines file."""
-    source = "standard input" if str(path) == STANDARD_INPUT else str(path)
+    source = source_name(path)
     try:
         data = _standard_input() if str(path) == STANDARD_INPUT else Path(path).read_bytes()
         text = data.decode("utf-8-sig")
@@ -221,10 +227,15 @@ def _parses(line: str) -> bool:
 
 def _parse(text: str, source: str, first_line: int) -> object:
     def refuse(name: str) -> NoReturn:
-        raise InputError(f"holds {name}, which is no JSON number", source=source, remedy="leave the value out")
+        raise InputError(
+            f"holds {name}, which is no number that can be used", source=source, remedy="leave the value out"
+        )
+
+    def number(digits: str) -> float:
+        return refuse(digits) if math.isinf(float(digits)) else float(digits)
 
     try:
-        return json.loads(text, parse_constant=refuse)
+        return json.loads(text, parse_constant=refuse, parse_float=number)
     except json.JSONDecodeError as error:
         raise InputError(
             f"is not JSON ({error.msg})",

@@ -114,7 +114,7 @@ def pull_model(name: str) -> Path:
 
     """
     from huggingface_hub import HfApi, hf_hub_download
-    from huggingface_hub.errors import RepositoryNotFoundError
+    from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 
     model = HubModel.parse(name)
     try:
@@ -123,6 +123,8 @@ def pull_model(name: str) -> Path:
         folder = Path(first).parent.as_posix().removesuffix(".")
         names = [f"{folder}/{part}" if folder else part for part in parts]
         return [Path(hf_hub_download(model.repository, part)) for part in names][0]
+    except HFValidationError as error:
+        raise InputError(f"{model} names no repository ({error})", remedy="write hf:OWNER/REPO") from None
     except RepositoryNotFoundError:
         raise InputError(
             f"there is no repository {model.repository}, or it is private",
@@ -138,11 +140,13 @@ def pull_model(name: str) -> Path:
 
 def _find_downloaded(model: HubModel) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
     remedy = f"run `rella pull {model}` first"
     try:
         folder = Path(snapshot_download(model.repository, local_files_only=True))
+    except HFValidationError as error:
+        raise InputError(f"{model} names no repository ({error})", remedy="write hf:OWNER/REPO") from None
     except LocalEntryNotFoundError:
         raise InputError(f"{model} is not on this machine", remedy=remedy) from None
     files = [file.relative_to(folder).as_posix() for file in folder.rglob("*.gguf")]

@@ -105,6 +105,8 @@ class Rella:
             domain = load_domain(domain)
         if chat_format is not None:
             check_chat_format(chat_format)
+        if isinstance(lora, str | Path):
+            lora = (lora,)
         engine = Engine.from_gguf(path, settings)
         try:
             engine.set_adapters([Adapter(Path(a[0]), a[1]) if isinstance(a, tuple) else Adapter(Path(a)) for a in lora])
@@ -229,7 +231,7 @@ class Rella:
         Each is the mean of the last layer over the item's text (`rella_cpp.prompts.item_text`), by the base model
         without adapters; known ones come from the cache.
         """
-        return self._encoder.encode(take_items(items, self.domain), self.progress)
+        return self._encoder.encode(take_items(items, self.domain) if items else (), self.progress)
 
     def close(self) -> None:
         """Free the model."""
@@ -259,4 +261,4 @@ class Rella:
                 f"gpu={s.gpu_layers} flash={s.flash_attn} kv={s.kv_type}",
             )
         )
-        return ItemEncoder(self.engine, self.domain, self._cache, key)
+        return ItemEncoder(self.engine, self.domain, self._cache, key, self.engine.n_embd)

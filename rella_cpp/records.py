@@ -57,7 +57,12 @@ class Behavior:
 
         """
         if isinstance(value, Behavior):
-            return replace(value, item=Item.of(value.item))
+            return replace(
+                value,
+                item=Item.of(value.item),
+                rating=None if value.rating is None else _number(value.rating, "rating", "give a number"),
+                timestamp=None if value.timestamp is None else _time(value.timestamp),
+            )
         if not isinstance(value, Mapping):
             raise InputError(f"a behavior is an object, found {describe(value)}", remedy='give {"title": "…"}')
         rating, timestamp = value.get("rating"), value.get("timestamp")

@@ -68,6 +68,8 @@ def ask(encode: Encode, frame: ChatFrame, text: PromptText, answers: tuple[str, 
             f"the answers {answers[0]!r} and {answers[1]!r} begin with the same token of this model",
             remedy="choose two answers that begin differently, such as Yes and No",
         )
+    if first == 0:
+        raise InputError("the prompt is empty", remedy="give the domain a text, or the model another --chat-format")
     return Question(
         tokens=yes.tokens[:first],
         borders=tuple(min(yes.starts[border], first) for border in (HISTORY, TARGET)),

@@ -52,10 +52,13 @@ def _compile(source: str, chat: bool) -> Any:
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     if not chat:
-        return ImmutableSandboxedEnvironment(keep_trailing_newline=True, undefined=StrictUndefined).from_string(source)
+        own = ImmutableSandboxedEnvironment(keep_trailing_newline=True, undefined=StrictUndefined)
+        del own.filters["random"], own.globals["lipsum"]  # the same request gives the same prompt
+        return own.from_string(source)
     environment = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
     )
+    del environment.filters["random"], environment.globals["lipsum"]
     environment.filters["tojson"] = lambda value, indent=None: json.dumps(value, ensure_ascii=False, indent=indent)
     environment.globals["raise_exception"] = _raise
     environment.globals["strftime_now"] = _FROZEN_CLOCK.strftime

@@ -1,4 +1,5 @@
 import os
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -16,9 +17,9 @@ def test_vectors_come_back_to_the_bit_by_model_and_text(own_cache: Path) -> None
     with Cache.default() as cache:
         cache.add_vectors("m1", {"Heat": VECTOR})
     with Cache(own_cache) as cache:
-        assert list(cache.vectors("m1", ["Heat", "Alien"])) == ["Heat"]
-        np.testing.assert_array_equal(cache.vectors("m1", ["Heat"])["Heat"], VECTOR)
-        assert cache.vectors("m2", ["Heat"]) == {}
+        assert list(cache.vectors("m1", ["Heat", "Alien"], 3)) == ["Heat"]
+        np.testing.assert_array_equal(cache.vectors("m1", ["Heat"], 3)["Heat"], VECTOR)
+        assert cache.vectors("m2", ["Heat"], 3) == {}
 
 
 def test_only_its_user_may_read_the_cache_and_texts_are_not_in_it(own_cache: Path) -> None:
@@ -28,6 +29,17 @@ def test_only_its_user_may_read_the_cache_and_texts_are_not_in_it(own_cache: Pat
         for file in own_cache.iterdir():
             assert file.stat().st_mode & 0o077 == 0
             assert b"secret" not in file.read_bytes()
+
+
+@pytest.mark.parametrize("blob", [b"", b"abc", b"\0" * 12, b"\xff" * 12, b"\0" * 16, "text", 5])
+def test_a_damaged_vector_counts_as_not_known(own_cache: Path, blob: object) -> None:
+    with Cache.default() as cache:
+        cache.add_vectors("m", {"a": VECTOR})
+    with sqlite3.connect(own_cache / "rella.sqlite") as database:
+        database.execute("UPDATE vectors SET vector = ?", (blob,))
+    database.close()
+    with Cache.default() as cache:
+        assert cache.vectors("m", ["a"], 3) == {}
 
 
 def test_clearing_forgets_and_counts(own_cache: Path) -> None:
@@ -42,7 +54,7 @@ def test_clearing_forgets_and_counts(own_cache: Path) -> None:
 def test_a_cache_in_memory_leaves_nothing(own_cache: Path) -> None:
     with Cache(None) as cache:
         cache.add_vectors("m", {"a": VECTOR})
-        assert "a" in cache.vectors("m", ["a"])
+        assert "a" in cache.vectors("m", ["a"], 3)
     assert not own_cache.exists()
 
 

@@ -212,7 +212,9 @@ def bad_files(folder: Path) -> dict[str, Path]:
         "overrated": '[{"title": "Heat", "rating": 7}]',
         "none": "[]",
         "wrongtype": '{"title": "Heat", "genres": 3}',
-        "long": json.dumps({"title": "x" * 5000}),
+        "long": json.dumps({"title": "x " * 5000}),
+        "word": json.dumps({"title": "x" * 50_000}),
+        "huge": '{"title": "Heat", "year": 1e999}',
     }
     for name, text in texts.items():
         files[name] = folder / f"{name}.json"
@@ -256,6 +258,9 @@ BAD = [
     ("--domain movie", "unknown domain 'movie'; did you mean movies?"),
     ("--chat-format vicunna", "unknown chat format 'vicunna'; did you mean vicuna?"),
     ("--item {long}", "long.json, item[0]: a prompt of"),
+    ("--item {word}", "word.json: field title has 50000 characters without a blank"),
+    ("--item {huge}", "huge.json: holds 1e999"),
+    ("--model hf:../..", "hf:../.. names no repository"),
     ("--history - --item -", "standard input: - is named twice"),
     ("--retrieval best", "retrieval is 'best'; one of subr, recent"),
     ("--order up", "order is 'up'; one of time, similarity, reversed"),
@@ -325,6 +330,21 @@ def test_streams_that_fail_get_one_line(spm_model: Path, redirection: str, said:
     done = subprocess.run(f"{command} {redirection}", shell=True, capture_output=True, text=True, check=False)
     assert done.returncode == (2 if "<" in redirection else 1)
     assert said in done.stderr.splitlines()[-1] and "Traceback" not in done.stderr
+
+
+def test_a_terminal_without_a_width_still_shows_the_result(score: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "0")
+    assert "Aliens" in score().out
+
+
+def test_an_untrusted_file_cannot_write_to_the_terminal(rella: Run, tmp_path: Path) -> None:
+    path = write_model(tmp_path / "m.gguf", name="\x1b[31mX\x1b]0;pwned", shape=Shape(ctx=4096))
+    for arguments in (["gguf", "inspect", path], ["score", "--history", HISTORY, "--item", ITEM, "--model", path]):
+        result = rella(*arguments)
+        assert "?[31mX" in result.out and "\x1b" not in result.out
+    angry = write_model(tmp_path / "a.gguf", template="{{ raise_exception('\x1b[2J' ~ 'x' * 100000) }}")
+    refused = rella("score", "--history", HISTORY, "--item", ITEM, "--model", angry)
+    assert refused.code == 2 and "\x1b" not in refused.err and len(refused.err) < 1200
 
 
 def test_help_imports_nothing_heavy() -> None:

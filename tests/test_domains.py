@@ -50,6 +50,7 @@ def test_an_item_is_shown_by_the_fields_it_has() -> None:
         ({"title": "Heat", "year": True}, "field year is true/false (True)"),
         ({"title": "Heat", "genres": {"a": 1}}, "field genres is an object"),
         ({"title": "Heat", "genres": [["a"]]}, "field genres is a list"),
+        ({"title": "a" * 4001}, "field title has 4001 characters without a blank"),
     ],
 )
 def test_items_that_do_not_fit_are_refused(fields: dict[str, object], said: str) -> None:
@@ -127,6 +128,10 @@ def test_a_built_in_domain_can_be_copied_and_loads_alike(tmp_path: Path) -> None
         ("item = 3\n" + MINIMAL.split("[item")[0], "item is a number"),
         ('item = {title = "x"}\n' + MINIMAL.split("[item")[0], "[item]: title is text"),
         ("template = 3\n" + MINIMAL, "[template]: is a number"),
+        (MINIMAL + '[template]\nlead = ["a"]\n', "[template]: lead is a list"),
+        (MINIMAL + "[rating]\nmin = 1\nmax = inf\n", "[rating]: the rating scale goes from 1 to inf"),
+        (MINIMAL + "x = " + "[" * 5000 + "]" * 5000, "is no TOML"),
+        ("x = " + "9" * 5000 + "\n" + MINIMAL, "is no TOML"),
     ],
 )
 def test_a_domain_file_that_is_wrong_is_refused_with_the_place(tmp_path: Path, text: str, said: str) -> None:

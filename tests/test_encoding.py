@@ -28,7 +28,7 @@ def items(*titles: str) -> list[Item]:
 
 
 def encoder(model: Lengths, cache: Cache, key: str = "m") -> ItemEncoder:
-    return ItemEncoder(model, load_domain("movies"), cache, key)
+    return ItemEncoder(model, load_domain("movies"), cache, key, width=2)
 
 
 def test_each_distinct_text_is_embedded_once_and_then_never_again() -> None:

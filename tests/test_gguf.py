@@ -1,15 +1,19 @@
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import gguf
+import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tiny_model import Shape, random_weights, spm_vocab, write_adapter, write_model, write_vocabulary_only
+from tiny_model import Shape, finish, random_weights, spm_vocab, write_adapter, write_model, write_vocabulary_only
 
 from rella_gguf import GGUFError, check_adapter, check_model, inspect, read_header, shard_paths
 
 SHAPE = Shape()
+Q = "blk.0.attn_q.weight"
 
 
 def test_the_header_agrees_with_ggufs_own_reader(any_model: Path) -> None:
@@ -119,6 +123,52 @@ def test_an_adapter_must_fit_its_base(tmp_path: Path, spm_model: Path, adapter: 
     ):
         with pytest.raises(GGUFError, match=said):
             check_adapter(path, base)
+
+
+Edit = Callable[[dict[str, npt.NDArray[np.generic]]], object]
+
+
+@pytest.mark.parametrize(
+    ("alpha", "edit", "said"),
+    [
+        ("4", lambda t: None, "has the alpha '4'"),
+        (float("nan"), lambda t: None, "has the alpha nan"),
+        (4.0, lambda t: t.clear(), "adapts nothing"),
+        (4.0, lambda t: t.update({f"{Q}.lora_b": np.ones((16, 3), np.float32)}), "no pair"),
+        (4.0, lambda t: t.update({f"{Q}.lora_a": np.ones((2, 2, 16), np.float32)}), "no pair"),
+        (4.0, lambda t: t.pop(f"{Q}.lora_b"), "no pair"),
+        (4.0, lambda t: t.update({f"{Q}.lora_a": np.ones((2, 16), np.int32)}), "type I32, which is none for weights"),
+        (4.0, lambda t: t.update({"blk.0.attn_norm.weight.lora_a": t[f"{Q}.lora_a"]}), "no weight matrix"),
+    ],
+)
+def test_a_damaged_adapter_is_refused(tmp_path: Path, spm_model: Path, alpha: object, edit: Edit, said: str) -> None:
+    tensors: dict[str, npt.NDArray[np.generic]] = {
+        f"{Q}.lora_a": np.ones((2, 16), np.float32),
+        f"{Q}.lora_b": np.ones((16, 2), np.float32),
+    }
+    edit(tensors)
+    writer = gguf.GGUFWriter(tmp_path / "a.gguf", "llama")
+    writer.add_type("adapter")
+    writer.add_string("adapter.type", "lora")
+    (writer.add_string if isinstance(alpha, str) else writer.add_float32)("adapter.lora.alpha", alpha)
+    for name, value in tensors.items():
+        writer.add_tensor(name, value)
+    finish(writer)
+    with pytest.raises(GGUFError, match=said):
+        check_adapter(tmp_path / "a.gguf", check_model(spm_model))
+
+
+@pytest.mark.parametrize("shape", [Shape(ctx=0), Shape(ctx=2**31), Shape(layers=0)])
+def test_sizes_that_cannot_be_are_refused(tmp_path: Path, shape: Shape) -> None:
+    with pytest.raises(GGUFError, match="has the (context_length|block_count)"):
+        check_model(write_model(tmp_path / "m.gguf", shape=shape))
+
+
+def test_weights_of_a_type_for_no_weights_are_refused(tmp_path: Path) -> None:
+    weights = random_weights(len(spm_vocab().tokens), SHAPE, 0)
+    weights["blk.0.ffn_up.weight"] = weights["blk.0.ffn_up.weight"].astype(np.int32)
+    with pytest.raises(GGUFError, match="blk.0.ffn_up.weight has the type I32"):
+        check_model(write_model(tmp_path / "m.gguf", weights=weights))
 
 
 def test_inspection_counts_what_is_there(spm_model: Path) -> None:

@@ -131,6 +131,7 @@ def test_a_template_file_reproduces_another_projects_prompt_to_the_byte(tmp_path
         "{{ ''.__class__.__mro__ }}",
         "{{ user.gender }}",
         "{{ 1/0 }}",
+        "{{ [1, 2] | random }}",
     ],
 )
 def test_a_template_that_fails_is_named(template: str) -> None:

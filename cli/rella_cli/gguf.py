@@ -38,12 +38,12 @@ def inspect(
 def _show(found: "Inspection", tensors: bool) -> None:
     from rich.table import Table
 
-    from rella_cli.terminal import console
+    from rella_cli.terminal import console, printable
 
     out = console()
     facts = Table(box=None, show_header=False, pad_edge=False)
     for name, value in _facts(found):
-        facts.add_row(name, value)
+        facts.add_row(printable(name), printable(value))
     out.print(facts)
     table = Table(box=None, pad_edge=False, title="\nquantisation", title_justify="left")
     for name in ("type", "tensors", "parameters", "MB"):
@@ -52,9 +52,9 @@ def _show(found: "Inspection", tensors: bool) -> None:
         table.add_row(group_.type, str(group_.tensors), f"{group_.parameters:,}", f"{group_.bytes / 1e6:,.1f}")
     out.print(table)
     if found.chat_template:
-        out.print(f"\nchat template\n{found.chat_template}", soft_wrap=True)
+        out.print(printable(f"\nchat template\n{found.chat_template}"), soft_wrap=True)
     for name, shape, kind in found.tensors if tensors else ():
-        out.print(f"{kind:8} {' × '.join(map(str, shape)):>20}  {name}", soft_wrap=True)
+        out.print(f"{kind:8} {' × '.join(map(str, shape)):>20}  {printable(name)}", soft_wrap=True)
 
 
 def _facts(found: "Inspection") -> list[tuple[str, str]]:

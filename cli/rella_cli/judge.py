@@ -58,6 +58,7 @@ def judge(
     from rella_cli.loading import engine_settings, open_rella, refuse_second_stdin
     from rella_cli.progress import ProgressBar
     from rella_cpp import ContextError, InputError, Selection, load_domain, read_history, read_items, read_user
+    from rella_cpp.inputs import source_name
 
     refuse_second_stdin(history, item, user)
     settings = engine_settings(ctx, threads, gpu_layers, flash_attn, kv_type, exact)
@@ -74,6 +75,6 @@ def judge(
             with ProgressBar() as rella.progress:
                 results = rella.rank(past.behaviors, items, user=person, **asdict(selection))
         except ContextError as error:
-            raise error.located(item if str(error.place).startswith("item[") else None) from None
+            raise error.located(source_name(item) if str(error.place).startswith("item[") else None) from None
     view = scores.Ranking if context.info_name == "rank" else scores.Scoring
     view(words, past.behaviors, results).show(as_json=as_json, prompts=show_prompt)

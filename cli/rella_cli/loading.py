@@ -1,6 +1,7 @@
 """From options to a loaded model."""
 
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,7 +45,7 @@ def parse_adapter(text: str) -> tuple[Path, float]:
     from rella_cpp import InputError
 
     name, equals, scale = text.rpartition("=")
-    if not equals or Path(text).exists():
+    if not equals or os.path.exists(text):
         return Path(text), 1.0
     try:
         return Path(name), float(scale)

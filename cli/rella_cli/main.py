@@ -64,8 +64,16 @@ def main(arguments: list[str] | None = None) -> None:
     except Exception as error:
         code = _explain(error)
     if code == 130:
-        sys.stderr.write("rella: interrupted\n")
+        _say("interrupted")
     sys.exit(code)
+
+
+def _say(text: str) -> None:
+    """Print one line on stderr, if there is one."""
+    from rella_gguf.errors import one_line
+
+    if sys.stderr is not None:
+        sys.stderr.write(f"rella: {one_line(text)}\n")
 
 
 def _explain(error: Exception) -> int:
@@ -80,5 +88,5 @@ def _explain(error: Exception) -> int:
         text, code = str(error) or "out of memory", 1
     else:
         raise error
-    sys.stderr.write(f"rella: {' '.join(text.split())}\n")
+    _say(text)
     return code

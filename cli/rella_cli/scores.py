@@ -7,7 +7,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from rella_cli.terminal import console, count, note, print_json
+from rella_cli.terminal import console, count, note, print_json, printable
 
 if TYPE_CHECKING:
     from rella_cpp import Behavior, Domain, Score
@@ -48,7 +48,7 @@ class Scoring:
             for score in self.scores if prompts else ():
                 out = console()
                 out.rule(Text(self.domain.show_item(score.item)), style="dim")
-                out.print(Text(score.prompt), soft_wrap=True)
+                out.print(Text(printable(score.prompt)), soft_wrap=True)
             self._hint()
         self._warn()
 
@@ -173,7 +173,7 @@ def verdict(score: "Score") -> Text:
 def _model(score: "Score") -> list[str]:
     model = score.model
     adapters = [f"+ {adapter.name} × {adapter.scale:g}" for adapter in model.adapters]
-    return [f"{model.name} ({model.fingerprint[:12]})", *adapters]
+    return [printable(f"{model.name} ({model.fingerprint[:12]})"), *map(printable, adapters)]
 
 
 def bar(probability: float, width: int) -> Text:

@@ -6,10 +6,18 @@ import sys
 from rich.console import Console
 from rich.text import Text
 
+_NARROWEST = 20  # on a terminal of no width, rich would print nothing at all
+
 
 def console() -> Console:
     """Return the console for results. Nothing is read as markup: what is shown comes from files."""
-    return Console(markup=False, highlight=False, emoji=False)
+    out = Console(markup=False, highlight=False, emoji=False)
+    return out if out.width >= _NARROWEST else Console(markup=False, highlight=False, emoji=False, width=_NARROWEST)
+
+
+def printable(text: str) -> str:
+    """Take control characters but line breaks out of a text from an untrusted file: a terminal would obey them."""
+    return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
 
 
 def print_json(value: object) -> None:

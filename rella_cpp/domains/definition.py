@@ -11,7 +11,12 @@ from rella_cpp.records import Behavior, Item, User, describe
 FieldType = Literal["text", "value", "list"]
 
 # Line breaks and control characters of every kind: a title must stay one line, whoever wrote it.
-_BLANK = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]+")
+_BLANK = re.compile(
+    r"[\s\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\U000e0000-\U000e007f]+"
+)
+_LARGEST = 1e9  # of a rating scale: far beyond any, far below what overflows
+_LONGEST_WORD = 4000
+"""Characters without a blank in a field: some tokenizers of llama.cpp crash on runs of 26,000."""
 
 
 def flatten(text: str) -> str:
@@ -55,9 +60,15 @@ class Field:
 
     def _single(self, value: object, wanted: FieldType) -> str:
         if isinstance(value, str):
-            return flatten(value)
+            text = flatten(value)
+            if len(text) > _LONGEST_WORD and (longest := max(map(len, text.split()))) > _LONGEST_WORD:
+                raise InputError(
+                    f"field {self.name} has {longest} characters without a blank",
+                    remedy=f"give at most {_LONGEST_WORD}",
+                )
+            return text
         if wanted == "value" and isinstance(value, int | float) and not isinstance(value, bool):
-            return f"{value:.12g}"
+            return str(value) if isinstance(value, int) else f"{value:.12g}"
         remedy = {
             "text": "write it as text, in quotes",
             "value": "give text or a number",
@@ -77,7 +88,7 @@ class RatingScale:
 
     def __post_init__(self) -> None:
         """Refuse an empty scale."""
-        if not self.min < self.max:
+        if not self.min < self.max or not all(abs(end) <= _LARGEST for end in (self.min, self.max)):
             raise InputError(f"the rating scale goes from {self.min:g} to {self.max:g}", remedy="give min < max")
 
     def text_of(self, rating: float) -> str:
@@ -98,6 +109,11 @@ class Templates:
     item: str = ""
     lead: str | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse a lead that is no text."""
+        if self.lead is not None and not isinstance(self.lead, str):
+            raise InputError(f"lead is {describe(self.lead)}", remedy="give text")
+
 
 @dataclass(frozen=True, slots=True)
 class Identity:
@@ -109,7 +125,7 @@ class Identity:
     def same(self, other: "Identity") -> bool:
         """Tell whether two items are the same: by their ids where both have one, else as prompts show them."""
         if self.id is not None and other.id is not None:
-            return self.id == other.id
+            return str(self.id) == str(other.id)
         return self.shown == other.shown
 
 

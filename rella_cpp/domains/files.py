@@ -53,10 +53,10 @@ def load_domain(name: str | Path) -> Domain:
         table = tomllib.loads(Path(name).read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise InputError("no such file", source=name, remedy="check the path of the domain file") from None
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"is no TOML: {error}", source=name, remedy="mend the file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot be read: {error}", source=name, remedy="give a TOML file in UTF-8") from None
+    except (ValueError, RecursionError) as error:  # no TOML, a number of thousands of digits, lists nested as deep
+        raise InputError(f"is no TOML: {error}", source=name, remedy="mend the file") from None
     return _parse({"name": Path(name).stem, **table}, name)
 
 
@@ -94,6 +94,7 @@ def _refuse(entry: object, place: str, name: str, source: str | Path) -> Field:
 
 
 _TYPES = {"str": str, "bool": bool, "float": int | float}
+_WANTED = {str: "text", bool: "true or false", int | float: "a number"}
 
 
 def _build(kind: type[_Record], table: object, place: str | None, source: str | Path) -> _Record:
@@ -108,7 +109,9 @@ def _build(kind: type[_Record], table: object, place: str | None, source: str | 
             raise InputError(f"unknown key {key}", source=source, place=place, remedy=remedy)
         wanted = _TYPES.get(getattr(known[key].type, "__name__", ""))
         if wanted is not None and (not isinstance(value, wanted) or (wanted is not bool and isinstance(value, bool))):
-            raise InputError(f"{key} is {describe(value)}", source=source, place=place, remedy="wrong type")
+            raise InputError(
+                f"{key} is {describe(value)}", source=source, place=place, remedy=f"give {_WANTED[wanted]}"
+            )
     for entry in known.values():
         if entry.name not in table and entry.default is MISSING and entry.default_factory is MISSING:
             raise InputError(f"has no {entry.name}", source=source, place=place, remedy="add it")

@@ -78,6 +78,8 @@ class Engine:
         lib = native.load()
         native.recent_errors.clear()
         model = lib.llama_model_load_from_file(os.fsencode(path), _model_params(lib, settings))
+        if native.interrupted() and model:
+            lib.llama_model_free(model)
         native.raise_interruption()
         if not model and "bad_cast" in _reason():
             raise EngineError(
