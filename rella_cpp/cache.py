@@ -164,8 +164,7 @@ class Cache:
             return database
         file = self.folder / "rella.sqlite"
         try:
-            if not self.folder.exists():
-                self.folder.mkdir(parents=True, mode=0o700)
+            self.folder.mkdir(parents=True, mode=0o700, exist_ok=True)
             file.touch(mode=0o600)
             database = sqlite3.connect(file, timeout=60, check_same_thread=False)
             database.executescript(_SCHEMA)
