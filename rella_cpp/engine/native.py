@@ -75,8 +75,8 @@ def load() -> Any:
         It cannot be imported, or lacks a call that we use.
 
     """
-    # OpenMP's idle threads spin by default: beside another busy process that took three to twenty times as long. Letting
-    # them sleep costs a few percent (15 on texts of twenty tokens). It is read when the library is loaded.
+    # OpenMP's idle threads spin by default: beside another busy process that took three to twenty times as long.
+    # Letting them sleep costs a few percent (15 on texts of twenty tokens). It is read when the library is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         import llama_cpp
