@@ -60,7 +60,8 @@ def read_history(path: str | Path, domain: Domain, *, allow_empty: bool = False)
     elif isinstance(value, list):
         entries = _numbered(value, "history")
     behaviors = _behaviors(entries, domain, source, allow_empty=allow_empty)
-    return History(tuple(behavior for _, behavior in behaviors), user)
+    in_file_order = sorted(behaviors, key=lambda pair: pair[0])
+    return History(tuple(behavior for _, behavior in in_file_order), user)
 
 
 def read_items(path: str | Path, domain: Domain) -> tuple[Item, ...]:

@@ -91,11 +91,25 @@ def test_a_person_sees_bar_verdict_behaviors_and_prompt(score: Run) -> None:
     assert all(title in table for title in ("Aliens", "Casablanca", "Arrival")) and "8 behaviors given" in table
 
 
+def test_places_are_those_of_the_file_though_timestamps_give_the_order(score: Run, tmp_path: Path) -> None:
+    path = tmp_path / "h.json"
+    path.write_text(json.dumps([{"title": title, "timestamp": time} for title, time in (("c", 3), ("a", 1), ("b", 2))]))
+    (row,) = score("--history", path, "--json", "--show-prompt").lines()
+    assert row["used"] == [1, 2, 0]
+    assert "1. a\n2. b\n3. c\n" in str(row["prompt"])
+    view = score("--history", path).out
+    assert view.index("    a\n") < view.index("    b\n") < view.index("    c\n")
+
+
 def test_fields_that_are_not_shown_are_named(rella: Run, spm_model: Path, tmp_path: Path) -> None:
     path = tmp_path / "h.json"
-    path.write_text('[{"title": "Heat", "raiting": 3, "id": 6}]')
+    path.write_text('[{"title": "Heat", "raiting": 3, "id": 6, "x\\u001b[31m\\n": 1}]')
     result = rella("score", "--history", path, "--item", ITEM, "--model", spm_model, "--json")
-    assert result.code == 0 and "note: the domain movies does not show raiting;" in result.err
+    assert (
+        result.code == 0
+        and "note: the domain movies does not show raiting, x?[31m ; another" in result.err
+        and "\x1b" not in result.err
+    )
 
 
 @pytest.mark.parametrize(

@@ -134,6 +134,11 @@ def test_timestamps_put_behaviors_in_order_and_places_stay_those_of_the_input() 
     assert [place for place, _ in equal] == [0, 1, 2]
 
 
+def test_a_file_is_read_in_its_own_order(tmp_path: Path) -> None:
+    path = write(tmp_path, json.dumps([{"title": title, "timestamp": time} for title, time in (("b", 2), ("a", 1))]))
+    assert [behavior.item.fields["title"] for behavior in read_history(path, MOVIES).behaviors] == ["b", "a"]
+
+
 def test_library_arguments_of_the_wrong_kind_are_refused() -> None:
     wrong: Any = "Heat"
     with pytest.raises(InputError, match="history is text"):

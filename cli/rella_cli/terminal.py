@@ -6,13 +6,15 @@ import sys
 from rich.console import Console
 from rich.text import Text
 
-_NARROWEST = 20  # on a terminal of no width, rich would print nothing at all
+from rella_gguf.errors import one_line
+
+_NARROWEST, _USUAL = 20, 80  # on a terminal of no width, rich would print nothing at all
 
 
 def console() -> Console:
     """Return the console for results. Nothing is read as markup: what is shown comes from files."""
     out = Console(markup=False, highlight=False, emoji=False)
-    return out if out.width >= _NARROWEST else Console(markup=False, highlight=False, emoji=False, width=_NARROWEST)
+    return out if out.width >= _NARROWEST else Console(markup=False, highlight=False, emoji=False, width=_USUAL)
 
 
 def printable(text: str) -> str:
@@ -28,7 +30,7 @@ def print_json(value: object) -> None:
 def note(text: str) -> None:
     """Print a hint or a warning on stderr: one line, wrapped only on a terminal."""
     error = Console(stderr=True, markup=False, highlight=False, emoji=False)
-    error.print(Text(text, style="dim"), soft_wrap=not error.is_terminal)
+    error.print(Text(one_line(text), style="dim"), soft_wrap=not error.is_terminal)
 
 
 def count(number: int, noun: str) -> str:
