@@ -1,9 +1,10 @@
-"""What is remembered between runs: item vectors and the fingerprints of model files.
+"""What is remembered between runs: item vectors, gaps without history, and the fingerprints of model files.
 
 One SQLite file in a folder that only its user may read; SQLite keeps two processes apart.
 """
 
 import hashlib
+import math
 import os
 import re
 import sqlite3
@@ -25,14 +26,17 @@ CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, state TEXT NOT NULL, sh
 CREATE TABLE IF NOT EXISTS vectors (
     model TEXT NOT NULL, text BLOB NOT NULL, vector BLOB NOT NULL, PRIMARY KEY (model, text)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS gaps (
+    model TEXT NOT NULL, prompt BLOB NOT NULL, gap REAL NOT NULL, PRIMARY KEY (model, prompt)
+) WITHOUT ROWID;
 """
 _BLOCK = 1 << 24
 
-Progress = Callable[[str, int, int], None]
-"""Called with a task's name, what is done and the total, as work goes on."""
+Progress = Callable[..., None]
+"""Called with a task's name, what is done and the total, as work goes on; now and then with a note as the fourth."""
 
 
-def no_progress(_task: str, _done: int, _total: int) -> None:
+def no_progress(_task: str, _done: int, _total: int, _note: str = "") -> None:
     """Show nothing."""
 
 
@@ -99,6 +103,19 @@ class Cache:
         with self._access() as database, database:
             database.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?, ?)", rows)
 
+    def gap(self, model: str, prompt: str) -> float | None:
+        """Return the logit gap of a prompt that shows no history; None where it is not known."""
+        with self._access() as database:
+            row = database.execute(
+                "SELECT gap FROM gaps WHERE model = ? AND prompt = ?", (model, _digest(prompt))
+            ).fetchone()
+        return float(row[0]) if row is not None and isinstance(row[0], float) and math.isfinite(row[0]) else None
+
+    def add_gap(self, model: str, prompt: str, gap: float) -> None:
+        """Remember the gap of a prompt. The prompt itself is not kept, only its SHA-256."""
+        with self._access() as database, database:
+            database.execute("INSERT OR REPLACE INTO gaps VALUES (?, ?, ?)", (model, _digest(prompt), gap))
+
     def fingerprint(self, path: str | Path, progress: Progress = no_progress) -> str:
         """Return the SHA-256 of a file in hexadecimal (of a split model: of its parts' SHA-256s).
 
@@ -120,6 +137,7 @@ class Cache:
         with self._access() as database:
             with database:
                 database.execute("DELETE FROM vectors")
+                database.execute("DELETE FROM gaps")
                 database.execute("DELETE FROM files")
             database.execute("VACUUM")
 

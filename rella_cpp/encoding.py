@@ -1,29 +1,38 @@
 """Items → vectors: mean-pooled last-layer hidden states of the language model itself (ReLLa §3.2)."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Protocol
+from typing import Literal, Protocol, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from rella_cpp.cache import Cache, Progress, no_progress
 from rella_cpp.domains import Domain
-from rella_cpp.errors import ContextError
-from rella_cpp.prompts import item_text
+from rella_cpp.engine import Encoded, Prompt, Span
+from rella_cpp.errors import ContextError, InputError
+from rella_cpp.prompts import item_start, item_text
 from rella_cpp.records import Item
 
 _GROUP = 16  # vectors written to the cache together: what a kill can lose
 
+Pool = Literal["prompt", "item"]
+"""Which positions are averaged: those of the whole item text (the paper's), or those of the item's own words."""
+
 
 class HiddenStates(Protocol):
-    """A model that embeds texts; the engine is one."""
+    """A model that embeds prompts; the engine is one."""
 
-    def hidden_means(self, texts: Iterable[str]) -> Iterator[npt.NDArray[np.float32]]:
-        """Yield for each text its vector, float32 of shape (n_embd,)."""
+    def encode(self, spans: Sequence[Span]) -> Encoded:
+        """Tokenise a text made of spans."""
+
+    def hidden_means(self, prompts: Iterable[Prompt], *, last: bool = False) -> Iterator[npt.NDArray[np.float32]]:
+        """Yield for each prompt its mean over all positions or the last segment's, float32 of shape (n_embd,)."""
 
 
 class ItemEncoder:
     """Embeds items, each distinct text once, and remembers the vectors.
+
+    The words with which all item texts begin are a segment of their own, so they are decoded once.
 
     Parameters
     ----------
@@ -37,11 +46,29 @@ class ItemEncoder:
         Names in the cache the model and whatever else changes its vectors.
     width
         Length of a vector.
+    pool
+        Which positions are averaged.
+
+    Attributes
+    ----------
+    asked
+        Tokens of the texts embedded so far, those from the cache left out.
+
+    Raises
+    ------
+    InputError
+        `pool` is none of the two.
 
     """
 
-    def __init__(self, model: HiddenStates, domain: Domain, cache: Cache, key: str, width: int) -> None:
-        self._model, self._domain, self._cache, self._key, self._width = model, domain, cache, key, width
+    def __init__(
+        self, model: HiddenStates, domain: Domain, cache: Cache, key: str, width: int, pool: Pool = "prompt"
+    ) -> None:
+        if pool not in get_args(Pool):
+            raise InputError(f"pool is {pool!r}", remedy=f"one of {', '.join(get_args(Pool))}")
+        self._model, self._domain, self._cache, self._width, self._pool = model, domain, cache, width, pool
+        self._key, self._start = f"{key} pool={pool}", item_start(domain)
+        self.asked = 0
 
     def encode(self, items: Sequence[Item], progress: Progress = no_progress) -> npt.NDArray[np.float32]:
         """Return the items' vectors, float32 of shape (n, n_embd), in the order of the items."""
@@ -49,7 +76,7 @@ class ItemEncoder:
         known = self._cache.vectors(self._key, list(dict.fromkeys(texts)), self._width)
         missing = [text for text in dict.fromkeys(texts) if text not in known]
         group: dict[str, npt.NDArray[np.float32]] = {}
-        vectors = self._model.hidden_means(missing)
+        vectors = self._model.hidden_means(map(self._prompt, missing), last=self._pool == "item")
         for done, text in enumerate(missing, start=1):
             try:
                 known[text] = group[text] = next(vectors)
@@ -60,3 +87,9 @@ class ItemEncoder:
                 group = {}
             progress("embedding items", done, len(missing))
         return np.stack([known[text] for text in texts]) if texts else np.zeros((0, self._width), np.float32)
+
+    def _prompt(self, text: str) -> Prompt:
+        start = self._start if text.startswith(self._start) else ""
+        encoded = self._model.encode([Span(start), Span(text[len(start) :])])
+        self.asked += len(encoded.tokens)
+        return Prompt.cut(encoded.tokens, encoded.starts[1:])

@@ -95,6 +95,24 @@ def read_user(path: str | Path, domain: Domain) -> User:
         return take_user(entries[0].value, domain)
 
 
+def read_values(path: str | Path) -> tuple[str, list[tuple[str, object]]]:
+    """Read a JSON list or JSON Lines as they are: the file's name for messages, and each value with its place.
+
+    Raises
+    ------
+    InputError
+        It cannot be read, or is empty.
+
+    """
+    source, entries = _read(path)
+    if len(entries) == 1 and entries[0].place is None:
+        value = entries[0].value
+        if not isinstance(value, list) or not value:
+            raise InputError(f"is {describe(value)}", source=source, remedy="give a list that is not empty")
+        entries = _numbered(value, "entry")
+    return source, [(str(entry.place), entry.value) for entry in entries]
+
+
 def take_history(
     values: Sequence[Behavior | Mapping[str, object]], domain: Domain, *, allow_empty: bool = False
 ) -> list[tuple[int, Behavior]]:

@@ -5,6 +5,7 @@ The text comes in the parts that the engine decodes apart: system, profile, hist
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from os.path import commonprefix
 from typing import Any, Literal
 
 from rella_cpp.domains import Domain
@@ -94,6 +95,15 @@ def item_text(domain: Domain, item: Item) -> str:
     ]
     names = {"domain": domain, "item": _item_view(domain, item), "shown": shown}
     return _render(domain, "item", domain.templates.item or _ITEM, names)
+
+
+def item_start(domain: Domain) -> str:
+    """Return the words with which item texts of this domain begin whatever the item, as far as the wording tells.
+
+    A function of the domain alone, so that a text is cut at the same place whatever other items there are.
+    """
+    names = [entry.name for entry in domain.item if entry.required]
+    return commonprefix([item_text(domain, Item(dict.fromkeys(names, word))) for word in ("A", "B")])
 
 
 def _item_view(domain: Domain, item: Item) -> dict[str, object]:

@@ -2,25 +2,30 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from functools import cached_property
-from importlib.metadata import version
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
+from rella_cpp.asking import Asker
 from rella_cpp.cache import Cache, Progress, no_progress
-from rella_cpp.chat import chat_frame, check_chat_format
+from rella_cpp.calibration import Calibration
+from rella_cpp.candidates import Recommendation, best_of, find_candidates
+from rella_cpp.chat import check_chat_format
 from rella_cpp.domains import Domain, load_domain
-from rella_cpp.encoding import ItemEncoder
 from rella_cpp.engine import Adapter, Engine, EngineSettings
+from rella_cpp.errors import InputError
+from rella_cpp.files import digest
+from rella_cpp.index import ItemIndex
 from rella_cpp.inputs import take_history, take_items, take_user
-from rella_cpp.prompts import Order, PromptText, write_prompt
+from rella_cpp.prompts import Order, write_prompt
 from rella_cpp.reading import Reading
 from rella_cpp.records import AppliedAdapter, Behavior, Item, ModelIdentity, Score, User
 from rella_cpp.retrieval import Retrieval, Selection
-from rella_cpp.scoring import Question, ask, read_answer
+from rella_cpp.scoring import Answer, Question, read_answer
+from rella_cpp.vectors import ItemVectors
 
 logger = logging.getLogger("rella_cpp")
 logger.addHandler(logging.NullHandler())  # silent unless somebody listens
@@ -42,8 +47,14 @@ class Rella:
 
     Attributes
     ----------
-    progress
-        Called with a task's name, what is done and the total while work goes on; does nothing unless set.
+    asker
+        Turns texts into questions, in the model's chat frame.
+    vectors
+        Items' vectors, by this model's base or from an index.
+    calibration
+        What calibrates probabilities, if anything; see `use_calibration`.
+    contrast
+        Whether scores also say what the same target gets with no history (contextual calibration, Zhao et al. 2021).
 
     """
 
@@ -51,16 +62,22 @@ class Rella:
         self, engine: Engine, domain: Domain, *, chat_format: str | None = None, cache: Cache | None = None
     ) -> None:
         self.engine, self.domain = engine, domain
-        words = engine.vocabulary
-        self.frame = chat_frame(
-            engine.header,
-            chat_format,
-            system=bool(domain.system),
-            bos=words.text(words.bos),
-            eos=words.text(words.eos),
-        )
-        self.progress: Progress = no_progress
+        self.asker = Asker(engine, domain, chat_format)
+        self._progress: Progress = no_progress
+        self.calibration: Calibration | None = None
+        self.contrast = False
         self._cache = cache or Cache.default()
+        self.vectors = ItemVectors(engine, domain, self._cache)
+        self._any_reading = False
+
+    @property
+    def progress(self) -> Progress:
+        """Called with a task's name, what is done and the total while work goes on; does nothing unless set."""
+        return self._progress
+
+    @progress.setter
+    def progress(self, progress: Progress) -> None:
+        self._progress = self.vectors.progress = progress
 
     @classmethod
     def from_gguf(
@@ -120,15 +137,44 @@ class Rella:
     @property
     def model(self) -> ModelIdentity:
         """Which model and adapters judge. The first call reads the whole file for its SHA-256; the cache keeps it."""
-        header = self.engine.header
-        return ModelIdentity(
-            name=header.text("general.name") or header.architecture,
-            fingerprint=self._cache.fingerprint(header.path, self.progress),
+        return replace(
+            self.vectors.base,
             adapters=tuple(
                 AppliedAdapter(path.name, self._cache.fingerprint(path, self.progress), scale)
                 for path, scale in self.engine.adapters
             ),
         )
+
+    def use_calibration(self, calibration: Calibration | str | Path, *, allow_mismatch: bool = False) -> None:
+        """Calibrate probabilities: scores gain `calibrated`.
+
+        Raises
+        ------
+        InputError
+            There is no such calibration, or it was fitted for another model, adapters, wording or chat format and
+            `allow_mismatch` is False.
+
+        """
+        source = None if isinstance(calibration, Calibration) else calibration
+        calibration = calibration if isinstance(calibration, Calibration) else Calibration.load(calibration)
+        if not allow_mismatch:
+            try:
+                calibration.check(self.settings())
+            except InputError as error:
+                raise error.located(source) from None
+        self.calibration, self._any_reading = calibration, allow_mismatch
+        self.contrast = self.contrast or calibration.contrast
+
+    def settings(self) -> dict[str, object]:
+        """Return all that scores depend on besides the request, as JSON."""
+        return {
+            "model": self.model.as_dict(),
+            "domain": {"name": self.domain.name, "fingerprint": self.domain.fingerprint},
+            "chat_format": self.asker.frame.name,
+            "contrast": self.contrast,
+            "ctx": self.engine.n_ctx,
+            "engine": self.vectors.engine_key,
+        }
 
     def score(
         self,
@@ -193,45 +239,98 @@ class Rella:
         selection = Selection(k, retrieval, order, allow_empty_history)
         behaviors = take_history(history, self.domain, allow_empty=allow_empty_history)
         targets, person = take_items(items, self.domain), take_user(user, self.domain)
+        if self.calibration is not None and not self._any_reading:
+            self.calibration.check(self.settings(), {"k": k, "retrieval": retrieval, "order": order})
         reading = Reading(
             behaviors,
             targets,
             selection,
-            ask=lambda shown, item: self._ask(write_prompt(self.domain, person, shown, item, order)),
-            embed=self.embed,
+            ask=lambda shown, item: self.asker.ask(write_prompt(self.domain, person, shown, item, order)),
+            embed=self.vectors,
             identity=self.domain.identity,
             n_ctx=self.engine.n_ctx,
         )
         asked = reading.choices()
+        gaps = [self._empty_gap(item) if self.contrast else None for item in targets]
         model, scores = self.model, []
         rows = self.engine.logits(choice.question.prompt for choice in asked)
-        for choice, logits in zip(asked, rows, strict=True):
+        for choice, gap, logits in zip(asked, gaps, rows, strict=True):
             answer = read_answer(logits[-1], choice.question.yes, choice.question.no)
-            scores.append(
-                Score(
-                    item=choice.item,
-                    probability=answer.probability,
-                    yes_logit=answer.yes_logit,
-                    no_logit=answer.no_logit,
-                    answer_mass=answer.answer_mass,
-                    prompt_tokens=len(choice.question.tokens),
-                    used=choice.used,
-                    dropped=choice.dropped,
-                    model=model,
-                    excluded=choice.excluded,
-                    prompt=choice.question.text,
-                )
+            score = Score(
+                item=choice.item,
+                probability=answer.probability,
+                yes_logit=answer.yes_logit,
+                no_logit=answer.no_logit,
+                answer_mass=answer.answer_mass,
+                prompt_tokens=len(choice.question.tokens),
+                used=choice.used,
+                dropped=choice.dropped,
+                model=model,
+                excluded=choice.excluded,
+                prompt=choice.question.text,
+                empty_gap=gap,
             )
+            scores.append(self._calibrated(score, behaviors))
             self.progress("scoring", len(scores), len(items))
         return scores
 
-    def embed(self, items: Sequence[Item | Mapping[str, object]]) -> npt.NDArray[np.float32]:
-        """Return the items' vectors, float32 of shape (n, n_embd), in input order.
+    def recommend(
+        self,
+        history: Sequence[Behavior | Mapping[str, object]],
+        count: int = 10,
+        *,
+        candidates: int = 30,
+        user: User | Mapping[str, object] | None = None,
+        k: int = 30,
+        retrieval: Retrieval = "subr",
+        order: Order = "time",
+    ) -> list[Recommendation]:
+        """Recommend items of the index: candidates near to what was liked, judged; the likeliest first.
 
-        Each is the mean of the last layer over the item's text (`rella_cpp.prompts.item_text`), by the base model
-        without adapters; known ones come from the cache.
+        Parameters
+        ----------
+        count
+            How many, at most.
+        candidates
+            How many to judge, at least `count`; see `rella_cpp.candidates.find_candidates`.
+        history, user, k, retrieval, order
+            See `rank`.
+
+        Raises
+        ------
+        InputError
+            See `rank`; or there is no index, or nothing in it that was not seen.
+
         """
-        return self._encoder.encode(take_items(items, self.domain) if items else (), self.progress)
+        if self.vectors.index is None:
+            raise InputError("a recommendation needs an index", remedy="use_index(…), rella recommend --index DIR")
+        if not 1 <= count <= candidates:
+            raise InputError(
+                f"{count} of {candidates} candidates are wanted", remedy="give at least 1, and as many candidates"
+            )
+        places, behaviors = zip(*take_history(history, self.domain), strict=True)
+        vectors = self.vectors([behavior.item for behavior in behaviors])
+        found = find_candidates(self.vectors.index, behaviors, vectors, self.domain, candidates)
+        items = [candidate.item for candidate in found]
+        scores = self.rank(history, items, user=user, k=k, retrieval=retrieval, order=order)
+        return best_of(scores, [replace(candidate, near=places[candidate.near]) for candidate in found], count)
+
+    def embed(self, items: Sequence[Item | Mapping[str, object]]) -> npt.NDArray[np.float32]:
+        """Return the items' vectors, float32 of shape (n, n_embd), in input order; see `ItemVectors.embed`."""
+        return self.vectors.embed(items)
+
+    def use_index(self, index: ItemIndex | str | Path, *, allow_mismatch: bool = False) -> None:
+        """Take vectors for SUBR from an index; see `ItemVectors.use_index`."""
+        self.vectors.use_index(index, allow_mismatch=allow_mismatch)
+
+    def question(self, text: str) -> Question:
+        """Frame a ready prompt; see `Asker.ready`."""
+        return self.asker.ready(text)
+
+    def answer(self, question: Question) -> Answer:
+        """Read a question; return what the logits at the answer position say."""
+        (logits,) = next(self.engine.logits([question.prompt]))
+        return read_answer(logits, question.yes, question.no)
 
     def close(self) -> None:
         """Free the model."""
@@ -246,19 +345,24 @@ class Rella:
         """Close."""
         self.close()
 
-    def _ask(self, text: PromptText) -> Question:
-        lead = self.domain.templates.lead
-        return ask(self.engine.encode, self.frame, text, self.domain.answers, self.frame.lead if lead is None else lead)
+    def _empty_gap(self, item: Item) -> float:
+        """Return the gap of an item judged with no history and no profile; known ones come from the cache."""
+        question = self.asker.ask(write_prompt(self.domain, User(), [], item))
+        key = f"{digest(self.model.as_dict())} {self.vectors.engine_key}"
+        prompt = f"{question.tokens} {question.borders} {question.yes} {question.no}"
+        gap = self._cache.gap(key, prompt)
+        if gap is None:
+            answer = self.answer(question)
+            gap = answer.yes_logit - answer.no_logit
+            self._cache.add_gap(key, prompt, gap)
+        return gap
 
-    @cached_property
-    def _encoder(self) -> ItemEncoder:
-        """The encoder; its cache key names whatever can change a vector's bits besides the text."""
-        s = self.engine.settings
-        key = " ".join(
-            (
-                self.model.fingerprint,
-                f"llama-cpp-python {version('llama-cpp-python')}",
-                f"gpu={s.gpu_layers} flash={s.flash_attn} kv={s.kv_type}",
-            )
-        )
-        return ItemEncoder(self.engine, self.domain, self._cache, key, self.engine.n_embd)
+    def _calibrated(self, score: Score, behaviors: Sequence[tuple[int, Behavior]]) -> Score:
+        """Add the calibrated probability, if there is a calibration. The target's own ratings do not count."""
+        if self.calibration is None:
+            return score
+        target = self.domain.identity(score.item)
+        ratings = [b.rating for _, b in behaviors if not self.domain.identity(b.item).same(target)]
+        gap = score.gap - (score.empty_gap or 0.0 if self.calibration.contrast else 0.0)
+        statistics = self.calibration.statistics(ratings, score.item.fields.get("id"))
+        return replace(score, calibrated=self.calibration.probability(gap, statistics))

@@ -149,6 +149,10 @@ class Score:
         How many behaviors were left out because they are the target itself.
     prompt
         The prompt's text, control tokens as they are written.
+    empty_gap
+        The logit gap that the same target gets with no history and no profile; None unless contrast was asked for.
+    calibrated
+        The calibrated probability; None without a calibration.
 
     """
 
@@ -163,9 +167,33 @@ class Score:
     model: ModelIdentity
     excluded: int = 0
     prompt: str = ""
+    empty_gap: float | None = None
+    calibrated: float | None = None
+
+    @property
+    def gap(self) -> float:
+        """The logit gap, yes − no."""
+        return self.yes_logit - self.no_logit
+
+    @property
+    def contrast(self) -> float | None:
+        """The probability of the gap above the empty gap (contextual calibration, Zhao et al. 2021)."""
+        if self.empty_gap is None:
+            return None
+        return 1 / (1 + math.exp(-max(-700.0, min(700.0, self.gap - self.empty_gap))))
+
+    @property
+    def best(self) -> float:
+        """The probability to go by: the calibrated one, else the contrast, else the plain one."""
+        return next(p for p in (self.calibrated, self.contrast, self.probability) if p is not None)
+
+    def extras(self) -> dict[str, object]:
+        """Return the keys that are there only where they were asked for."""
+        found = {"contrast": self.contrast, "empty_gap": self.empty_gap, "calibrated": self.calibrated}
+        return {name: value for name, value in found.items() if value is not None}
 
     def as_dict(self) -> dict[str, object]:
-        """Return a JSON object with the documented keys; `excluded` only where it is not 0, never the prompt."""
+        """Return a JSON object with the documented keys; `extras`, `excluded` unless 0, never the prompt."""
         result: dict[str, object] = {
             "item": dict(self.item.fields),
             "probability": self.probability,
@@ -179,7 +207,7 @@ class Score:
         }
         if self.excluded:
             result["excluded"] = self.excluded
-        return result
+        return result | self.extras()
 
 
 def describe(value: object) -> str:

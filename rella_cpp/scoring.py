@@ -102,8 +102,8 @@ def read_answer(logits: npt.NDArray[np.float32], yes: int, no: int) -> Answer:
 
 
 def ranks(scores: Sequence[Score]) -> list[int]:
-    """Return each score's rank, 1 for the highest probability; equal ones in input order."""
-    order = sorted(range(len(scores)), key=lambda i: -scores[i].probability)
+    """Return each score's rank, 1 for the highest probability (`Score.best`); equal ones in input order."""
+    order = sorted(range(len(scores)), key=lambda i: -scores[i].best)
     result = [0] * len(scores)
     for rank, i in enumerate(order, start=1):
         result[i] = rank

@@ -1,10 +1,12 @@
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tiny_model import write_adapter, write_model
+from look_alikes import ml_1m, random_ratings, write_files
+from tiny_model import Shape, write_adapter, write_model
 
-from rella_cpp import Cache, Engine, Rella
+from rella_cpp import Cache, DataSet, Engine, ItemIndex, Rella, build_index, prepare
 
 
 @pytest.fixture(autouse=True)
@@ -57,3 +59,31 @@ def any_engine(any_model: Path) -> Iterator[Engine]:
 def rella(any_model: Path) -> Iterator[Rella]:
     with Rella.from_gguf(any_model, cache=Cache(None)) as rella:
         yield rella
+
+
+@pytest.fixture(scope="session")
+def roomy_model(models: Path) -> Path:
+    """A tiny model with a context of 4096, in which real prompts fit."""
+    return write_model(models / "roomy.gguf", shape=Shape(ctx=4096))
+
+
+@pytest.fixture(scope="session")
+def small_data(models: Path) -> DataSet:
+    """A look-alike of MovieLens-1M: 60 users, 30 movies, some 900 ratings; some users and movies are liked more."""
+    ratings = [
+        replace(rating, rating=(int(rating.rating) + rating.user % 5 + rating.item % 5 + 3) // 3)
+        for rating in random_ratings(seed=3, users=60, movies=30, most=28)
+    ]
+    files = ml_1m(ratings, movies=30, users=60)
+    return prepare("ml-1m", write_files(models / "ml-1m.zip", files), models / "small")
+
+
+@pytest.fixture
+def judge(roomy_model: Path) -> Iterator[Rella]:
+    with Rella.from_gguf(roomy_model, cache=Cache(None)) as judge:
+        yield judge
+
+
+@pytest.fixture
+def small_index(judge: Rella, small_data: DataSet, tmp_path: Path) -> ItemIndex:
+    return build_index(judge.vectors, small_data.all_items(), tmp_path / "index")

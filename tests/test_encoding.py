@@ -1,26 +1,31 @@
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from rella_cpp import Cache, Item, load_domain
+from rella_cpp import Cache, InputError, Item, load_domain
 from rella_cpp.encoding import ItemEncoder
+from rella_cpp.engine import Encoded, Prompt, Span
 
 
 class Lengths:
-    """Embeds a text as its length; remembers what it was asked, and can be interrupted."""
+    """Embeds a text as the lengths of its parts; remembers what it was asked, and can be interrupted."""
 
     def __init__(self, stop_after: int = 10**6) -> None:
-        self.asked: list[str] = []
+        self.asked: list[tuple[int, ...]] = []
         self.stop_after = stop_after
 
-    def hidden_means(self, texts: Iterable[str]) -> Iterator[npt.NDArray[np.float32]]:
-        for text in texts:
+    def encode(self, spans: Sequence[Span]) -> Encoded:
+        tokens = [ord(letter) for span in spans for letter in span.text]
+        return Encoded(tuple(tokens), (0, len(spans[0].text)))
+
+    def hidden_means(self, prompts: Iterable[Prompt], *, last: bool = False) -> Iterator[npt.NDArray[np.float32]]:
+        for prompt in prompts:
             if len(self.asked) == self.stop_after:
                 raise KeyboardInterrupt
-            self.asked.append(text)
-            yield np.array([len(text), 1], dtype=np.float32)
+            self.asked.append(tuple(len(segment) for segment in prompt.segments))
+            yield np.array([len(prompt.segments[-1] if last else prompt), 1], dtype=np.float32)
 
 
 def items(*titles: str) -> list[Item]:
@@ -57,3 +62,13 @@ def test_progress_counts_what_is_computed() -> None:
     seen: list[tuple[int, int]] = []
     encoder(Lengths(), Cache(None)).encode(items("a", "b", "a"), lambda _task, done, total: seen.append((done, total)))
     assert seen == [(1, 2), (2, 2)]
+
+
+def test_the_words_all_items_begin_with_are_a_segment_of_their_own_and_can_be_left_out() -> None:
+    model, cache, movies = Lengths(), Cache(None), load_domain("movies")
+    whole = ItemEncoder(model, movies, cache, "m", 2).encode(items("Heat"))
+    own = ItemEncoder(model, movies, cache, "m", 2, "item").encode(items("Heat"))
+    assert model.asked == [(len("Movie. Title: "), len("Heat."))] * 2  # cached apart: their vectors differ
+    assert (whole[0, 0], own[0, 0]) == (len("Movie. Title: Heat."), len("Heat."))
+    with pytest.raises(InputError, match="pool is 'all'"):
+        ItemEncoder(model, movies, cache, "m", 2, "all")  # type: ignore[arg-type]

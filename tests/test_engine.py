@@ -21,6 +21,11 @@ def prompt_of(parts: list[tuple[int, ...]]) -> Prompt:
     return Prompt(tuple(np.asarray(part, dtype=np.int32) for part in parts))
 
 
+def text_prompt(engine: Engine, *parts: str) -> Prompt:
+    encoded = engine.encode([Span(part) for part in parts])
+    return Prompt.cut(encoded.tokens, encoded.starts[1:])
+
+
 def logits(engine: Engine, *prompts: Prompt) -> list[np.ndarray]:
     return list(engine.logits(prompts))
 
@@ -77,7 +82,7 @@ def test_long_segments_are_cut_into_batches(models: Path) -> None:
         tokens = tuple(20 + i % 200 for i in range(1300))
         whole, cut = logits(engine, prompt_of([tokens]), prompt_of([tokens[:700], tokens[700:1290], tokens[1290:]]))
         np.testing.assert_allclose(whole, cut, atol=1e-4)
-        (one,) = engine.hidden_means(["movie " * 400])
+        (one,) = engine.hidden_means([text_prompt(engine, "movie " * 400)])
         assert one.shape == (16,)
 
 
@@ -96,9 +101,10 @@ def test_what_the_model_cannot_read_is_refused(engine: Engine) -> None:
 
 def test_hidden_means_do_not_depend_on_company(any_engine: Engine) -> None:
     texts = ["Movie. Title: Heat.", "x", "Movie. Title: Alien. Year: 1979."]
-    together = list(any_engine.hidden_means(texts))
-    for text, wanted in zip(texts, together, strict=True):
-        (alone,) = any_engine.hidden_means([text])
+    prompts = [text_prompt(any_engine, *cut) for text in texts for cut in ((text,), (text[:8], text[8:]))]
+    together = list(any_engine.hidden_means(prompts))
+    for prompt, wanted in zip(prompts, together, strict=True):
+        (alone,) = any_engine.hidden_means([prompt])
         np.testing.assert_array_equal(alone, wanted)
         assert alone.dtype == np.float32 and alone.shape == (any_engine.n_embd,)
 
@@ -106,14 +112,14 @@ def test_hidden_means_do_not_depend_on_company(any_engine: Engine) -> None:
 def test_an_adapter_changes_scores_and_goes_without_reloading(engine: Engine, adapter: Path) -> None:
     prompt = prompt_of([(30, 31, 32), (33, 34)])
     (before,) = engine.logits([prompt])
-    vector = next(engine.hidden_means(["movie"]))
+    vector = next(engine.hidden_means([text_prompt(engine, "movie")]))
     engine.set_adapters([Adapter(adapter)])
     (full,) = engine.logits([prompt])
     engine.set_adapters([Adapter(adapter, 0.5)])
     (half,) = engine.logits([prompt])
     assert np.abs(full - before).max() > 1e-3 and np.abs(half - full).max() > 1e-3
     # Embedding is the base model's, whatever is applied; and leaves what is applied as it was.
-    np.testing.assert_array_equal(next(engine.hidden_means(["movie"])), vector)
+    np.testing.assert_array_equal(next(engine.hidden_means([text_prompt(engine, "movie")])), vector)
     np.testing.assert_array_equal(next(engine.logits([prompt])), half)
     engine.set_adapters([])
     np.testing.assert_array_equal(next(engine.logits([prompt])), before)
@@ -168,7 +174,7 @@ def test_threads_get_the_bits_that_one_thread_gets(engine: Engine) -> None:
 
     def work(number: int) -> None:
         results[number] = [next(engine.logits([prompt])) for prompt in prompts]
-        list(engine.hidden_means([f"movie {number}"]))
+        list(engine.hidden_means([text_prompt(engine, f"movie {number}")]))
 
     threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
     for thread in threads:

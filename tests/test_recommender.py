@@ -192,7 +192,7 @@ def test_vectors_do_not_depend_on_adapters_and_are_cached(spm_model: Path, adapt
         wanted = rella.embed(TARGETS)
         assert wanted.shape == (5, 16) and wanted.dtype == np.float32
     with Rella.from_gguf(spm_model, lora=[adapter]) as rella:
-        rella.engine.hidden_means = lambda texts: iter(())  # type: ignore[method-assign]  # nothing is left to compute
+        rella.engine.hidden_means = lambda *_, **__: iter(())  # type: ignore[method-assign]  # nothing is left to compute
         np.testing.assert_array_equal(rella.embed(TARGETS), wanted)
     assert own_cache.is_dir()
 

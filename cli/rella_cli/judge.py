@@ -30,15 +30,16 @@ def judge(
         str, typer.Option("--history", metavar="FILE", help="The user's history, or - for standard input.")
     ],
     item: Annotated[str, typer.Option("--item", "--items", metavar="FILE", help="The target item, or a list of them.")],
-    user: Annotated[
-        str | None,
-        typer.Option("--user", metavar="FILE", help='What is known of the user: one object, {"age": "25-34"}.'),
-    ] = None,
+    user: options.UserFile = None,
     domain: options.DomainName = "movies",
     k: options.K = 30,
     retrieval: options.Retrieval = "subr",
     order: options.Order = "time",
     allow_empty_history: options.AllowEmpty = False,
+    index: options.Index = None,
+    contrast: options.Contrast = False,
+    calibration: options.CalibrationFile = None,
+    allow_mismatch: options.AllowMismatch = False,
     model: options.Model = None,
     lora: options.Lora = None,
     chat_format: options.ChatFormat = None,
@@ -55,22 +56,24 @@ def judge(
 ) -> None:
     """Read the files, load the model, score, show."""
     from rella_cli import scores
-    from rella_cli.loading import engine_settings, open_rella, refuse_second_stdin
+    from rella_cli.loading import engine_settings, open_rella, read_past, refuse_second_stdin
     from rella_cli.progress import ProgressBar
-    from rella_cpp import ContextError, InputError, Selection, load_domain, read_history, read_items, read_user
+    from rella_cpp import ContextError, Selection, load_domain, read_items
     from rella_cpp.inputs import source_name
 
     refuse_second_stdin(history, item, user)
     settings = engine_settings(ctx, threads, gpu_layers, flash_attn, kv_type, exact)
     selection = Selection(k, retrieval, order, allow_empty_history)  # type: ignore[arg-type]  # it checks them
     words = load_domain(domain)
-    past = read_history(history, words, allow_empty=allow_empty_history)
+    past, person = read_past(history, user, words, allow_empty=allow_empty_history)
     items = read_items(item, words)
-    person = past.user if user is None else read_user(user, words)
-    if user is not None and past.user is not None:
-        raise InputError("names a user, and so does --user", source=history, remedy="give one of them")
 
     with open_rella(model, words, lora or [], chat_format, settings, no_cache, verbose) as rella:
+        rella.contrast = contrast
+        if index is not None:
+            rella.use_index(index, allow_mismatch=allow_mismatch)
+        if calibration is not None:
+            rella.use_calibration(calibration, allow_mismatch=allow_mismatch)
         try:
             with ProgressBar() as rella.progress:
                 results = rella.rank(past.behaviors, items, user=person, **asdict(selection))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rella_cpp import Domain, EngineSettings, Rella
+    from rella_cpp import Domain, EngineSettings, History, Rella, User
 
 
 def engine_settings(
@@ -40,6 +40,21 @@ def open_rella(
     return Rella.from_gguf(path, domain=domain, lora=adapters, settings=settings, chat_format=chat_format, cache=cache)
 
 
+def read_past(
+    history: str, user: str | None, domain: "Domain", *, allow_empty: bool = False
+) -> "tuple[History, User | None]":
+    """Read a history, and the user from it or from a file of its own."""
+    from rella_cpp import InputError, read_history, read_user
+
+    past = read_history(history, domain, allow_empty=allow_empty)
+    if user is None:
+        return past, past.user
+    person = read_user(user, domain)
+    if past.user is not None:
+        raise InputError("names a user, and so does --user", source=history, remedy="give one of them")
+    return past, person
+
+
 def parse_adapter(text: str) -> tuple[Path, float]:
     """Read `A.gguf` or `A.gguf=SCALE`."""
     from rella_cpp import InputError
@@ -51,6 +66,19 @@ def parse_adapter(text: str) -> tuple[Path, float]:
         return Path(name), float(scale)
     except ValueError:
         raise InputError(f"--lora {text}: the scale is {scale!r}", remedy="give a number, as in A.gguf=0.5") from None
+
+
+def parse_sweep(text: str) -> tuple[int, ...]:
+    """Read `k=5,10,15`."""
+    from rella_cpp import InputError
+
+    name, _, values = text.partition("=")
+    try:
+        if name.strip() != "k":
+            raise ValueError
+        return tuple(int(value) for value in values.split(","))
+    except ValueError:
+        raise InputError(f"--sweep is {text!r}", remedy="give values of K, as in k=5,10,15,20,25,30") from None
 
 
 def refuse_second_stdin(*files: str | None) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from rella_cli import cache, domains, gguf, judge, pull
+from rella_cli import cache, calibrate, compare, data, domains, evaluate, gguf, index, judge, pull, recommend
 
 app = typer.Typer(
     name="rella",
@@ -16,9 +16,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 judge.register(app)
+app.command("recommend")(recommend.recommend)
+app.command("evaluate")(evaluate.evaluate)
+app.command("calibrate")(calibrate.calibrate)
+app.command("compare")(compare.compare)
 app.command("pull")(pull.pull)
 app.command("domains")(domains.domains)
 app.add_typer(gguf.app, name="gguf")
+app.add_typer(index.app, name="index")
+app.add_typer(data.app, name="data")
 app.add_typer(cache.app, name="cache")
 
 

@@ -68,6 +68,10 @@ NoCache = Annotated[
 ]
 Verbose = Annotated[bool, typer.Option("--verbose", help="Show llama.cpp's log.", rich_help_panel=_MODEL)]
 
+UserFile = Annotated[
+    str | None,
+    typer.Option("--user", metavar="FILE", help='What is known of the user: one object, {"age": "25-34"}.'),
+]
 DomainName = Annotated[
     str,
     typer.Option(
@@ -99,3 +103,37 @@ AllowEmpty = Annotated[
     bool, typer.Option("--allow-empty-history", help="Score without any behavior.", rich_help_panel=_READING)
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite what is there.")]
+Count = Annotated[int, typer.Option("-n", "--count", help="How many.", show_default=True)]
+AllowMismatch = Annotated[
+    bool,
+    typer.Option(
+        "--allow-mismatch", help="Use an index, a run or a calibration made for something else.", rich_help_panel=_MODEL
+    ),
+]
+Index = Annotated[
+    str | None,
+    typer.Option(
+        "--index",
+        metavar="DIR",
+        help="Take the items' vectors from an index (rella index build), whichever model made it.",
+        rich_help_panel=_READING,
+    ),
+]
+Contrast = Annotated[
+    bool,
+    typer.Option(
+        "--contrast",
+        help="Also judge the item with no history, and subtract that gap (one more prompt an item, kept in the cache).",
+        rich_help_panel=_READING,
+    ),
+]
+CalibrationFile = Annotated[
+    str | None,
+    typer.Option(
+        "--calibration",
+        metavar="JSON",
+        help="Calibrate probabilities (rella calibrate).",
+        rich_help_panel=_MODEL,
+    ),
+]

@@ -16,21 +16,22 @@ class ProgressBar:
             BarColumn(),
             TextColumn("{task.percentage:>3.0f} %"),
             TextColumn("{task.fields[rate]}"),
+            TextColumn("{task.fields[note]}"),
             TimeRemainingColumn(),
             console=Console(stderr=True),
             transient=True,
         )
 
-    def __call__(self, task: str, done: int, total: int) -> None:
-        """Show that `done` of `total` is done."""
+    def __call__(self, task: str, done: int, total: int, note: str = "") -> None:
+        """Show that `done` of `total` is done, and a note beside it."""
         if total <= 1 or not self._bar.console.is_terminal:
             return
         if task not in self._tasks:
             self._bar.start()
-            self._tasks[task] = self._bar.add_task(task, total=total, rate="")
+            self._tasks[task] = self._bar.add_task(task, total=total, rate="", note=note)
         number = self._tasks[task]
         speed = self._bar.tasks[number].speed
-        self._bar.update(number, completed=done, total=total, rate=f"{speed:,.1f}/s" if speed else "")
+        self._bar.update(number, completed=done, total=total, rate=f"{speed:,.1f}/s" if speed else "", note=note)
         if done >= total:
             self._bar.update(number, visible=False)
 

@@ -10,7 +10,7 @@ from rich.text import Text
 from rella_cli.terminal import console, count, note, print_json, printable
 
 if TYPE_CHECKING:
-    from rella_cpp import Behavior, Domain, Score
+    from rella_cpp import Behavior, Domain, Recommendation, Score
 
 _VERDICTS = (
     (0.8, "very likely to like it", "green"),
@@ -62,7 +62,7 @@ class Scoring:
         for score in self.scores:
             out.print()
             out.print(Text(self.domain.show_item(score.item), style="bold"))
-            out.print(bar(score.probability, 30), verdict(score))
+            out.print(bar(score.best, 30), verdict(score))
             out.print()
             self._draw_behaviors(score)
             self._draw_facts(score)
@@ -86,6 +86,10 @@ class Scoring:
             facts.append(f"{score.excluded} left out: the item itself")
         if score.dropped:
             facts.append(f"{score.dropped} dropped for the context's sake")
+        if score.best is not score.probability:
+            facts.append(
+                f"{score.probability:.1%} before {'calibration' if score.calibrated is not None else 'contrast'}"
+            )
         console().print(Padding(Text(" · ".join([*facts, *_model(score)]), style="dim"), (1, 0, 0, 2)))
 
     def _warn(self) -> None:
@@ -146,8 +150,8 @@ class Ranking(Scoring):
         for rank, score in sorted(zip(ranks(self.scores), self.scores, strict=True), key=lambda pair: pair[0]):
             table.add_row(
                 str(rank),
-                bar(score.probability, 12),
-                f"{score.probability:.1%}",
+                bar(score.best, 12),
+                f"{score.best:.1%}",
                 str(len(score.used)),
                 Text(self.domain.show_item(score.item)),
             )
@@ -160,14 +164,41 @@ class Ranking(Scoring):
         console().print(Padding(Text(" · ".join([*facts, *_model(self.scores[0])]), style="dim"), (1, 0, 0, 0)))
 
 
+class Recommending(Ranking):
+    """The view of `rella recommend`: a table, the likeliest first, each with what it is near to."""
+
+    def __init__(self, domain: "Domain", behaviors: "Sequence[Behavior]", found: "Sequence[Recommendation]") -> None:
+        super().__init__(domain, behaviors, [recommendation.score for recommendation in found])
+        self.found = found
+
+    def show(self, *, as_json: bool, prompts: bool = False) -> None:
+        """Print the recommendations."""
+        super().show(as_json=as_json, prompts=prompts)
+
+    def rows(self) -> list[dict[str, object]]:
+        """Return one JSON object an item, the likeliest first."""
+        return [found.as_dict() | {"rank": rank} for rank, found in enumerate(self.found, start=1)]
+
+    def draw(self) -> None:
+        """Draw the view for a person."""
+        super().draw()
+        out = console()
+        out.print()
+        for rank, found in enumerate(self.found, start=1):
+            near = self.domain.show_item(self.behaviors[found.near].item)
+            out.print(
+                Text(f"{rank:>3}  near {near} ({found.cosine:.2f})", style="dim"), no_wrap=True, overflow="ellipsis"
+            )
+
+
 def verdict(score: "Score") -> Text:
     """Say a probability in percent and in words; no verdict where the model does not answer in the form asked for."""
     from rella_cpp import LOW_ANSWER_MASS
 
-    words, colour = next((words, colour) for least, words, colour in _VERDICTS if score.probability >= least)
+    words, colour = next((words, colour) for least, words, colour in _VERDICTS if score.best >= least)
     if score.answer_mass < LOW_ANSWER_MASS:
         words, colour = "but it hardly answers at all", "yellow"
-    return Text(f" {score.probability:6.1%}  {words}", style=colour)
+    return Text(f" {score.best:6.1%}  {words}", style=colour)
 
 
 def _model(score: "Score") -> list[str]:

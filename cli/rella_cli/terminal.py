@@ -2,8 +2,10 @@
 
 import json
 import sys
+from collections.abc import Mapping
 
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from rella_gguf.errors import one_line
@@ -36,3 +38,13 @@ def note(text: str) -> None:
 def count(number: int, noun: str) -> str:
     """Write a number and its noun: `1 behavior`, `2 behaviors`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def facts(values: Mapping[str, str]) -> None:
+    """Print names and values in two columns."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    for name, value in values.items():
+        table.add_row(Text(name), Text(printable(value)))
+    console().print(table)

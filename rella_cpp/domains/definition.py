@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Literal, get_args
 
 from rella_cpp.errors import InputError
+from rella_cpp.files import digest
 from rella_cpp.records import Behavior, Item, User, describe
 
 FieldType = Literal["text", "value", "list"]
@@ -79,17 +80,25 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class RatingScale:
-    """The scale of ratings, its ends included, and the word for one and for several points."""
+    """The scale of ratings, its ends included, and the word for one and for several points.
+
+    From `liked` on a rating says that the item was liked; None: above the middle of the scale.
+    """
 
     min: float
     max: float
     word: str = "point"
     plural: str = "points"
+    liked: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse an empty scale."""
         if not self.min < self.max or not all(abs(end) <= _LARGEST for end in (self.min, self.max)):
             raise InputError(f"the rating scale goes from {self.min:g} to {self.max:g}", remedy="give min < max")
+
+    def likes(self, rating: float) -> bool:
+        """Tell whether an item rated so was liked."""
+        return rating > (self.min + self.max) / 2 if self.liked is None else rating >= self.liked
 
     def text_of(self, rating: float) -> str:
         """Return a rating in words, such as `4.5 stars`."""
@@ -159,6 +168,16 @@ class Domain:
             or not all(isinstance(a, str) and a.strip() for a in answers)
         ):
             raise InputError(f"answers is {describe(answers)}", remedy='give two texts, such as ["Yes", "No"]')
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of all that prompts take from this domain, its name left out."""
+        return digest({key: value for key, value in asdict(self).items() if key != "name"})
+
+    @property
+    def item_fingerprint(self) -> str:
+        """SHA-256 of what an item's own text, the one that is embedded, takes from this domain."""
+        return digest([self.noun, [asdict(entry) for entry in self.item], self.templates.item])
 
     def item_fields(self, item: Item) -> dict[str, str]:
         """Return the shown fields of an item that it has, by name, each as one line of text.

@@ -32,6 +32,11 @@ class SegmentDecoder:
     n_vocab, n_embd
         Widths of the model's outputs.
 
+    Attributes
+    ----------
+    decoded
+        Positions computed so far.
+
     """
 
     def __init__(self, lib: Any, context: Any, n_vocab: int, n_embd: int) -> None:
@@ -39,14 +44,18 @@ class SegmentDecoder:
         self._n_vocab, self._n_embd = n_vocab, n_embd
         self._memory = lib.llama_get_memory(context)
         self._kept: list[Segment] = []
+        self._sums: list[npt.NDArray[np.float64]] = []  # of the kept segments' hidden states; while embedding only
+        self._embedding = False
+        self.decoded = 0
 
     def forget(self) -> None:
         """Drop what is kept: it no longer holds (other adapters, say)."""
-        self._kept = []
+        self._kept, self._sums = [], []
         self._lib.llama_memory_clear(self._memory, False)
 
     def logits(self, prompt: Prompt) -> npt.NDArray[np.float32]:
         """Read a prompt; return the logits at its last positions, float32 of shape (outputs, n_vocab)."""
+        self._embed(False)
         position = self._keep_prefix(prompt)
         rows: list[npt.NDArray[np.float32]] = []
         for segment in prompt.segments[len(self._kept) :]:
@@ -61,21 +70,27 @@ class SegmentDecoder:
             self._kept.append(segment.copy())  # the caller may change his
         return np.stack(rows)
 
-    def hidden_sum(self, segment: Segment) -> npt.NDArray[np.float64]:
-        """Read one segment alone; return the sum of its last-layer hidden states, float64 of shape (n_embd,)."""
-        lib = self._lib
-        self.forget()
-        lib.llama_set_embeddings(self._context, True)
-        try:
+    def hidden_sums(self, prompt: Prompt) -> list[npt.NDArray[np.float64]]:
+        """Read a prompt; return each segment's sum of last-layer hidden states, float64 of shape (n_embd,)."""
+        self._embed(True)
+        position = self._keep_prefix(prompt)
+        for segment in prompt.segments[len(self._kept) :]:
             total = np.zeros(self._n_embd)
             for start in range(0, len(segment), BATCH):
                 piece = segment[start : start + BATCH]
-                self._decode(piece, start, len(piece))
-                rows = np.ctypeslib.as_array(lib.llama_get_embeddings(self._context), (len(piece), self._n_embd))
-                total += rows.sum(axis=0, dtype=np.float64)
-            return total
-        finally:
-            lib.llama_set_embeddings(self._context, False)
+                self._decode(piece, position + start, len(piece))
+                pointer = self._lib.llama_get_embeddings(self._context)
+                total += np.ctypeslib.as_array(pointer, (len(piece), self._n_embd)).sum(axis=0, dtype=np.float64)
+            position += len(segment)
+            self._kept.append(segment.copy())
+            self._sums.append(total)
+        return list(self._sums)
+
+    def _embed(self, wanted: bool) -> None:
+        """Let the context give hidden states, or logits; nothing is kept from one to the other."""
+        if wanted != self._embedding:
+            self._lib.llama_set_embeddings(self._context, wanted)
+            self._embedding = wanted
             self.forget()
 
     def _keep_prefix(self, prompt: Prompt) -> int:
@@ -90,7 +105,7 @@ class SegmentDecoder:
         if same == 0 or not self._lib.llama_memory_seq_rm(self._memory, 0, length, -1):
             self.forget()  # also models whose state cannot be cut back (recurrent ones)
             return 0
-        del self._kept[same:]
+        del self._kept[same:], self._sums[same:]
         return length
 
     def _decode(self, piece: Segment, position: int, outputs: int) -> None:
@@ -114,6 +129,7 @@ class SegmentDecoder:
             self.forget()
             reason = recent_errors[-1] if recent_errors else "no reason given"
             raise EngineError(f"llama_decode failed with status {status} on {count} positions: {reason}")
+        self.decoded += count
 
     def _row(self, index: int) -> npt.NDArray[np.float32]:
         pointer = self._lib.llama_get_logits_ith(self._context, index)

@@ -57,6 +57,7 @@ class Engine:
         self._lock = threading.RLock()
         self._loaded: dict[Path, Any] = {}
         self._adapters: tuple[Adapter, ...] = ()
+        self._active: tuple[Adapter, ...] = ()
         self._free = weakref.finalize(self, _free, lib, model, context, self.vocabulary)
 
     @classmethod
@@ -121,6 +122,11 @@ class Engine:
         """The adapters applied now."""
         return self._adapters
 
+    @property
+    def decoded(self) -> int:
+        """Positions computed so far; what was kept in memory and used again does not count."""
+        return self._decoder.decoded
+
     def encode(self, spans: Sequence[Span]) -> Encoded:
         """Tokenise a prompt made of spans; see `Vocabulary.encode`."""
         with self._use():
@@ -147,40 +153,48 @@ class Engine:
             check_segments(prompt.segments, self.vocabulary.size, self.n_embd)
             self._check_length(len(prompt))
             with self._use():
+                self._activate(self._adapters)
                 rows = self._decoder.logits(prompt)
             yield rows
 
-    def hidden_means(self, texts: Iterable[str]) -> Iterator[npt.NDArray[np.float32]]:
-        """Embed texts: the mean of the last layer's hidden states over all tokens, BOS included (ReLLa §3.2).
+    def hidden_means(self, prompts: Iterable[Prompt], *, last: bool = False) -> Iterator[npt.NDArray[np.float32]]:
+        """Embed prompts: the mean of the last layer's hidden states over all positions, BOS included (ReLLa §3.2).
 
-        By the base model: adapters are set aside meanwhile. Each text is decoded alone, so its vector does not depend
-        on the others.
+        By the base model: adapters are set aside meanwhile. Exact: a vector does not depend, to the bit, on the prompts
+        before it; leading segments that are in memory are not decoded again.
+
+        Parameters
+        ----------
+        prompts
+            What to read.
+        last
+            Average over the last segment's positions alone.
 
         Yields
         ------
-        float32 of shape (n_embd,), in the order of the texts.
+        float32 of shape (n_embd,), in the order of the prompts.
 
         Raises
         ------
         ContextError
-            A text has no tokens or is longer than the context.
+            A prompt is longer than the context.
+        ValueError
+            A prompt holds token ids or embeddings that are not this model's.
         EngineError
             The model gives no finite numbers.
 
         """
-        for text in texts:
-            tokens = self.encode([Span(text)]).tokens
-            self._check_length(len(tokens))
+        for prompt in prompts:
+            check_segments(prompt.segments, self.vocabulary.size, self.n_embd)
+            self._check_length(len(prompt))
             with self._use():
-                adapters = self._adapters
-                self._apply(())
-                try:
-                    total = self._decoder.hidden_sum(np.asarray(tokens, dtype=np.int32))
-                finally:
-                    self._apply(adapters)
+                self._activate(())
+                sums = self._decoder.hidden_sums(prompt)
+            counted, length = (sums[-1:], len(prompt.segments[-1])) if last else (sums, len(prompt))
+            total = np.sum(counted, axis=0)
             if not np.isfinite(total).all():
                 raise EngineError("the model's hidden states are no finite numbers: its weights may be damaged")
-            yield (total / len(tokens)).astype(np.float32)
+            yield (total / length).astype(np.float32)
 
     def set_adapters(self, adapters: Sequence[Adapter]) -> None:
         """Apply these LoRA adapters, in place of those before; the model stays loaded, files are read once.
@@ -202,7 +216,8 @@ class Engine:
             for path, _ in adapters:
                 if path not in self._loaded:
                     self._loaded[path] = self._load_adapter(path)
-            self._apply(tuple(adapters))
+            self._activate(tuple(adapters))
+            self._adapters = tuple(adapters)
 
     def generate(self, prompt: Prompt, max_tokens: int) -> str:
         """Continue a prompt greedily, until the model ends its answer or `max_tokens` or the context are used up."""
@@ -210,6 +225,7 @@ class Engine:
         self._check_length(len(prompt))
         tokens: list[int] = []
         with self._use():
+            self._activate(self._adapters)
             while len(tokens) < max_tokens and len(prompt) <= self.n_ctx:
                 token = int(self._decoder.logits(prompt)[-1].argmax())
                 if self.vocabulary.ends_generation(token):
@@ -254,15 +270,16 @@ class Engine:
             raise GGUFError(f"llama.cpp cannot load the adapter ({_reason()})", source=path, remedy="convert it again")
         return handle
 
-    def _apply(self, adapters: tuple[Adapter, ...]) -> None:
-        if adapters == self._adapters:
+    def _activate(self, adapters: tuple[Adapter, ...]) -> None:
+        """Let these adapters take part in what is decoded next."""
+        if adapters == self._active:
             return
         lib, count = self._lib, len(adapters)
         handles = (lib.llama_adapter_lora_p_ctypes * count)(*(self._loaded[path] for path, _ in adapters))
         scales = (lib.ctypes.c_float * count)(*(scale for _, scale in adapters))
         if lib.llama_set_adapters_lora(self._context, handles, count, scales) != 0:
             raise EngineError(f"llama.cpp cannot apply the adapters ({_reason()})")
-        self._adapters = adapters
+        self._active = adapters
         self._decoder.forget()
 
 

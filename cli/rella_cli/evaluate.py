@@ -1,0 +1,131 @@
+"""`rella evaluate`: a model and plain baselines on a data set's samples, into a run's folder."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rella_cli import options
+
+_SAMPLES = "Samples"
+
+
+def evaluate(
+    data: Annotated[
+        Path | None,
+        typer.Argument(metavar="DATA", help="A prepared data set.", show_default=False),
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="RUN", help="The run's folder.")] = Path("run"),
+    prompts: Annotated[
+        Path | None,
+        typer.Option(
+            "--prompts",
+            metavar="FILE",
+            help="In place of DATA: ready prompts, [{input, output}] or with an instruction.",
+            rich_help_panel=_SAMPLES,
+        ),
+    ] = None,
+    split: Annotated[
+        str, typer.Option("--split", metavar="train|valid|test", help="Whose samples.", rich_help_panel=_SAMPLES)
+    ] = "test",
+    limit: Annotated[
+        int | None,
+        typer.Option("--limit", help="How many samples to draw; else all of the split.", rich_help_panel=_SAMPLES),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Which samples are drawn.", rich_help_panel=_SAMPLES)] = 0,
+    domain: Annotated[
+        str | None, typer.Option("--domain", "-d", metavar="NAME|TOML", help="What the items are; else the data's.")
+    ] = None,
+    k: options.K = 30,
+    sweep: Annotated[
+        str | None,
+        typer.Option(
+            "--sweep",
+            metavar="k=5,10,…",
+            help="Several K, one run each, in RUN/kN.",
+            rich_help_panel=_SAMPLES,
+        ),
+    ] = None,
+    retrieval: options.Retrieval = "subr",
+    order: options.Order = "time",
+    index: options.Index = None,
+    contrast: options.Contrast = False,
+    calibration: options.CalibrationFile = None,
+    baselines_only: Annotated[
+        bool, typer.Option("--baselines-only", help="No model: the baselines alone, in seconds.")
+    ] = False,
+    model: options.Model = None,
+    lora: options.Lora = None,
+    chat_format: options.ChatFormat = None,
+    ctx: options.Ctx = None,
+    threads: options.Threads = None,
+    gpu_layers: options.GpuLayers = -1,
+    flash_attn: options.FlashAttn = "auto",
+    kv_type: options.KvType = "f16",
+    exact: options.Exact = True,
+    no_cache: options.NoCache = False,
+    allow_mismatch: options.AllowMismatch = False,
+    force: options.Force = False,
+    verbose: options.Verbose = False,
+    as_json: options.Json = False,
+) -> None:
+    """Evaluate a model beside plain baselines. Killed, the same command goes on; finished, it prints the report."""
+    from contextlib import ExitStack
+
+    from rella_cli.loading import engine_settings, listen, open_rella, parse_sweep
+    from rella_cli.progress import ProgressBar
+    from rella_cli.reports import show_reports
+    from rella_cpp import (
+        Calibration,
+        DataSet,
+        EvaluationSettings,
+        Histories,
+        InputError,
+        ItemIndex,
+        evaluate,
+        evaluate_prompts,
+        load_domain,
+        read_prompts,
+    )
+
+    if (data is None) == (prompts is None):
+        raise InputError("give DATA or --prompts FILE, and not both", remedy="see rella evaluate --help")
+    if baselines_only and (prompts is not None or contrast or calibration is not None):
+        raise InputError("--baselines-only needs DATA and no model's options", remedy="leave one of them out")
+    ks = (k,) if sweep is None else parse_sweep(sweep)
+    settings = EvaluationSettings(split, limit, seed, ks, retrieval, order)  # type: ignore[arg-type]  # it checks them
+    engine = engine_settings(ctx, threads, gpu_layers, flash_attn, kv_type, exact)
+    listen(verbose)
+    with ExitStack() as stack:
+        source = None if data is None else DataSet.open(data)
+        words = load_domain(domain or (source.domain if source is not None else "movies"))
+        ready = None if prompts is None else read_prompts(prompts, words)
+        catalog = None if index is None else ItemIndex.open(index)
+        if catalog is not None and not allow_mismatch:
+            catalog.manifest.check_domain(words, catalog.folder)
+        fitted = None if calibration is None else Calibration.load(calibration)
+        rella = None
+        if not baselines_only:
+            rella = stack.enter_context(open_rella(model, words, lora or [], chat_format, engine, no_cache, verbose))
+            if catalog is not None:
+                rella.use_index(catalog, allow_mismatch=allow_mismatch)
+            rella.contrast = contrast or (fitted is not None and fitted.contrast)
+        bar = stack.enter_context(ProgressBar())
+        if source is None:
+            assert rella is not None and ready is not None
+            runs = [evaluate_prompts(ready, out, settings, judge=rella, force=force, progress=bar)]
+        else:
+            if rella is not None and fitted is not None and not allow_mismatch:
+                for each in ks:
+                    fitted.check(rella.settings(), {"k": each, "retrieval": retrieval, "order": order})
+            runs = evaluate(
+                source,
+                out,
+                settings,
+                judge=rella,
+                histories=Histories(source, catalog, words),
+                calibration=fitted,
+                force=force,
+                progress=bar,
+            )
+    show_reports(runs, as_json=as_json)

@@ -1,0 +1,65 @@
+"""`rella recommend`: the whole offline recommender in one command."""
+
+from typing import Annotated
+
+import typer
+
+from rella_cli import options
+
+
+def recommend(
+    history: Annotated[
+        str, typer.Option("--history", metavar="FILE", help="The user's history, or - for standard input.")
+    ],
+    index: Annotated[str, typer.Option("--index", metavar="DIR", help="The catalog's index (rella index build).")],
+    count: options.Count = 10,
+    candidates: Annotated[
+        int, typer.Option("--candidates", help="Items to judge: near to what was liked, unlike each other.")
+    ] = 30,
+    user: options.UserFile = None,
+    domain: options.DomainName = "movies",
+    k: options.K = 30,
+    retrieval: options.Retrieval = "subr",
+    order: options.Order = "time",
+    contrast: options.Contrast = False,
+    calibration: options.CalibrationFile = None,
+    allow_mismatch: options.AllowMismatch = False,
+    model: options.Model = None,
+    lora: options.Lora = None,
+    chat_format: options.ChatFormat = None,
+    ctx: options.Ctx = None,
+    threads: options.Threads = None,
+    gpu_layers: options.GpuLayers = -1,
+    flash_attn: options.FlashAttn = "auto",
+    kv_type: options.KvType = "f16",
+    exact: options.Exact = True,
+    no_cache: options.NoCache = False,
+    verbose: options.Verbose = False,
+    as_json: options.Json = False,
+) -> None:
+    """Recommend items of a catalog: candidates from its index, near to what the user liked, judged by the model."""
+    from rella_cli.loading import engine_settings, open_rella, read_past
+    from rella_cli.progress import ProgressBar
+    from rella_cli.scores import Recommending
+    from rella_cpp import ItemIndex, Selection, load_domain
+
+    settings = engine_settings(ctx, threads, gpu_layers, flash_attn, kv_type, exact)
+    Selection(k, retrieval, order)  # type: ignore[arg-type]  # it checks them
+    words, catalog = load_domain(domain), ItemIndex.open(index)
+    past, person = read_past(history, user, words)
+    with open_rella(model, words, lora or [], chat_format, settings, no_cache, verbose) as rella:
+        rella.contrast = contrast
+        rella.use_index(catalog, allow_mismatch=allow_mismatch)
+        if calibration is not None:
+            rella.use_calibration(calibration, allow_mismatch=allow_mismatch)
+        with ProgressBar() as rella.progress:
+            found = rella.recommend(
+                past.behaviors,
+                count,
+                candidates=max(count, candidates),
+                user=person,
+                k=k,
+                retrieval=retrieval,  # type: ignore[arg-type]
+                order=order,  # type: ignore[arg-type]
+            )
+    Recommending(words, past.behaviors, found).show(as_json=as_json)

@@ -1,0 +1,88 @@
+"""How a run's report looks."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from rella_cli.terminal import console, note, print_json
+
+if TYPE_CHECKING:
+    from rella_cpp import Run
+
+METRICS = {
+    "auc": "AUC",
+    "log_loss": "LogLoss",
+    "accuracy": "ACC",
+    "ece": "ECE",
+    "brier": "Brier",
+    "user_auc": "user AUC",
+}
+
+
+def show_reports(runs: "Sequence[Run]", *, as_json: bool) -> None:
+    """Print the report of each run; several also side by side."""
+    from rella_cli.compare import comparison_table
+    from rella_cpp import report
+
+    for run in runs:
+        found = report(run)
+        if as_json:
+            print_json({"run": str(run.folder), "settings": dict(run.settings), **found})
+            continue
+        if len(runs) > 1:
+            console().print()
+            console().rule(Text(str(run.folder)), style="dim")
+        _show(run, found)
+    if len(runs) > 1 and not as_json:
+        comparison_table(runs)
+
+
+def _show(run: "Run", found: Mapping[str, Any]) -> None:
+    out = console()
+    table = Table(box=None, pad_edge=False, padding=(0, 1))
+    table.add_column("")
+    for metric, title in METRICS.items():
+        table.add_column(title, justify="right", no_wrap=True)
+        if metric == "auc":
+            table.add_column("95 %", style="dim", no_wrap=True)
+    for name, values in found["metrics"].items():
+        style = "bold" if name in found["differences"] else ""
+        cells = [Text(name, style=style)]
+        for metric in METRICS:
+            cells.append(Text(figure(values[metric]["value"]), style=style))
+            if metric == "auc":
+                cells.append(Text(between(values[metric])))
+        table.add_row(*cells)
+    out.print()
+    out.print(table)
+    out.print()
+    for sentence in found["verdicts"]:
+        out.print(Text(sentence))
+    facts = [
+        f"{found['samples']:,} samples of {found['users']:,} users, {found['label_rate']:.1%} liked",
+        *([f"answer mass {found['answer_mass']['mean']:.2f}"] if "answer_mass" in found else []),
+        *([f"{found['prompt_tokens']:.0f} tokens a prompt"] if "prompt_tokens" in found else []),
+        *([f"{found['shortened']} prompts shortened to fit"] if found.get("shortened") else []),
+    ]
+    out.print(Padding(Text(" · ".join(facts), style="dim"), (1, 0, 0, 0)))
+    out.print(Text(str(run.folder), style="dim"))
+    for sentence in found["notes"]:
+        note(f"note: {sentence}")
+    if found.get("answer_mass", {}).get("low_share", 0) > 0.5:
+        note(
+            f"warning: in {found['answer_mass']['low_share']:.0%} of the samples the two answers hold little of the "
+            "model's whole answer: it does not answer in that form"
+        )
+
+
+def figure(value: float | None) -> str:
+    """Write a metric; a dash where it is undefined."""
+    return "–" if value is None else f"{value:.4f}"
+
+
+def between(interval: Mapping[str, Any]) -> str:
+    """Write an interval's ends; nothing where it is undefined."""
+    return "" if interval["low"] is None else f"{interval['low']:.3f}–{interval['high']:.3f}"

@@ -1,0 +1,63 @@
+"""From a prompt's text to a question for one model: framed, tokenised, its answer tokens found."""
+
+from rella_cpp.chat import CHAT_FORMATS, ChatFrame, chat_frame
+from rella_cpp.domains import Domain
+from rella_cpp.engine import Engine
+from rella_cpp.errors import ContextError
+from rella_cpp.prompts import PromptText
+from rella_cpp.scoring import Question, ask
+
+
+class Asker:
+    """Asks one model in one domain's words.
+
+    Parameters
+    ----------
+    engine
+        The model.
+    domain
+        Its system line, answers and lead.
+    chat_format
+        Chat format by name; None: the model's own.
+
+    Attributes
+    ----------
+    frame
+        The chat frame in use.
+
+    """
+
+    def __init__(self, engine: Engine, domain: Domain, chat_format: str | None) -> None:
+        self._engine, self._domain = engine, domain
+        self.frame = self._frame(chat_format, system=bool(domain.system))
+
+    def ask(self, text: PromptText) -> Question:
+        """Make a question of a domain's prompt."""
+        return self._question(self.frame, text)
+
+    def ready(self, text: str) -> Question:
+        """Make a question of a ready prompt: the user's turn, with no system line of the domain's.
+
+        Raises
+        ------
+        ContextError
+            It does not fit the context.
+
+        """
+        named = self.frame.name if self.frame.name in CHAT_FORMATS else None
+        question = self._question(self._frame(named, system=False), PromptText("", "", "", text))
+        if len(question.tokens) > self._engine.n_ctx:
+            raise ContextError(
+                f"a prompt of {len(question.tokens)} tokens does not fit the context of {self._engine.n_ctx}",
+                remedy="raise --ctx, or leave it out",
+            )
+        return question
+
+    def _frame(self, name: str | None, *, system: bool) -> ChatFrame:
+        words = self._engine.vocabulary
+        bos, eos = words.text(words.bos), words.text(words.eos)
+        return chat_frame(self._engine.header, name, system=system, bos=bos, eos=eos)
+
+    def _question(self, frame: ChatFrame, text: PromptText) -> Question:
+        lead = self._domain.templates.lead
+        return ask(self._engine.encode, frame, text, self._domain.answers, frame.lead if lead is None else lead)

@@ -1,0 +1,225 @@
+"""Calibration: from the model's logit gap to a probability that holds, fitted on a validation run.
+
+Platt scaling fits a slope and an offset for the gap; a blend fits the gap together with six plain statistics of the
+user's ratings and the item's.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from rella_cpp.errors import InputError
+from rella_cpp.evaluation.metrics import Floats, Losses, Ranked, Reliability
+from rella_cpp.evaluation.runs import Run
+from rella_cpp.evaluation.statistics import STATISTICS, statistics_of
+from rella_cpp.files import digest, first_difference, read_json, write_json
+
+_FORMAT = 1
+_REMEDY = "fit it again (rella calibrate)"
+_LEAST = 20  # samples: fewer say nothing
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A logistic model of the logit gap, and, in a blend, of the statistics.
+
+    Attributes
+    ----------
+    weights
+        By feature: `gap`, and in a blend the names in `STATISTICS`.
+    offset
+        Added to the weighted sum.
+    contrast
+        Whether the gap is taken above the gap that the same target gets with no history.
+    made_for
+        The judge and the reading that it was fitted for.
+    fitted_on
+        Which run, and what the fit changed there.
+    popularity
+        In a blend: the items' training means and counts.
+
+    """
+
+    weights: Mapping[str, float]
+    offset: float
+    contrast: bool
+    made_for: Mapping[str, Any]
+    fitted_on: Mapping[str, Any]
+    popularity: Mapping[str, Any] | None = None
+
+    @property
+    def blend(self) -> bool:
+        """Whether statistics take part."""
+        return len(self.weights) > 1
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of all that decides its probabilities."""
+        return digest([dict(self.weights), self.offset, self.contrast, self.popularity])
+
+    def probability(self, gap: float, statistics: Mapping[str, float] | None = None) -> float:
+        """Return the calibrated probability of a gap.
+
+        Raises
+        ------
+        InputError
+            It is a blend, and there are no statistics.
+
+        """
+        if self.blend and statistics is None:
+            raise InputError("the calibration blends ratings, and there are none", remedy="calibrate without --blend")
+        features = {"gap": gap, **(statistics or {})}
+        total = self.offset + sum(weight * features[name] for name, weight in self.weights.items())
+        return 1 / (1 + math.exp(-max(-700.0, min(700.0, total))))
+
+    def statistics(self, ratings: Sequence[float | None], item_id: object) -> Mapping[str, float] | None:
+        """Return a blend's statistics of a history, oldest first, and a target by its id; None where none are needed.
+
+        Raises
+        ------
+        InputError
+            There are behaviors, and none has a rating.
+
+        """
+        if self.popularity is None:
+            return None
+        if ratings and all(rating is None for rating in ratings):
+            raise InputError(
+                "the calibration blends ratings, and no behavior has one",
+                remedy="give ratings, or calibrate without --blend",
+            )
+        known = None if item_id is None else self.popularity["items"].get(str(item_id))
+        return statistics_of(ratings, known, self.popularity["mean"])
+
+    def check(self, judge: Mapping[str, Any], reading: Mapping[str, object] | None = None) -> None:
+        """Refuse another judge or reading than this was fitted for.
+
+        Raises
+        ------
+        InputError
+            Naming what differs.
+
+        """
+        wanted = made_for(judge, self.made_for["reading"] if reading is None else reading)
+        if difference := first_difference(self.made_for, wanted):
+            name, was, now = difference
+            raise InputError(
+                f"the calibration was fitted with another {name}: {was}, not {now}",
+                remedy="fit one for this (rella calibrate), or take it as it is with --allow-mismatch",
+            )
+
+    def save(self, path: Path) -> None:
+        """Write it as JSON."""
+        write_json(
+            path,
+            {
+                "format": _FORMAT,
+                "kind": "blend" if self.blend else "platt",
+                "weights": dict(self.weights),
+                "offset": self.offset,
+                "contrast": self.contrast,
+                "fitted_on": dict(self.fitted_on),
+                "made_for": dict(self.made_for),
+                **({"popularity": self.popularity} if self.popularity else {}),
+            },
+        )
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read it back.
+
+        Raises
+        ------
+        InputError
+            The file is missing, or no calibration.
+
+        """
+        value = read_json(Path(path), _REMEDY)
+        try:
+            if value["format"] != _FORMAT:
+                raise InputError(f"is of format {value['format']}", source=path, remedy=_REMEDY)
+            weights = {str(name): float(weight) for name, weight in dict(value["weights"]).items()}  # type: ignore[call-overload]
+            names = ("gap", *STATISTICS) if value["kind"] == "blend" else ("gap",)
+            popularity: Any = value["popularity"] if value["kind"] == "blend" else None
+            if tuple(weights) != names or not all(map(math.isfinite, weights.values())):
+                raise KeyError("weights")
+            made: Any = value["made_for"]
+            if popularity is not None:
+                float(popularity["mean"]), dict(popularity["items"])
+            made["judge"], made["reading"]
+            fitted: Any = value["fitted_on"]
+            return cls(weights, float(value["offset"]), bool(value["contrast"]), made, fitted, popularity)  # type: ignore[arg-type]
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(
+                f"is no calibration (its {error} is missing or wrong)", source=path, remedy=_REMEDY
+            ) from None
+
+
+def fit_calibration(run: Run, *, blend: bool = False, contrast: bool = False) -> Calibration:
+    """Fit Platt scaling of a validation run's logit gaps, or a blend of gaps and statistics, by maximum likelihood.
+
+    Raises
+    ------
+    InputError
+        The run is on the test split, has one label only, fewer than 20 samples, no model, or not what is asked for.
+
+    """
+    split = run.settings.get("samples", {}).get("split", "")
+    if split != "valid":
+        raise InputError(
+            f"is a run on the split {split or 'of ready prompts'}",
+            source=run.folder,
+            remedy="calibrate on validation only: rella evaluate --split valid",
+        )
+    gaps, labels = run.gaps, run.labels
+    if contrast:
+        empty = run.column("empty_gap")
+        if empty is None:
+            raise InputError("was made without --contrast", source=run.folder, remedy="evaluate with --contrast")
+        gaps = gaps - empty
+    if len(labels) < _LEAST or labels.min() == labels.max():
+        finding = f"has {len(labels)} samples" if len(labels) < _LEAST else "has one label only"
+        raise InputError(finding, source=run.folder, remedy=f"give at least {_LEAST} samples of both labels")
+    features, names = gaps[:, None], ["gap"]
+    if blend:
+        statistics = run.statistics()
+        if statistics is None:
+            raise InputError("has no statistics to blend", source=run.folder, remedy="calibrate without --blend")
+        features, names = np.hstack([features, statistics]), ["gap", *STATISTICS]
+    weights, offset = _fit(features, labels)
+    settings = run.settings
+    before, after = run.predictors()["model"], 1 / (1 + np.exp(-np.clip(features @ weights + offset, -700, 700)))
+    figures = {
+        "LogLoss": [float(Losses.of(labels, p).log_loss.mean()) for p in (before, after)],
+        "ECE": [Reliability(labels, p).ece() for p in (before, after)],
+        "AUC": [Ranked(labels, p).auc() for p in (before, after)],
+    }
+    return Calibration(
+        dict(zip(names, map(float, weights), strict=True)),
+        offset,
+        contrast,
+        made_for(settings["judge"], settings["reading"]),
+        {"samples": len(labels), "data": settings["data"], "draw": settings["samples"], "figures": figures},
+        run.popularity() if blend else None,
+    )
+
+
+def made_for(judge: Mapping[str, Any], reading: Mapping[str, object]) -> dict[str, Any]:
+    """Return what a calibration holds for: model and adapters, wording, chat format, and the reading."""
+    return {"judge": {name: judge[name] for name in ("model", "domain", "chat_format")}, "reading": dict(reading)}
+
+
+def _fit(features: Floats, labels: Floats) -> tuple[Floats, float]:
+    """Fit a logistic regression; hardly regularised for the gap alone, scikit-learn's default for a blend."""
+    from sklearn.linear_model import LogisticRegression  # takes seconds to import
+
+    mean, deviation = features.mean(0), features.std(0)
+    scale = np.where(deviation > 0, deviation, 1)
+    strength = 1e6 if features.shape[1] == 1 else 1.0
+    model = LogisticRegression(C=strength, max_iter=1000).fit((features - mean) / scale, labels)
+    weights: Floats = model.coef_[0] / scale
+    return weights, float(model.intercept_[0] - weights @ mean)

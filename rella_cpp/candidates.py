@@ -1,0 +1,122 @@
+"""Candidates for a recommendation: items near what the user liked, different from each other, not seen before."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from rella_cpp.domains import Domain
+from rella_cpp.errors import InputError
+from rella_cpp.index import ItemIndex
+from rella_cpp.records import Behavior, Item, Score
+from rella_cpp.scoring import ranks
+
+_POOL = 5
+"""Items looked at for each candidate wanted."""
+_RELEVANCE = 0.7
+"""Weight of being near to what was liked, against being unlike the candidates already chosen (MMR)."""
+_LIKED = 30
+"""The latest liked behaviors that candidates are sought for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """A recommended item's score, and the liked behavior that it is near to: its 0-based place and the cosine."""
+
+    score: Score
+    near: int
+    cosine: float
+
+    def as_dict(self) -> dict[str, object]:
+        """Return a JSON object: the score's keys, `near` and `cosine`."""
+        return {**self.score.as_dict(), "near": self.near, "cosine": self.cosine}
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An item to judge, and the liked behavior that it is nearest to."""
+
+    item: Item
+    near: int
+    cosine: float
+
+
+def liked(behaviors: Sequence[Behavior], domain: Domain) -> list[int]:
+    """Return the places of behaviors that were liked (`RatingScale.likes`), or not rated.
+
+    Where none was, all of them: something near to what was disliked is still a better guess than anything.
+    """
+    scale = domain.rating
+    places = [i for i, b in enumerate(behaviors) if b.rating is None or scale is None or scale.likes(b.rating)]
+    return places or list(range(len(behaviors)))
+
+
+def find_candidates(
+    index: ItemIndex,
+    behaviors: Sequence[Behavior],
+    vectors: npt.NDArray[np.float32],
+    domain: Domain,
+    count: int,
+) -> list[Candidate]:
+    """Find items to judge.
+
+    Around each of the latest 30 liked behaviors the nearest items are sought; seen ones are left out; of the rest,
+    `count` are chosen one by one, each for being near to something liked and unlike those chosen before (maximal
+    marginal relevance, Carbonell and Goldstein 1998).
+
+    Parameters
+    ----------
+    behaviors
+        The history, oldest first.
+    vectors
+        The behaviors' vectors, float32 of shape (n, dim), of unit length.
+    count
+        How many candidates, at most.
+
+    Raises
+    ------
+    InputError
+        Every item of the index was seen.
+
+    """
+    seen = [row for behavior in behaviors if (row := index.row(behavior.item, domain)) is not None]
+    sources = liked(behaviors, domain)[-_LIKED:]
+    each = len(seen) + max(10, count * _POOL // max(1, len(sources)))
+    found: dict[int, tuple[float, int]] = {}
+    for place in sources:
+        rows, cosines = index.search(vectors[place], each)
+        for row, cosine in zip(rows.tolist(), cosines.tolist(), strict=True):
+            if row not in found or cosine > found[row][0]:
+                found[row] = (cosine, place)
+    shown = {domain.show_item(behavior.item) for behavior in behaviors}
+    for row in seen:
+        found.pop(row, None)
+    rows_left = [row for row in sorted(found) if domain.show_item(index.item(row)) not in shown]
+    if not rows_left:
+        raise InputError("every item near to the history was seen", source=index.folder, remedy="add items to it")
+    relevance = np.array([found[row][0] for row in rows_left])
+    chosen = _diverse(index.vectors(rows_left), relevance, count)
+    return [
+        Candidate(index.item(rows_left[i]), found[rows_left[i]][1], found[rows_left[i]][0]) for i in chosen.tolist()
+    ]
+
+
+def _diverse(vectors: npt.NDArray[np.float32], relevance: npt.NDArray[np.float64], count: int) -> npt.NDArray[np.int64]:
+    """Choose rows by maximal marginal relevance; of equal ones the first."""
+    likeness = np.full(len(vectors), -1.0)
+    chosen: list[int] = []
+    left = np.ones(len(vectors), bool)
+    for _ in range(min(count, len(vectors))):
+        worth = _RELEVANCE * relevance - (1 - _RELEVANCE) * (likeness if chosen else 0)
+        best = int(np.argmax(np.where(left, worth, -np.inf)))
+        chosen.append(best)
+        left[best] = False
+        likeness = np.maximum(likeness, vectors @ vectors[best])
+    return np.array(chosen, np.int64)
+
+
+def best_of(scores: Sequence[Score], candidates: Sequence[Candidate], count: int) -> list[Recommendation]:
+    """Return the `count` likeliest, the likeliest first."""
+    order = sorted(zip(ranks(scores), scores, candidates, strict=True), key=lambda entry: entry[0])
+    return [Recommendation(score, candidate.near, candidate.cosine) for _, score, candidate in order[:count]]

@@ -1,0 +1,275 @@
+"""A prepared data set: four tables and a manifest in a folder, written by `prepare`."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from rella_cpp.errors import InputError
+from rella_cpp.files import sha256
+from rella_cpp.records import Behavior, Item, User
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SPLITS = ("train", "valid", "test")
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+TABLES = ("users.parquet", "items.parquet", "interactions.parquet", "samples.parquet")
+_REMEDY = "make one: rella data prepare"
+
+
+@dataclass(frozen=True, slots=True)
+class Interactions:
+    """What all users did, sorted by user and time; user u's are the rows `starts[u] : starts[u + 1]`.
+
+    Attributes
+    ----------
+    item
+        Item numbers, int32 of shape (n,).
+    rating
+        float32 of shape (n,), NaN where one is missing; None where the data has no ratings.
+    timestamp
+        Unix seconds, int64 of shape (n,); None where the data has no times.
+    starts
+        int64 of shape (users + 1,).
+
+    """
+
+    item: npt.NDArray[np.int32]
+    rating: npt.NDArray[np.float32] | None
+    timestamp: npt.NDArray[np.int64] | None
+    starts: npt.NDArray[np.int64]
+
+    def ratings(self) -> npt.NDArray[np.float32]:
+        """Return the ratings of data that has some.
+
+        Raises
+        ------
+        ValueError
+            It has none.
+
+        """
+        if self.rating is None:
+            raise ValueError("the data set has no ratings")
+        return self.rating
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """What is to be judged, sorted by user and position; every array has the shape (n,).
+
+    Attributes
+    ----------
+    user, item
+        Numbers of the user and of the target item, int32.
+    position
+        Index of the target among the user's interactions, int32: the history is what stands before it.
+    label
+        1 where the user liked the item, else 0, int8.
+    split
+        Index into `SPLITS`, uint8.
+
+    """
+
+    user: npt.NDArray[np.int32]
+    position: npt.NDArray[np.int32]
+    item: npt.NDArray[np.int32]
+    label: npt.NDArray[np.int8]
+    split: npt.NDArray[np.uint8]
+
+    def rows(self, split: str) -> npt.NDArray[np.int64]:
+        """Return the row numbers of a split's samples, int64, ascending.
+
+        Raises
+        ------
+        InputError
+            There is no such split.
+
+        """
+        if split not in SPLITS:
+            raise InputError(f"split is {split!r}", remedy=f"one of {', '.join(SPLITS)}")
+        return np.flatnonzero(self.split == SPLITS.index(split)).astype(np.int64)
+
+
+class DataSet:
+    """A prepared data set; tables are read at first use. `DataSet.open` checks a folder and opens it.
+
+    Parameters
+    ----------
+    folder
+        Where it lies.
+    manifest
+        What its manifest says.
+    fingerprint
+        SHA-256 of the manifest, which holds those of the tables.
+
+    """
+
+    def __init__(self, folder: Path, manifest: Mapping[str, Any], fingerprint: str) -> None:
+        self.folder = folder
+        self.manifest = manifest
+        self.fingerprint = fingerprint
+        self._records: dict[int, Item] = {}
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Self:
+        """Open the data set in a folder; every table is compared with the manifest.
+
+        Raises
+        ------
+        InputError
+            There is no such folder, it holds no prepared data set or one of another version, or a table is missing
+            or damaged.
+
+        """
+        folder = Path(folder)
+        if not folder.is_dir():
+            found = "is no folder" if folder.exists() else "no such folder"
+            raise InputError(f"{found}", source=folder, remedy=f"give a prepared data set, or {_REMEDY}")
+        manifest, fingerprint = _read_manifest(folder)
+        for name in TABLES:
+            path = folder / name
+            if not path.is_file():
+                raise InputError("no such file", source=path, remedy="prepare the data set again with --force")
+            if sha256(path) != manifest["files"][name]:
+                raise InputError(
+                    "is not as it was written (its SHA-256 differs)",
+                    source=path,
+                    remedy="prepare the data set again with --force",
+                )
+        return cls(folder, manifest, fingerprint)
+
+    @property
+    def name(self) -> str:
+        """The format that it was prepared from, such as `ml-1m`."""
+        return str(self.manifest["format"])
+
+    @property
+    def domain(self) -> str:
+        """The domain's name (or TOML file) that says how prompts show the items."""
+        return str(self.manifest["domain"])
+
+    @cached_property
+    def users(self) -> "pa.Table":
+        """The users: row number = user number; `id` and the fields that the data has."""
+        return self._read("users.parquet")
+
+    @cached_property
+    def items(self) -> "pa.Table":
+        """The items: row number = item number; `id`, `title` and the fields that the data has."""
+        return self._read("items.parquet")
+
+    @cached_property
+    def interactions(self) -> Interactions:
+        """What all users did."""
+        table = self._read("interactions.parquet")
+        counts = np.bincount(table["user"].to_numpy(), minlength=int(self.manifest["counts"]["users"]))
+        names = table.column_names
+        return Interactions(
+            table["item"].to_numpy(),
+            table["rating"].to_numpy() if "rating" in names else None,
+            table["timestamp"].to_numpy() if "timestamp" in names else None,
+            np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]),
+        )
+
+    @cached_property
+    def samples(self) -> Samples:
+        """What is to be judged."""
+        table = self._read("samples.parquet")
+        numbers = {name: table[name].to_numpy() for name in ("user", "position", "item", "label")}
+        parts = [
+            # A chunk may have a dictionary of its own.
+            np.array([SPLITS.index(name) for name in chunk.dictionary.to_pylist()] or [0], dtype=np.uint8)[
+                chunk.indices.to_numpy(zero_copy_only=False)
+            ]
+            for chunk in table["split"].chunks
+        ]
+        return Samples(**numbers, split=np.concatenate(parts) if parts else np.empty(0, np.uint8))
+
+    def item(self, row: int) -> Item:
+        """Return an item's record: the fields that it has, and its `id`. Repeated calls give the same object."""
+        known = self._records.get(row)
+        if known is None:
+            known = Item({name: values[row] for name, values in self._item_columns.items() if values[row] is not None})
+            self._records[row] = known
+        return known
+
+    def all_items(self) -> list[Item]:
+        """Return all items' records, by number."""
+        return [self.item(row) for row in range(self.items.num_rows)]
+
+    def user(self, row: int) -> User:
+        """Return a user's record: the fields that are known, without the id."""
+        return User({n: v[row] for n, v in self._user_columns.items() if n != "id" and v[row] is not None})
+
+    def item_id(self, row: int) -> str:
+        """Return the id that an item has in the source."""
+        return str(self._item_columns["id"][row])
+
+    def user_id(self, row: int) -> str:
+        """Return the id that a user has in the source."""
+        return str(self._user_columns["id"][row])
+
+    def history(self, user: int, position: int) -> list[Behavior]:
+        """Return what stands before a position among a user's interactions, oldest first."""
+        known = self.interactions
+        start = int(known.starts[user])
+        rows = slice(start, min(start + max(position, 0), int(known.starts[user + 1])))
+        items = known.item[rows].tolist()
+        ratings = [None] * len(items) if known.rating is None else known.rating[rows].tolist()
+        times = [None] * len(items) if known.timestamp is None else known.timestamp[rows].tolist()
+        return [
+            Behavior(self.item(item), None if rating is None or rating != rating else rating, time)  # NaN: none
+            for item, rating, time in zip(items, ratings, times, strict=True)
+        ]
+
+    @cached_property
+    def _item_columns(self) -> dict[str, list[Any]]:
+        return {name: self.items[name].to_pylist() for name in self.items.column_names}
+
+    @cached_property
+    def _user_columns(self) -> dict[str, list[Any]]:
+        return {name: self.users[name].to_pylist() for name in self.users.column_names}
+
+    def _read(self, name: str) -> "pa.Table":
+        # pyarrow takes a third of a second to import: only what reads tables pays for it.
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        try:
+            return parquet.read_table(self.folder / name)
+        except (OSError, pa.ArrowException) as error:
+            raise InputError(
+                f"cannot be read: {error}", source=self.folder / name, remedy="prepare the data set again with --force"
+            ) from None
+
+
+def _read_manifest(folder: Path) -> tuple[dict[str, Any], str]:
+    path = folder / MANIFEST
+    try:
+        data = path.read_bytes()
+        manifest = json.loads(data)
+    except FileNotFoundError:
+        raise InputError("is no prepared data set", source=folder, remedy=_REMEDY) from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"cannot be read: {error}", source=path, remedy="prepare the data set again") from None
+    if not isinstance(manifest, dict) or "rella_data" not in manifest:
+        raise InputError("is no manifest of a prepared data set", source=path, remedy=_REMEDY)
+    if manifest["rella_data"] != FORMAT_VERSION:
+        raise InputError(
+            f"is of version {manifest['rella_data']}, this rella reads version {FORMAT_VERSION}",
+            source=path,
+            remedy="prepare the data set again with --force",
+        )
+    files, counts = manifest.get("files"), manifest.get("counts")
+    whole = isinstance(files, dict) and set(TABLES) <= set(files) and isinstance(counts, dict) and "users" in counts
+    if not whole or not isinstance(manifest.get("format"), str) or not isinstance(manifest.get("domain"), str):
+        raise InputError("lacks entries", source=path, remedy="prepare the data set again with --force")
+    return manifest, hashlib.sha256(data).hexdigest()

@@ -1,0 +1,214 @@
+"""Delimited text (CSV and its kin) as columns of given types.
+
+pyarrow reads a whole file at once. Only where it cannot are the rows looked at one by one, to find the broken ones.
+"""
+
+import csv
+import io
+import re
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from typing import BinaryIO, Literal, cast
+
+import pyarrow as pa
+from pyarrow import csv as arrow_csv
+
+from rella_cpp.datasets.sheets import Sheet
+from rella_cpp.datasets.sources import SourceFile
+from rella_cpp.errors import InputError
+
+Kind = Literal["int32", "int64", "float32", "text"]
+
+_WHOLE = {"int32": re.compile(r"\s*-?\d{1,9}\s*"), "int64": re.compile(r"\s*-?\d{1,18}\s*")}
+_FLOAT = re.compile(r"\s*-?(\d+\.?\d*|\.\d+)([eE][-+]?\d{1,2})?\s*")
+_BLOCK = 1 << 24
+_IN_MEMORY = 1 << 26
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How a file of rows is written.
+
+    `names` are the columns of a file without a header; `separator`, where set, stands between fields in place of the
+    one-character `delimiter`.
+    """
+
+    delimiter: str = ","
+    quote: str | None = '"'
+    escape: str | None = None
+    encoding: str = "utf-8"
+    names: tuple[str, ...] = ()
+    separator: bytes = b""
+
+
+def read_delimited(file: SourceFile, dialect: Dialect, columns: Mapping[str, Kind]) -> Sheet:
+    """Read some columns of a file. Rows with another number of fields, or no number where one belongs, are broken.
+
+    Raises
+    ------
+    InputError
+        A column is missing, or the file cannot be read at all.
+
+    """
+    names = dialect.names or column_names(file, dialect)
+    missing = [name for name in columns if name not in names]
+    if missing:
+        raise InputError(
+            f"has no column {' and no column '.join(missing)}",
+            source=file.name,
+            remedy=f"its columns are {', '.join(names) or 'none'}",
+        )
+    place = partial(_place, file, dialect)
+    try:
+        with _stream(file, dialect) as stream:
+            return Sheet(file.name, _parse(stream, dialect, columns), place)
+    except pa.ArrowInvalid as error:
+        reason = str(error)
+    with tempfile.SpooledTemporaryFile(_IN_MEMORY) as whole:
+        removed, broken = _screen(file, dialect, names, columns, cast(BinaryIO, whole))
+        whole.seek(0)
+        try:
+            if not removed:
+                raise pa.ArrowInvalid(reason)
+            return Sheet(file.name, _parse(cast(BinaryIO, whole), dialect, columns), place, removed, broken)
+        except pa.ArrowInvalid as error:
+            raise InputError(f"cannot be read: {error}", source=file.name, remedy="mend the file") from None
+
+
+def _parse(stream: BinaryIO, dialect: Dialect, columns: Mapping[str, Kind]) -> dict[str, object]:
+    table = arrow_csv.read_csv(
+        stream,
+        read_options=arrow_csv.ReadOptions(
+            column_names=dialect.names or None, encoding=dialect.encoding, block_size=_BLOCK
+        ),
+        parse_options=arrow_csv.ParseOptions(
+            delimiter=dialect.delimiter,
+            quote_char=dialect.quote or False,
+            double_quote=bool(dialect.quote) and not dialect.escape,
+            escape_char=dialect.escape or False,
+            newlines_in_values=bool(dialect.quote),
+        ),
+        convert_options=arrow_csv.ConvertOptions(
+            column_types={name: pa.string() if kind == "text" else kind for name, kind in columns.items()},
+            include_columns=list(columns),
+            null_values=[],  # an empty field is no number, and NULL is text
+        ),
+    )
+    found = {}
+    for name, kind in columns.items():
+        chunks = table[name]
+        found[name] = chunks.combine_chunks() if kind == "text" else chunks.to_numpy()
+        table = table.drop_columns([name])  # at 25 million rows, one copy of a column is enough
+    return found
+
+
+@contextmanager
+def _stream(file: SourceFile, dialect: Dialect) -> Iterator[BinaryIO]:
+    with file.open() as stream:
+        if dialect.separator:
+            yield io.BytesIO(stream.read().replace(dialect.separator, dialect.delimiter.encode()))
+        else:
+            yield stream
+
+
+class _Lines:
+    """A file's lines as text; `taken` are those that the current row took so far."""
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self._lines = iter(lines)
+        self.taken: list[str] = []
+
+    def __iter__(self) -> Iterator[str]:
+        for line in self._lines:
+            self.taken.append(line)
+            yield line
+
+
+def _rows(file: SourceFile, dialect: Dialect) -> Iterator[tuple[int, list[str], list[str]]]:
+    """Give every row but empty lines, the header among them: its first line (from 1), its fields, its raw lines."""
+    with _stream(file, dialect) as stream:
+        # Not closed by the wrapper: the stream has its own owner.
+        text = io.TextIOWrapper(stream, encoding=dialect.encoding, errors="surrogateescape", newline="")
+        lines = _Lines(text)
+        reader = csv.reader(
+            lines,
+            delimiter=dialect.delimiter,
+            quotechar=dialect.quote,
+            quoting=csv.QUOTE_MINIMAL if dialect.quote else csv.QUOTE_NONE,
+            escapechar=dialect.escape,
+            doublequote=not dialect.escape,
+        )
+        number = 1
+        try:
+            for fields in reader:
+                if fields:
+                    yield number, fields, lines.taken
+                number, lines.taken = reader.line_num + 1, []
+        except csv.Error as error:  # above all a quote that opens a field and never closes it
+            raise InputError(
+                f"cannot be read ({error})",
+                source=file.name,
+                place=f"line {number}",
+                remedy="mend the row: perhaps a quote opens and does not close",
+            ) from None
+        finally:
+            text.detach()
+
+
+def column_names(file: SourceFile, dialect: Dialect) -> tuple[str, ...]:
+    """Return the names in a file's first row."""
+    first = next(iter(_rows(file, dialect)), None)
+    if first is None:
+        raise InputError("is empty", source=file.name)
+    return tuple(name.removeprefix("\ufeff") for name in first[1])
+
+
+def _place(file: SourceFile, dialect: Dialect, row: int) -> str:
+    """Say on which line a row begins; fields may hold line breaks, so the rows before it are read again."""
+    at = row + (0 if dialect.names else 1)
+    line = next(islice(_rows(file, dialect), at, None), None)
+    return f"row {row + 1}" if line is None else f"line {line[0]}"
+
+
+def _screen(
+    file: SourceFile, dialect: Dialect, names: Sequence[str], columns: Mapping[str, Kind], whole: BinaryIO
+) -> tuple[list[int], dict[str, tuple[int, int]]]:
+    """Copy the whole rows to `whole`; return the numbers of the others, and by kind how many and the first."""
+    checks = [(names.index(name), _checker(name, kind)) for name, kind in columns.items()]
+    removed: list[int] = []
+    broken: dict[str, tuple[int, int]] = {}
+    for row, (_, fields, lines) in enumerate(_rows(file, dialect), 0 if dialect.names else -1):
+        wrong = _wrong(fields, len(names), checks) if row >= 0 else None
+        if wrong is None:
+            whole.write("".join(lines).encode(dialect.encoding, errors="surrogateescape"))
+            continue
+        removed.append(row)
+        count, first = broken.get(wrong, (0, row))
+        broken[wrong] = (count + 1, first)
+    return removed, broken
+
+
+def _wrong(fields: Sequence[str], width: int, checks: Sequence[tuple[int, Callable[[str], str | None]]]) -> str | None:
+    if len(fields) != width:
+        return f"{len(fields)} fields in place of {width}"
+    return next((wrong for at, check in checks if (wrong := check(fields[at]))), None)
+
+
+def _checker(name: str, kind: Kind) -> Callable[[str], str | None]:
+    if kind == "text":
+        return lambda text: None if text.isascii() or _encodable(text) else f"{name} is not in the file's encoding"
+    pattern = _FLOAT if kind == "float32" else _WHOLE[kind]
+    wanted = "no number" if kind == "float32" else "no whole number"
+    return lambda text: None if pattern.fullmatch(text) else f"{name} is {wanted}"
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # a byte that was not in the encoding
+        return False
+    return True

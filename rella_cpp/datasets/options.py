@@ -1,0 +1,58 @@
+"""Options of `prepare`, checked before any file is read."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rella_cpp.errors import InputError
+
+if TYPE_CHECKING:
+    from rella_cpp.datasets.recipe import Recipe
+
+_LARGEST_SEED = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareOptions:
+    """How a data set is prepared.
+
+    Attributes
+    ----------
+    skip_bad_rows
+        Leave broken rows out, however many they are; else more than 0.1 % of a file's rows are refused.
+    explicit_only
+        BookCrossing: leave out its implicit zeros, which the paper keeps as ratings.
+    valid
+        BookCrossing: the share of the training samples that becomes the validation split.
+    seed
+        Of all that is drawn: BookCrossing's targets, splits by users.
+    recipe
+        Format `table`: its files, columns and rules.
+
+    """
+
+    skip_bad_rows: bool = False
+    explicit_only: bool = False
+    valid: float = 0.0
+    seed: int = 0
+    recipe: "Recipe | None" = None
+
+    def __post_init__(self) -> None:
+        """Refuse what no data set could be prepared with."""
+        if isinstance(self.valid, bool) or not isinstance(self.valid, int | float) or not 0 <= self.valid < 1:
+            raise InputError(f"valid is {self.valid}", remedy="give a share of the training samples: 0 to below 1")
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed <= _LARGEST_SEED:
+            raise InputError(f"seed is {self.seed}", remedy="give a whole number from 0")
+
+    def check_for(self, format_name: str) -> None:
+        """Refuse options that mean nothing to a format."""
+        if format_name != "bookcrossing" and self.explicit_only:
+            raise InputError("--explicit-only is for bookcrossing", remedy=f"leave it out for {format_name}")
+        if format_name != "bookcrossing" and self.valid:
+            raise InputError(
+                "--valid is for bookcrossing, the papers give the others a validation split",
+                remedy=f"leave it out for {format_name}",
+            )
+        if format_name == "table" and self.recipe is None:
+            raise InputError("the format table needs a recipe", remedy="name the columns, or give --recipe FILE")
+        if format_name != "table" and self.recipe is not None:
+            raise InputError("a recipe and columns are for table", remedy=f"leave them out for {format_name}")

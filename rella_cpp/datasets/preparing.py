@@ -1,0 +1,103 @@
+"""From a data set as it is downloaded to the folder that `DataSet.open` opens."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from rella_cpp.cache import Progress, no_progress
+from rella_cpp.datasets.dataset import DataSet
+from rella_cpp.datasets.options import PrepareOptions
+from rella_cpp.datasets.sources import SourceFile, find_files
+from rella_cpp.errors import InputError
+
+if TYPE_CHECKING:
+    from rella_cpp.datasets.prepared import Prepared
+
+
+@dataclass(frozen=True, slots=True)
+class DataFormat:
+    """A format of source: its name, the function that prepares it, what it is.
+
+    The function's module is imported when it is called: it needs pyarrow, which takes its time.
+    """
+
+    name: str
+    function: str
+    about: str
+
+    def prepare(self, files: Sequence[SourceFile], options: PrepareOptions) -> "Prepared":
+        """Read the files and apply the rules."""
+        module, _, name = self.function.rpartition(".")
+        function = getattr(import_module(f"rella_cpp.datasets.{module}"), name)
+        return cast("Callable[[Sequence[SourceFile], PrepareOptions], Prepared]", function)(files, options)
+
+
+DATA_FORMATS = (
+    DataFormat("ml-1m", "movielens.prepare_dat", "MovieLens-1M: ratings.dat, movies.dat, users.dat"),
+    DataFormat("ml-25m", "movielens.prepare_csv", "MovieLens-25M and others of its layout: ratings.csv, movies.csv"),
+    DataFormat("bookcrossing", "bookcrossing.prepare_books", "BookCrossing: BX-Users.csv, BX-Books.csv, …"),
+    DataFormat("amazon", "amazon.prepare_products", "Amazon products: NAME.item.json, NAME.inter.json"),
+    DataFormat("table", "table.prepare_table", "your own CSV, JSONL or Parquet files, or a saved `datasets` folder"),
+)
+
+
+def _told_as(progress: Progress, word: str) -> Progress:
+    return lambda task, done, total: progress(task.replace("reading", word, 1), done, total)
+
+
+def prepare(
+    format: str,
+    source: str | Path,
+    out: str | Path,
+    *,
+    options: PrepareOptions | None = None,
+    force: bool = False,
+    progress: Progress = no_progress,
+) -> DataSet:
+    """Prepare a data set and open it.
+
+    Parameters
+    ----------
+    format
+        `ml-1m`, `ml-25m`, `bookcrossing`, `amazon` or `table`.
+    source
+        The zip archive as downloaded, or the folder it unpacks to; of `table`, a file or a folder.
+    out
+        The folder to make. It appears when it is complete.
+    options
+        See `PrepareOptions`.
+    force
+        Overwrite a data set that is there already.
+    progress
+        Told how far it is.
+
+    Raises
+    ------
+    InputError
+        The source is damaged, of another data set, or has too many broken rows; or `out` is there already.
+
+    """
+    source, out, options = Path(source), Path(out), options or PrepareOptions()
+    known = next((entry for entry in DATA_FORMATS if entry.name == format), None)
+    if known is None:
+        names = [entry.name for entry in DATA_FORMATS]
+        near = get_close_matches(format, names, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise InputError(f"unknown format {format!r}", remedy=f"{hint}there are {', '.join(names)}")
+    options.check_for(format)
+
+    from rella_cpp.datasets.writing import check_output, write
+
+    check_output(out, force=force)
+    if options.recipe is None:
+        files = find_files(source, format)
+    else:
+        files = options.recipe.files(source)
+    digests = {file.name: file.watched(_told_as(progress, "checking")).digest() for file in files}
+    files = tuple(file.watched(progress) for file in files)
+    prepared = known.prepare(files, options)
+    write(prepared, out, format_name=format, sources=digests, force=force, progress=progress)
+    return DataSet.open(out)

@@ -1,0 +1,1 @@
+"""Evaluation: a model beside plain baselines on the same samples, with intervals."""

@@ -1,0 +1,268 @@
+"""Evaluation: a model and the baselines on the same samples, into a run's folder."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from rella_cpp.cache import Progress, no_progress
+from rella_cpp.calibration import Calibration
+from rella_cpp.errors import InputError
+from rella_cpp.evaluation.baselines import Baselines
+from rella_cpp.evaluation.histories import Histories
+from rella_cpp.evaluation.metrics import Floats, auc_so_far
+from rella_cpp.evaluation.runs import GROUP, Run, RunWriter
+from rella_cpp.evaluation.statistics import STATISTICS
+from rella_cpp.prompts import Order
+from rella_cpp.records import Behavior, Item, Score, User
+from rella_cpp.retrieval import Retrieval, Selection
+
+if TYPE_CHECKING:
+    from rella_cpp.datasets import DataSet
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationSettings:
+    """What is evaluated.
+
+    `limit` samples are drawn with `seed` from the split, the same for every model and K, and the first hundred of a
+    greater limit are those of the smaller. Several `ks` make one run each.
+
+    Raises
+    ------
+    InputError
+        A value is out of its range.
+
+    """
+
+    split: str = "test"
+    limit: int | None = None
+    seed: int = 0
+    ks: tuple[int, ...] = (30,)
+    retrieval: Retrieval = "subr"
+    order: Order = "time"
+
+    def __post_init__(self) -> None:
+        """Check every value."""
+        if self.limit is not None and self.limit < 1:
+            raise InputError(f"limit is {self.limit}", remedy="give at least 1 sample, or leave it out")
+        if self.seed < 0:
+            raise InputError(f"seed is {self.seed}", remedy="give 0 or more")
+        if not self.ks or len(set(self.ks)) != len(self.ks):
+            raise InputError(f"K is {', '.join(map(str, self.ks)) or 'missing'}", remedy="give each value of K once")
+        for k in self.ks:
+            Selection(k, self.retrieval, self.order)
+
+
+class Judge(Protocol):
+    """A model that scores; `Rella` is one."""
+
+    def score(
+        self,
+        history: Sequence[Behavior],
+        item: Item,
+        *,
+        user: User,
+        k: int,
+        retrieval: Retrieval,
+        order: Order,
+        allow_empty_history: bool,
+    ) -> Score:
+        """Score one item."""
+
+    def settings(self) -> Mapping[str, object]:
+        """Return all that its scores depend on besides the request, as JSON."""
+
+
+def evaluate(
+    data: "DataSet",
+    out: str | Path,
+    settings: EvaluationSettings,
+    *,
+    judge: Judge | None,
+    histories: Histories,
+    calibration: Calibration | None = None,
+    force: bool = False,
+    progress: Progress = no_progress,
+) -> list[Run]:
+    """Evaluate a model on a data set's samples; one run for each K, in the order of `settings.ks`.
+
+    With one K the run is `out` itself, with several `out` holds one folder `kN` for each. Runs with the same settings
+    go on where they stopped. Where two K give the same prompt it is read once.
+
+    Parameters
+    ----------
+    judge
+        The model; None: baselines only.
+    calibration
+        Makes calibrated probabilities beside the model's own.
+    histories
+        Chooses behaviors, over an index if there is one.
+    force
+        Start anew over whatever runs are there.
+
+    Raises
+    ------
+    InputError
+        The split has no samples, `out` holds other runs, or a sample cannot be scored.
+
+    """
+    out, rows = Path(out), draw(data, settings)
+    samples = [int(row) for row in rows]
+    with ExitStack() as stack:
+        writers = []
+        for k in settings.ks:
+            folder = out if len(settings.ks) == 1 else out / f"k{k}"
+            facts = _run_settings(data, settings, k, len(samples), judge, histories)
+            facts["calibration"] = None if calibration is None else calibration.fingerprint
+            writers.append(stack.enter_context(closing(RunWriter(folder, facts, samples, force=force))))
+        if not all(writer.complete for writer in writers):
+            baselines = Baselines(data, histories, settings.ks, progress=progress)
+            if baselines.statistics is not None:
+                ids = [data.item_id(item) for item in range(data.items.num_rows)]
+                for writer in writers:
+                    writer.save_items(baselines.statistics.popularity, ids)
+            work = _Work(data, settings, judge, histories, baselines, rows, calibration, progress)
+            for start in range(0, len(rows), GROUP):
+                work.forget()
+                for writer, k in zip(writers, settings.ks, strict=True):
+                    if writer.done <= start:
+                        writer.write([work.line(start + i, k) for i in range(min(GROUP, len(rows) - start))])
+                        work.report(start)
+        return [writer.finish() for writer in writers]
+
+
+def draw(data: "DataSet", settings: EvaluationSettings) -> npt.NDArray[np.int64]:
+    """Draw the samples to evaluate: their row numbers, int64, ascending.
+
+    Raises
+    ------
+    InputError
+        The split has none.
+
+    """
+    rows = data.samples.rows(settings.split)
+    if not len(rows):
+        raise InputError(
+            f"has no samples in the split {settings.split}", source=data.folder, remedy="name another --split"
+        )
+    if settings.limit is not None and settings.limit < len(rows):
+        rows = np.sort(rows[np.random.default_rng(settings.seed).permutation(len(rows))[: settings.limit]])
+    return rows
+
+
+class _Work:
+    """The samples of one evaluation, turned into lines."""
+
+    def __init__(
+        self,
+        data: "DataSet",
+        settings: EvaluationSettings,
+        judge: Judge | None,
+        histories: Histories,
+        baselines: Baselines,
+        rows: npt.NDArray[np.int64],
+        calibration: Calibration | None,
+        progress: Progress,
+    ) -> None:
+        self._data, self._settings, self._judge, self._histories = data, settings, judge, histories
+        self._rows, self._calibration, self._progress = rows, calibration, progress
+        self._baselines, self._statistics = baselines.of(rows, progress=progress)
+        self._known: dict[tuple[int, bytes], Score] = {}
+        self._seen: list[tuple[int, float]] = []
+
+    def forget(self) -> None:
+        """Drop the scores of the last group: only runs of one group share them."""
+        self._known.clear()
+
+    def line(self, place: int, k: int) -> dict[str, Any]:
+        """Return a sample's prediction."""
+        data, row = self._data, int(self._rows[place])
+        samples = data.samples
+        line: dict[str, Any] = {
+            "sample": row,
+            "user": data.user_id(int(samples.user[row])),
+            "item": data.item_id(int(samples.item[row])),
+            "label": int(samples.label[row]),
+        }
+        if self._judge is not None:
+            line |= self._judged(row, k, self._judge)
+            self._seen.append((line["label"], line["probability"]))
+        found: dict[str, Floats] = self._baselines[k]
+        line["baselines"] = {name: float(values[place]) for name, values in found.items()}
+        if self._statistics is not None:
+            line["statistics"] = dict(zip(STATISTICS, map(float, self._statistics[place]), strict=True))
+        if self._calibration is not None:
+            gap = line["yes_logit"] - line["no_logit"] - (line["empty_gap"] if self._calibration.contrast else 0)
+            line["calibrated"] = self._calibration.probability(gap, line.get("statistics"))
+        return line
+
+    def report(self, start: int) -> None:
+        """Tell how far it is, with the AUC so far."""
+        done, total = min(start + GROUP, len(self._rows)), len(self._rows)
+        self._progress("evaluating", done, total, auc_so_far(self._seen))
+
+    def _judged(self, row: int, k: int, judge: Judge) -> dict[str, Any]:
+        settings = self._settings
+        positions = self._positions(row, k)
+        key = (row, positions.tobytes() + (b"" if len(positions) <= k else str(k).encode()))
+        if key not in self._known:
+            samples = self._data.samples
+            try:
+                self._known[key] = judge.score(
+                    self._behaviors(row, positions),
+                    self._data.item(int(samples.item[row])),
+                    user=self._data.user(int(samples.user[row])),
+                    k=k,
+                    retrieval=settings.retrieval,
+                    order=settings.order,
+                    allow_empty_history=True,
+                )
+            except InputError as error:
+                raise error.located(self._data.folder, f"sample {row}") from None
+        score = self._known[key]
+        judged: dict[str, Any] = {
+            "probability": score.probability,
+            "yes_logit": score.yes_logit,
+            "no_logit": score.no_logit,
+            "answer_mass": score.answer_mass,
+            "prompt_tokens": score.prompt_tokens,
+            "used": [int(positions[place]) for place in score.used],
+            "dropped": score.dropped,
+        }
+        return judged | score.extras()
+
+    def _positions(self, row: int, k: int) -> npt.NDArray[np.int64]:
+        """Choose behaviors by position, ascending; without an index the judge chooses among all."""
+        if self._settings.retrieval == "recent":
+            return self._histories.latest(row, k)
+        if self._histories.vectors is None:
+            return self._histories.others(row)
+        return np.sort(self._histories.nearest(row, k)[0])
+
+    def _behaviors(self, row: int, positions: npt.NDArray[np.int64]) -> list[Behavior]:
+        known, start = self._data.interactions, self._histories.start(row)
+        behaviors = []
+        for place in (start + positions).tolist():
+            rating = None if known.rating is None or np.isnan(known.rating[place]) else float(known.rating[place])
+            time = None if known.timestamp is None else float(known.timestamp[place])
+            behaviors.append(Behavior(self._data.item(int(known.item[place])), rating, time))
+        return behaviors
+
+
+def _run_settings(
+    data: "DataSet", settings: EvaluationSettings, k: int, count: int, judge: Judge | None, histories: Histories
+) -> dict[str, object]:
+    index = histories.vectors
+    return {
+        "format": 1,
+        "data": {"name": data.name, "fingerprint": data.fingerprint},
+        "samples": {"split": settings.split, "limit": settings.limit, "seed": settings.seed, "count": count},
+        "reading": {"k": k, "retrieval": settings.retrieval, "order": settings.order},
+        "index": None if index is None else {"fingerprint": index.fingerprint, "model": index.manifest.model},
+        "judge": None if judge is None else dict(judge.settings()),
+    }

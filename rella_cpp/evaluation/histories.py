@@ -1,0 +1,104 @@
+"""Samples' histories, and SUBR over an index: exact over the user's own behaviors, whatever their number."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from rella_cpp.domains import Domain
+from rella_cpp.errors import InputError
+from rella_cpp.index import ItemIndex
+from rella_cpp.retrieval import nearest
+
+if TYPE_CHECKING:
+    from rella_cpp.datasets import DataSet
+
+
+class Histories:
+    """Chooses behaviors of a data set's samples by position: 0 is the user's first interaction.
+
+    Parameters
+    ----------
+    data
+        The data set.
+    index
+        Where vectors come from; None: only the latest behaviors can be chosen.
+    domain
+        Finds the data's items in the index where they have no ids there.
+
+    Attributes
+    ----------
+    vectors
+        The index; None without one.
+
+    Raises
+    ------
+    InputError
+        The index lacks items that occur in the data.
+
+    """
+
+    def __init__(self, data: "DataSet", index: ItemIndex | None, domain: Domain) -> None:
+        self._data, self.vectors = data, index
+        self._starts = data.interactions.starts
+        self._rows = np.zeros(0, np.int64) if index is None else _index_rows(data, index, domain)
+        self._user, self._matrix = -1, np.zeros((0, 0), np.float32)
+
+    def start(self, row: int) -> int:
+        """Return the row, among all interactions, of the first one of a sample's user."""
+        return int(self._starts[self._data.samples.user[row]])
+
+    def others(self, row: int) -> npt.NDArray[np.int64]:
+        """Return the positions of a sample's earlier behaviors, those with the target itself left out; ascending."""
+        samples, start = self._data.samples, self.start(row)
+        earlier = self._data.interactions.item[start : start + int(samples.position[row])]
+        return np.flatnonzero(earlier != samples.item[row]).astype(np.int64)
+
+    def latest(self, row: int, k: int) -> npt.NDArray[np.int64]:
+        """Return the positions of the K latest behaviors, ascending."""
+        return self.others(row)[-k:]
+
+    def nearest(self, row: int, k: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+        """Return the positions of the K behaviors nearest to the target, and their cosines; nearest first.
+
+        Of equal cosines the later behavior comes first.
+        """
+        assert self.vectors is not None, "SUBR needs an index"
+        positions = self.others(row)
+        if not len(positions):
+            return positions, np.zeros(0, np.float32)
+        matrix = self._of_user(int(self._data.samples.user[row]))
+        target = self.vectors.vectors(self._rows[[self._data.samples.item[row]]])[0]
+        wanted = matrix[: positions[-1] + 1] if len(positions) == positions[-1] + 1 else matrix[positions]
+        found, cosines = nearest(wanted, target, k)
+        return positions[found], cosines
+
+    def _of_user(self, user: int) -> npt.NDArray[np.float32]:
+        """Return the vectors of a user's interactions, float32 of shape (n, dim); the last user's are kept."""
+        assert self.vectors is not None
+        if user != self._user:
+            items = self._data.interactions.item[self._starts[user] : self._starts[user + 1]]
+            self._user, self._matrix = user, self.vectors.vectors(self._rows[items])
+        return self._matrix
+
+
+def _index_rows(data: "DataSet", index: ItemIndex, domain: Domain) -> npt.NDArray[np.int64]:
+    """Return each item's row in the index, int64 of shape (items,), -1 for those that nobody touched and it lacks."""
+    ids: dict[str, int] = {name: row for row, name in enumerate(index.ids()) if name is not None}
+    rows = np.full(data.items.num_rows, -1, np.int64)
+    for number, name in enumerate(data.items["id"].to_pylist()):
+        rows[number] = ids.get(str(name), -1)
+    if len(ids) < len(index):
+        for place in np.flatnonzero(rows < 0).tolist():
+            found = index.row(data.item(place), domain)
+            rows[place] = -1 if found is None else found
+    used = np.unique(data.interactions.item)
+    missing = used[rows[used] < 0]
+    if len(missing):
+        raise InputError(
+            f"lacks {len(missing):,} of the {len(used):,} items of {data.folder} "
+            f"(the first: {domain.show_item(data.item(int(missing[0])))[:60]!r})",
+            source=index.folder,
+            remedy="add them (rella index add)",
+        )
+    return rows

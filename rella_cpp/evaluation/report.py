@@ -1,0 +1,109 @@
+"""A run's metrics, with intervals, and what they say in words."""
+
+from typing import Any
+
+import numpy as np
+
+from rella_cpp.evaluation.bootstrap import METRICS, Bootstrap, Interval
+from rella_cpp.evaluation.runs import Run
+from rella_cpp.scoring import LOW_ANSWER_MASS
+
+OWN = ("model", "contrast", "calibrated")
+"""Predictors that come from the model; all others are baselines."""
+
+
+def report(run: Run) -> dict[str, Any]:
+    """Return a run's metrics, computed from its predictions and kept in `metrics.json`.
+
+    `metrics` has for each predictor AUC, LogLoss, accuracy, ECE, Brier score and the mean AUC within users, each with a
+    95 % bootstrap interval over users; `differences` what the model's predictors have more than each baseline, over
+    the same draws; `verdicts` the same in sentences. A metric that needs both labels is null where there is one only.
+    """
+    known = run.metrics
+    if known is None:
+        known = _compute(run)
+        run.save_metrics(known)
+    return known
+
+
+def _compute(run: Run) -> dict[str, Any]:
+    labels, predictors = run.labels, run.predictors()
+    boot = Bootstrap(labels, run.users, predictors) if predictors else None
+    own = [name for name in OWN if name in predictors]
+    others = [name for name in predictors if name not in own]
+    differences: dict[str, dict[str, dict[str, Any]]] = {
+        name: {other: {m: _json(boot.difference(name, other, m), True) for m in METRICS} for other in others}
+        for name in own
+        if boot is not None
+    }
+    mass = run.column("answer_mass")
+    tokens = run.column("prompt_tokens")
+    dropped = run.column("dropped")
+    return {
+        "samples": len(labels),
+        "users": len(np.unique(run.users)),
+        "label_rate": float(labels.mean()),
+        "metrics": {
+            name: {metric: _json(boot.interval(name, metric)) for metric in METRICS}
+            for name in predictors
+            if boot is not None
+        },
+        "differences": differences,
+        **({} if mass is None else {"answer_mass": _mass(mass)}),
+        **({} if tokens is None else {"prompt_tokens": float(tokens.mean())}),
+        **({} if dropped is None else {"shortened": int((dropped > 0).sum())}),
+        "verdicts": _verdicts(differences, boot),
+        "notes": _notes(run, labels, others),
+    }
+
+
+def _json(interval: Interval, difference: bool = False) -> dict[str, Any]:
+    found: dict[str, Any] = {"value": interval.value, "low": interval.low, "high": interval.high}
+    return found | {"distinguishable": interval.excludes_zero} if difference else found
+
+
+def _mass(mass: Any) -> dict[str, float]:
+    return {"mean": float(mass.mean()), "low_share": float((mass < LOW_ANSWER_MASS).mean())}
+
+
+def _verdicts(differences: dict[str, dict[str, dict[str, Any]]], boot: Bootstrap | None) -> list[str]:
+    """Say for each of the model's predictors which baselines it beats, which beat it, and which it equals, by AUC."""
+    sentences = []
+    for name, others in differences.items():
+        beats: list[str] = []
+        loses: list[str] = []
+        equal: list[str] = []
+        for other, metrics in others.items():
+            found = metrics["auc"]
+            if found["value"] is None or other == "base_rate":
+                continue
+            kind = equal if not found["distinguishable"] else beats if found["value"] > 0 else loses
+            shown = f"{other} {found['value']:+.3f} [{found['low']:+.3f}, {found['high']:+.3f}]"
+            kind.append(shown)
+        who = {"model": "The model", "contrast": "The contrast", "calibrated": "The calibrated model"}[name]
+        if not beats and (loses or equal):
+            sentences.append(f"{who} beats none of the baselines by AUC.")
+        for words, found_others in (
+            ("beats", beats),
+            ("is beaten by", loses),
+            ("is not distinguishable from", equal),
+        ):
+            if found_others:
+                sentences.append(f"{who} {words} {', '.join(found_others)} (AUC, paired 95 % interval).")
+        if boot is not None:
+            area = boot.interval(name, "auc")
+            if area.low is not None and area.high is not None and area.low <= 0.5 <= area.high:
+                sentences.append(f"{who} is not distinguishable from chance (AUC {area.value:.3f}).")
+    return sentences
+
+
+def _notes(run: Run, labels: Any, others: list[str]) -> list[str]:
+    notes = []
+    if labels.min() == labels.max():
+        notes.append(f"every label is {int(labels[0])}: AUC is undefined")
+    if "data" in run.settings:
+        if "logistic" not in others:
+            notes.append("no fitted baselines: the training split is empty, has one label only, or has no ratings")
+        elif "similarity" not in others:
+            notes.append("similarity baseline left out: it needs --index")
+    return notes

@@ -1,0 +1,328 @@
+"""A run's folder: `run.json` (settings), `predictions.jsonl` (one line a sample), `metrics.json`.
+
+While it goes on the predictions stand in `predictions.jsonl.part`, synced group by group; a killed run loses at most
+the group it was in, and the same settings go on from there.
+"""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from rella_cpp.errors import InputError
+from rella_cpp.evaluation.metrics import Floats
+from rella_cpp.evaluation.statistics import Popularity
+from rella_cpp.files import first_difference, read_json, write_json, writing
+
+GROUP = 8
+"""Samples written together: the unit of resume."""
+
+_SETTINGS, _PREDICTIONS, _METRICS, _ITEMS = "run.json", "predictions.jsonl", "metrics.json", "items.json"
+_REMEDY = "evaluate again into another folder, or with --force"
+
+Line = Mapping[str, Any]
+
+
+class RunWriter:
+    """Writes a run's predictions, or goes on where a run with the same settings stopped.
+
+    Parameters
+    ----------
+    folder
+        Where; made if it is not there.
+    settings
+        All that the predictions depend on; no times.
+    samples
+        The samples' numbers, in the order in which lines will be written.
+    force
+        Start anew over whatever run is there.
+
+    Attributes
+    ----------
+    done
+        How many lines are there already.
+
+    Raises
+    ------
+    InputError
+        The folder holds a run with other settings, or something else, or cannot be written.
+
+    """
+
+    def __init__(
+        self, folder: Path, settings: Mapping[str, object], samples: Sequence[int], *, force: bool = False
+    ) -> None:
+        self.folder, self._samples = folder, list(samples)
+        self._part, self._final = folder / f"{_PREDICTIONS}.part", folder / _PREDICTIONS
+        self._file: Any = None
+        self._held: Any = None
+        self.done = 0
+        try:
+            with writing(folder):
+                self._prepare(settings, force)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def complete(self) -> bool:
+        """Whether every line is there."""
+        return self.done == len(self._samples)
+
+    def save_items(self, popularity: Popularity, ids: Sequence[str]) -> None:
+        """Write the items' training statistics beside the predictions: a blend needs them."""
+        if not (self.folder / _ITEMS).is_file():
+            write_json(self.folder / _ITEMS, popularity.as_dict(ids))
+
+    def write(self, lines: Sequence[Line]) -> None:
+        """Add the next group of lines; they are on the disk when this returns."""
+        with writing(self._part):
+            if self._file is None:
+                self._file = self._part.open("ab")
+            text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+            self._file.write(text.encode("utf-8", errors="surrogatepass"))
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        self.done += len(lines)
+
+    def finish(self) -> "Run":
+        """Let the predictions appear under their own name; return the run."""
+        assert self.complete, "a run is finished when every sample has its line"
+        self.close()
+        with writing(self._final):
+            if not self._final.exists():
+                self._part.touch()
+                self._part.replace(self._final)
+        return Run.open(self.folder)
+
+    def close(self) -> None:
+        """Close the files; what was written stays."""
+        for file in (self._file, self._held):
+            if file is not None:
+                file.close()
+        self._file = self._held = None
+
+    def _prepare(self, settings: Mapping[str, object], force: bool) -> None:
+        there = self.folder / _SETTINGS
+        foreign = self.folder.is_dir() and any(path.name != f"{_SETTINGS}.part" for path in self.folder.iterdir())
+        if self.folder.exists() and not there.is_file() and (foreign or not self.folder.is_dir()):
+            raise InputError(
+                "holds something else than a run", source=self.folder, remedy="name another folder for the run"
+            )
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if force:
+            for name in (_SETTINGS, _PREDICTIONS, _METRICS, _ITEMS, self._part.name):
+                (self.folder / name).unlink(missing_ok=True)
+        if there.is_file():
+            if difference := first_difference(read_json(there, _REMEDY), json.loads(json.dumps(settings))):
+                name, was, now = difference
+                raise InputError(
+                    f"is a run with another {name}: {was}, not {now}",
+                    source=self.folder,
+                    remedy="name another folder, or start anew with --force",
+                )
+        else:
+            write_json(there, settings)
+        self._lock()
+        self.done = self._recover()
+
+    def _lock(self) -> None:
+        """Keep a second process out of this run; the lock goes with the process, however that ends."""
+        try:
+            import fcntl
+        except ImportError:  # Windows
+            return
+        self._held = (self.folder / _SETTINGS).open("rb")
+        try:
+            fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise InputError(
+                "is being written by another process", source=self.folder, remedy="wait for it, or name another folder"
+            ) from None
+
+    def _recover(self) -> int:
+        """Count the lines that are there; cut what a kill left behind the last whole group."""
+        if self._final.is_file():
+            path, lines = self._final, _whole_lines(self._final)
+            wanted = len(self._samples)
+        else:
+            path, lines = self._part, _whole_lines(self._part)
+            wanted = len(lines) if len(lines) == len(self._samples) else len(lines) // GROUP * GROUP
+        if len(lines) > len(self._samples) or len(lines) < wanted:
+            raise InputError(f"holds {len(lines)} lines of {len(self._samples)}", source=path, remedy=_REMEDY)
+        for number, (line, sample) in enumerate(zip(lines, self._samples, strict=False), start=1):
+            if _sample(line) != sample:
+                raise InputError(
+                    f"is not sample {sample}", source=path, place=f"line {number}", remedy=f"damaged: {_REMEDY}"
+                )
+        if path == self._part and path.exists():
+            with path.open("r+b") as file:
+                file.truncate(sum(len(line) for line in lines[:wanted]))
+        return wanted
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Attributes
+    ----------
+    folder
+        Where it lies.
+    settings
+        Its `run.json`.
+
+    """
+
+    folder: Path
+    settings: Mapping[str, Any]
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Self:
+        """Open a run.
+
+        Raises
+        ------
+        InputError
+            It is none, or not finished.
+
+        """
+        folder = Path(folder)
+        if not (folder / _SETTINGS).is_file():
+            finding = "is no run (it has no run.json)" if folder.exists() else "no such folder"
+            raise InputError(finding, source=folder, remedy="make one: rella evaluate … -o DIR")
+        settings = read_json(folder / _SETTINGS, _REMEDY)
+        if not (folder / _PREDICTIONS).is_file():
+            raise InputError("is not finished", source=folder, remedy="give the same rella evaluate command again")
+        return cls(folder, settings)
+
+    @cached_property
+    def lines(self) -> list[Line]:
+        """The predictions, in the order of the samples."""
+        path, lines = self.folder / _PREDICTIONS, []
+        for number, text in enumerate(path.read_bytes().splitlines(), start=1):
+            try:
+                line = json.loads(text)
+                line["label"], line["sample"]  # noqa: B018  # both must be there
+            except (ValueError, KeyError, TypeError):
+                raise InputError("is no prediction", source=path, place=f"line {number}", remedy=_REMEDY) from None
+            lines.append(line)
+        if not lines:
+            raise InputError("holds no prediction", source=path, remedy=_REMEDY)
+        return lines
+
+    @property
+    def labels(self) -> Floats:
+        """The labels, float64 of shape (n,)."""
+        return np.array([line["label"] for line in self.lines], dtype=np.float64)
+
+    @property
+    def users(self) -> npt.NDArray[np.generic]:
+        """The users' ids, of shape (n,); each sample its own where there are none."""
+        return np.array([str(line.get("user", f"sample {line['sample']}")) for line in self.lines])
+
+    @property
+    def samples(self) -> list[object]:
+        """The samples' numbers."""
+        return [line["sample"] for line in self.lines]
+
+    @property
+    def gaps(self) -> Floats:
+        """The logit gaps yes − no, float64 of shape (n,).
+
+        Raises
+        ------
+        InputError
+            The run has only baselines.
+
+        """
+        try:
+            return np.array([line["yes_logit"] - line["no_logit"] for line in self.lines], dtype=np.float64)
+        except KeyError:
+            raise InputError("is a run of baselines only", source=self.folder, remedy="evaluate a model") from None
+
+    def predictors(self) -> dict[str, Floats]:
+        """Return the predicted probabilities by name: the model's first, then the baselines'."""
+        first = self.lines[0]
+        own = {"model": "probability", "contrast": "contrast", "calibrated": "calibrated"}
+        found = {name: self._column(key) for name, key in own.items() if key in first}
+        for name in first.get("baselines", {}):
+            found[name] = np.array([line["baselines"][name] for line in self.lines], dtype=np.float64)
+        return found
+
+    def statistics(self) -> Floats | None:
+        """Return the six statistics, float64 of shape (n, 6); None where the run has none."""
+        if "statistics" not in self.lines[0]:
+            return None
+        return np.array([list(line["statistics"].values()) for line in self.lines], dtype=np.float64)
+
+    def column(self, name: str) -> Floats | None:
+        """Return a number of every line, float64 of shape (n,); None where lines do not have it."""
+        return self._column(name) if name in self.lines[0] else None
+
+    def popularity(self) -> dict[str, Any]:
+        """Return the items' training statistics, as `Popularity.as_dict` gives them.
+
+        Raises
+        ------
+        InputError
+            The run has none.
+
+        """
+        if not (self.folder / _ITEMS).is_file():
+            raise InputError(
+                "has no statistics of items", source=self.folder, remedy="evaluate data with ratings, or do not blend"
+            )
+        return dict(read_json(self.folder / _ITEMS, _REMEDY))
+
+    @property
+    def metrics(self) -> dict[str, Any] | None:
+        """What `metrics.json` says; None where it is not there yet."""
+        path = self.folder / _METRICS
+        return dict(read_json(path, "delete it: it is made again")) if path.is_file() else None
+
+    def save_metrics(self, metrics: Mapping[str, object]) -> None:
+        """Write `metrics.json`."""
+        write_json(self.folder / _METRICS, metrics)
+
+    def _column(self, name: str) -> Floats:
+        return np.array([line[name] for line in self.lines], dtype=np.float64)
+
+
+def open_runs(folders: Sequence[str | Path]) -> list[Run]:
+    """Open runs; the folder of a sweep stands for the runs in it, ascending in K.
+
+    Raises
+    ------
+    InputError
+        One is none.
+
+    """
+    runs: list[Run] = []
+    for folder in map(Path, folders):
+        inner = [part.parent for part in folder.glob(f"*/{_SETTINGS}")] if not (folder / _SETTINGS).is_file() else []
+        opened = [Run.open(part) for part in inner or [folder]]
+        runs += sorted(opened, key=lambda run: (run.settings.get("reading", {}).get("k", 0), run.folder.name))
+    return runs
+
+
+def _whole_lines(path: Path) -> list[bytes]:
+    if not path.exists():
+        return []
+    lines = path.read_bytes().splitlines(keepends=True)
+    while lines and (not lines[-1].endswith(b"\n") or _sample(lines[-1]) is None):
+        lines.pop()  # a kill in the middle of a write
+    return lines
+
+
+def _sample(line: bytes) -> object:
+    try:
+        return json.loads(line)["sample"]
+    except (ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,312 @@
+"""Building an index of a catalog, and adding to it."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, Protocol, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from rella_cpp.cache import Progress, no_progress
+from rella_cpp.domains import Domain
+from rella_cpp.encoding import Pool
+from rella_cpp.errors import InputError
+from rella_cpp.files import first_difference, new_folder, writing
+from rella_cpp.index.item_index import ItemIndex
+from rella_cpp.index.manifest import IndexManifest, versions
+from rella_cpp.index.projection import Projection
+from rella_cpp.records import Item, ModelIdentity
+
+DType = Literal["f16", "f32"]
+
+_CHUNK = 4096  # items embedded, projected or added at a time: what memory holds
+
+
+@dataclass(frozen=True, slots=True)
+class IndexSettings:
+    """How an index is made.
+
+    `dim` is the dimension after PCA, at most (the paper's 512); `pool` the positions averaged; `dtype` how vectors are
+    stored.
+
+    Raises
+    ------
+    InputError
+        A value is out of its range.
+
+    """
+
+    dim: int = 512
+    pool: Pool = "prompt"
+    dtype: DType = "f16"
+
+    def __post_init__(self) -> None:
+        """Check every value."""
+        if not isinstance(self.dim, int) or not 1 <= self.dim <= 65_536:
+            raise InputError(f"dim is {self.dim!r}", remedy="give a whole number of dimensions, 1 to 65536")
+        for name, value, known in (("pool", self.pool, get_args(Pool)), ("dtype", self.dtype, get_args(DType))):
+            if value not in known:
+                raise InputError(f"{name} is {value!r}", remedy=f"one of {', '.join(known)}")
+
+
+class Embedder(Protocol):
+    """What embeds items: a model's `ItemVectors`."""
+
+    domain: Domain
+
+    @property
+    def base(self) -> ModelIdentity:
+        """Which model, adapters set aside."""
+
+    @property
+    def width(self) -> int:
+        """Length of a vector, n_embd."""
+
+    @property
+    def engine_key(self) -> str:
+        """What else the vectors' bits depend on."""
+
+    def embed(
+        self, items: Sequence[Item], *, pool: Pool = "prompt", progress: Progress | None = None
+    ) -> npt.NDArray[np.float32]:
+        """Return vectors, float32 of shape (n, n_embd)."""
+
+
+def build_index(
+    embedder: Embedder,
+    items: Sequence[Item],
+    out: str | Path,
+    *,
+    settings: IndexSettings | None = None,
+    force: bool = False,
+    progress: Progress = no_progress,
+) -> ItemIndex:
+    """Embed a catalog and write its index.
+
+    Vectors go through the embedder's cache: a run that was killed goes on where it was, and building again with other
+    settings embeds nothing twice. The result does not depend on how often it was killed.
+
+    Parameters
+    ----------
+    items
+        The catalog; ids, where there are some, differ.
+    out
+        The folder to make.
+    force
+        Overwrite what is there. Otherwise an index with the same settings and items is returned as it is.
+
+    Raises
+    ------
+    InputError
+        Two items have one id, or `out` holds something else.
+
+    """
+    settings, out, items = settings or IndexSettings(), Path(out), list(items)
+    table = _table(items, embedder.domain)
+    with new_folder(out, force=True) if force or not _is_index(out) else _nothing() as folder:
+        wanted = {
+            "model": embedder.base.name,
+            "fingerprint": embedder.base.fingerprint,
+            "engine": embedder.engine_key,
+            "domain": embedder.domain.name,
+            "template": embedder.domain.item_fingerprint,
+            "pool": settings.pool,
+            "dtype": settings.dtype,
+            "items": len(items),
+        }
+        if folder is None:
+            return _same(out, wanted, settings, table)
+        raw = np.lib.format.open_memmap(folder / "raw.npy", "w+", np.dtype(np.float32), (len(items), embedder.width))
+        for start, vectors in _embedded(embedder, items, settings.pool, progress):
+            raw[start : start + len(vectors)] = vectors
+        projection = Projection.fit(raw, settings.dim)
+        projection.save(folder / "pca.npz")
+        dim = len(projection.components)
+        index = _empty(dim, settings.dtype)
+        for start in range(0, len(items), _CHUNK):
+            _add(index, start, projection(raw[start : start + _CHUNK]))
+            progress("building the graph", min(start + _CHUNK, len(items)), len(items))
+        del raw
+        (folder / "raw.npy").unlink()
+        manifest = IndexManifest(
+            **wanted,  # type: ignore[arg-type]
+            width=projection.components.shape[1],
+            dim=dim,
+            items_digest=_write_items(table, folder / "items-0.parquet"),
+            explained=projection.explained,
+            asked_dim=settings.dim,
+            versions=versions(),
+        )
+        index.save(folder / manifest.vectors_file)
+        manifest.save(folder)
+    return ItemIndex.open(out)
+
+
+def add_to_index(
+    index: ItemIndex, embedder: Embedder, items: Sequence[Item], *, progress: Progress = no_progress
+) -> tuple[ItemIndex, int]:
+    """Add new items to an index; return it opened anew, and how many were added. All are added, or none.
+
+    Items that are there already, with the same fields, are left as they are; so a run that was killed can be run again.
+
+    Raises
+    ------
+    InputError
+        The embedder or its domain is another than the index was built with, or an id is taken by another item.
+
+    """
+    folder, manifest = index.folder, index.manifest
+    manifest.check_model(embedder.base.name, embedder.base.fingerprint, folder)
+    manifest.check_domain(embedder.domain, folder)
+    new: list[Item] = []
+    for place, item in enumerate(items):
+        row = index.row(item, embedder.domain)
+        if row is None:
+            new.append(item)
+        elif _fields(index.item(row)) != _fields(item):
+            raise InputError(
+                f"{embedder.domain.show_item(item)[:60]!r} is in the index with other fields",
+                source=folder,
+                place=f"item[{place}]",
+                remedy="leave it out, or build the index again",
+            )
+    if not new:
+        return index, 0
+    table = _table([*index.items(), *new], embedder.domain)
+
+    from usearch.index import Index
+
+    vectors = Index.restore(folder / manifest.vectors_file, view=False)
+    for start, raw in _embedded(embedder, new, manifest.pool, progress):  # type: ignore[arg-type]
+        _add(vectors, len(index) + start, index.projection(raw))
+    generation = manifest.generation + 1
+    grown = replace(manifest, items=len(index) + len(new), generation=generation)
+    with writing(folder):
+        vectors.save(folder / grown.vectors_file)
+        grown = replace(grown, items_digest=_write_items(table, folder / grown.items_file))
+        grown.save(folder)  # from here on the new files count
+        for name in (manifest.vectors_file, manifest.items_file):
+            (folder / name).unlink(missing_ok=True)
+    return ItemIndex.open(folder), len(new)
+
+
+def search_text(index: ItemIndex, embedder: Embedder, text: str, count: int = 10) -> list[tuple[Item, float]]:
+    """Find the items nearest to a text, read as if it were an item's title; each with its cosine, greatest first.
+
+    Raises
+    ------
+    InputError
+        The embedder or its domain is another than the index was built with, or `count` is less than 1.
+
+    """
+    if count < 1:
+        raise InputError(f"count is {count}", remedy="give at least 1")
+    index.manifest.check_model(embedder.base.name, embedder.base.fingerprint, index.folder)
+    index.manifest.check_domain(embedder.domain, index.folder)
+    title = next(entry.name for entry in embedder.domain.item if entry.required)
+    hidden = embedder.embed([Item({title: text})], pool=index.manifest.pool)  # type: ignore[arg-type]
+    rows, cosines = index.search(index.project(hidden)[0], count)
+    return [(index.item(int(row)), float(cosine)) for row, cosine in zip(rows, cosines, strict=True)]
+
+
+def _same(out: Path, wanted: dict[str, object], settings: IndexSettings, table: Any) -> ItemIndex:
+    """Return the index that is there, if it is the one wanted."""
+    index = ItemIndex.open(out)
+    there = index.manifest
+    found: dict[str, object] = {name: getattr(there, name) for name in wanted}
+    difference = first_difference(
+        {**found, "dim": there.asked_dim, "the items": there.items_digest},
+        {**wanted, "dim": settings.dim, "the items": _digest(table)},
+    )
+    if difference:
+        name, was, now = difference
+        raise InputError(
+            f"is an index with another {name}: {was}, not {now}",
+            source=out,
+            remedy="name another folder, or overwrite it with --force",
+        )
+    return index
+
+
+def _is_index(out: Path) -> bool:
+    if (out / "manifest.json").is_file():
+        return True
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise InputError("is there already, and no index", source=out, remedy="name another, or overwrite with --force")
+    return False
+
+
+@contextmanager
+def _nothing() -> Iterator[None]:
+    yield None
+
+
+def _embedded(
+    embedder: Embedder, items: Sequence[Item], pool: Pool, progress: Progress
+) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
+    """Embed a chunk at a time; yield each chunk's first place and its vectors."""
+    for start in range(0, len(items), _CHUNK):
+        chunk = items[start : start + _CHUNK]
+
+        def report(task: str, done: int, total: int, before: int = start, size: int = len(chunk)) -> None:
+            progress(task, before + size - total + done, len(items))
+
+        yield start, embedder.embed(chunk, pool=pool, progress=report)
+
+
+def _empty(dim: int, dtype: str) -> Any:
+    from usearch.index import Index, MetricKind
+
+    return Index(ndim=dim, metric=MetricKind.Cos, dtype=dtype)
+
+
+def _add(index: Any, first: int, vectors: npt.NDArray[np.float32]) -> None:
+    """Add vectors under ascending keys; by one thread, since the graph depends on the order of insertion."""
+    index.add(np.arange(first, first + len(vectors), dtype=np.uint64), vectors, threads=1)
+
+
+def _fields(item: Item) -> str:
+    return json.dumps(dict(item.fields), ensure_ascii=True, sort_keys=True)
+
+
+def _table(items: Sequence[Item], domain: Domain) -> Any:
+    """Make the table of items: id as text, and the fields as JSON.
+
+    Raises
+    ------
+    InputError
+        Two items have one id, or, having none, are shown alike.
+
+    """
+    import pyarrow as pa
+
+    ids = [None if item.fields.get("id") is None else str(item.fields["id"]) for item in items]
+    seen: dict[object, int] = {}
+    for place, (item, known) in enumerate(zip(items, ids, strict=True)):
+        key = (True, known) if known is not None else (False, domain.show_item(item))
+        if key in seen:
+            raise InputError(
+                f"is the same item as item[{seen[key]}] ({known or key[1]!r})",
+                place=f"item[{place}]",
+                remedy="give every item once, or an id of its own",
+            )
+        seen[key] = place
+    return pa.table({"id": pa.array(ids, pa.string()), "fields": pa.array(map(_fields, items), pa.string())})
+
+
+def _digest(table: Any) -> str:
+    digest = hashlib.sha256()
+    for text in table["fields"].to_pylist():
+        digest.update(text.encode() + b"\n")
+    return digest.hexdigest()
+
+
+def _write_items(table: Any, path: Path) -> str:
+    import pyarrow.parquet as pq
+
+    pq.write_table(table, path)
+    return _digest(table)

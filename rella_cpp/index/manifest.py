@@ -1,0 +1,133 @@
+"""What an index says of itself: by which model, from which words, of which shape."""
+
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Self
+
+from rella_cpp.domains import Domain
+from rella_cpp.errors import InputError
+from rella_cpp.files import read_json, write_json
+
+_FORMAT = 1
+_REMEDY = "build it again (rella index build)"
+NAME = "manifest.json"
+
+
+@dataclass(frozen=True, slots=True)
+class IndexManifest:
+    """The facts in an index's `manifest.json`.
+
+    Attributes
+    ----------
+    model, fingerprint
+        Name and SHA-256 of the embedding model.
+    engine
+        What else the vectors' bits depend on: versions and settings of the engine, in words.
+    domain, template
+        The domain's name; the SHA-256 of its wording for items (`Domain.item_fingerprint`).
+    pool
+        Which positions were averaged.
+    width, dim, dtype
+        Width of the hidden states, of the index's vectors, and how these are stored.
+    items, items_digest
+        How many there are; SHA-256 of their fields.
+    explained
+        Share of the variance that PCA kept.
+    asked_dim
+        The dimension asked for.
+    generation
+        Number of the files; `add` writes new ones, and this file, replaced last, names them.
+    versions
+        Of the libraries that wrote it.
+
+    """
+
+    model: str
+    fingerprint: str
+    engine: str
+    domain: str
+    template: str
+    pool: str
+    width: int
+    dim: int
+    dtype: str
+    items: int
+    items_digest: str
+    explained: float
+    asked_dim: int
+    generation: int = 0
+    versions: dict[str, str] | None = None
+
+    @property
+    def vectors_file(self) -> str:
+        """Name of the usearch file."""
+        return f"vectors-{self.generation}.usearch"
+
+    @property
+    def items_file(self) -> str:
+        """Name of the items' file."""
+        return f"items-{self.generation}.parquet"
+
+    def save(self, folder: Path) -> None:
+        """Write it into an index's folder."""
+        write_json(folder / NAME, {"format": _FORMAT, **asdict(self)})
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read it from an index's folder.
+
+        Raises
+        ------
+        InputError
+            There is no index, or one of another format.
+
+        """
+        if not (folder / NAME).is_file():
+            finding = "is no index (it has no manifest.json)" if folder.exists() else "no such folder"
+            raise InputError(finding, source=folder, remedy="make one: rella index build")
+        facts = read_json(folder / NAME, _REMEDY)
+        if facts.pop("format", None) != _FORMAT:
+            raise InputError("is an index of another format", source=folder, remedy=_REMEDY)
+        try:
+            return cls(**facts)  # type: ignore[arg-type]
+        except TypeError as error:
+            raise InputError(f"is damaged ({error})", source=folder / NAME, remedy=_REMEDY) from None
+
+    def check_domain(self, domain: Domain, source: Path) -> None:
+        """Refuse another wording of items than the vectors were made from.
+
+        Raises
+        ------
+        InputError
+            The domain's items read otherwise.
+
+        """
+        if self.template != domain.item_fingerprint:
+            raise InputError(
+                f"was built from items of the domain {self.domain} ({self.template[:12]}), "
+                f"not as {domain.name} ({domain.item_fingerprint[:12]}) words them",
+                source=source,
+                remedy=f"give --domain {self.domain}, build it again, or take it as it is with --allow-mismatch",
+            )
+
+    def check_model(self, name: str, fingerprint: str, source: Path) -> None:
+        """Refuse another embedding model.
+
+        Raises
+        ------
+        InputError
+            Its fingerprint is another.
+
+        """
+        if self.fingerprint != fingerprint:
+            raise InputError(
+                f"was built with the model {self.model} ({self.fingerprint[:12]}), not {name} ({fingerprint[:12]})",
+                source=source,
+                remedy="give that model as --embed-model: vectors of two models cannot be compared",
+            )
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the libraries that an index depends on."""
+    return {name: version(name) for name in ("rella-cpp", "llama-cpp-python", "scikit-learn", "usearch")}

@@ -1,0 +1,132 @@
+"""Vectors of items, by the judging model's base or from an index."""
+
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from rella_cpp.cache import Cache, Progress, no_progress
+from rella_cpp.domains import Domain
+from rella_cpp.encoding import ItemEncoder, Pool
+from rella_cpp.engine import Engine
+from rella_cpp.errors import InputError
+from rella_cpp.index import ItemIndex
+from rella_cpp.inputs import take_items
+from rella_cpp.records import Item, ModelIdentity
+
+
+class ItemVectors:
+    """Embeds items with a loaded model, and looks up those that an index has.
+
+    Parameters
+    ----------
+    engine
+        The model; adapters are set aside.
+    domain
+        Gives an item's text.
+    cache
+        Where vectors and the model's fingerprint are kept.
+
+    Attributes
+    ----------
+    index
+        Where vectors for SUBR are taken from, if anywhere; see `use_index`.
+    progress
+        Called while work goes on.
+
+    """
+
+    def __init__(self, engine: Engine, domain: Domain, cache: Cache) -> None:
+        self.domain = domain
+        self.index: ItemIndex | None = None
+        self.progress: Progress = no_progress
+        self._engine, self._cache = engine, cache
+        self._encoders: dict[Pool, ItemEncoder] = {}
+
+    @property
+    def base(self) -> ModelIdentity:
+        """Which model embeds: the one that judges, adapters set aside."""
+        header = self._engine.header
+        name = header.text("general.name") or header.architecture
+        return ModelIdentity(name, self._cache.fingerprint(header.path, self.progress))
+
+    @property
+    def width(self) -> int:
+        """Length of a vector, n_embd."""
+        return self._engine.n_embd
+
+    @property
+    def engine_key(self) -> str:
+        """What a vector's bits depend on besides the model's file and the text: versions and settings, in words."""
+        s = self._engine.settings
+        return f"llama-cpp-python {version('llama-cpp-python')} gpu={s.gpu_layers} flash={s.flash_attn} kv={s.kv_type}"
+
+    def use_index(self, index: ItemIndex | str | Path, *, allow_mismatch: bool = False) -> None:
+        """Take vectors for SUBR from an index, whichever model made it.
+
+        Items that it lacks are embedded, where the judging model's base is the one that made it.
+
+        Raises
+        ------
+        InputError
+            There is no such index, or it was built from another wording of items and `allow_mismatch` is False.
+
+        """
+        index = index if isinstance(index, ItemIndex) else ItemIndex.open(index)
+        if not allow_mismatch:
+            index.manifest.check_domain(self.domain, index.folder)
+        self.index = index
+
+    def embed(
+        self,
+        items: Sequence[Item | Mapping[str, object]],
+        *,
+        pool: Pool = "prompt",
+        progress: Progress | None = None,
+    ) -> npt.NDArray[np.float32]:
+        """Return the items' vectors, float32 of shape (n, n_embd), in input order.
+
+        Each is the mean of the last layer over the item's text (`rella_cpp.prompts.item_text`), by the base model
+        without adapters; known ones come from the cache.
+
+        Parameters
+        ----------
+        pool
+            Average over the whole text (`prompt`, the paper's) or the item's own words (`item`).
+        progress
+            In place of the attribute.
+
+        """
+        return self._encoder(pool).encode(take_items(items, self.domain) if items else (), progress or self.progress)
+
+    def tokens(self, pool: Pool = "prompt") -> tuple[int, int]:
+        """Return the tokens of the texts embedded so far, and how many of them were computed rather than kept."""
+        return self._encoder(pool).asked, self._engine.decoded
+
+    def __call__(self, items: Sequence[Item]) -> npt.NDArray[np.float32]:
+        """Return vectors for SUBR, float32 of shape (n, dim): the index's, if there is one."""
+        if self.index is None:
+            return self.embed(items)
+        rows = [self.index.row(item, self.domain) for item in items]
+        vectors = self.index.vectors([0 if row is None else row for row in rows])
+        if missing := [place for place, row in enumerate(rows) if row is None]:
+            if self.index.manifest.fingerprint != self.base.fingerprint:
+                raise InputError(
+                    f"{self.domain.show_item(items[missing[0]])[:60]!r} is not in the index "
+                    f"({len(missing)} of {len(items)} items are not), and another model made it",
+                    source=self.index.folder,
+                    remedy="add it with that model (rella index add), or leave the index out",
+                )
+            vectors[missing] = self.index.project(
+                self.embed([items[place] for place in missing], pool=self.index.manifest.pool)  # type: ignore[arg-type]
+            )
+        return vectors
+
+    def _encoder(self, pool: Pool) -> ItemEncoder:
+        """Return the encoder; its cache key names whatever can change a vector's bits besides the text."""
+        if pool not in self._encoders:
+            key = f"{self.base.fingerprint} {self.engine_key}"
+            self._encoders[pool] = ItemEncoder(self._engine, self.domain, self._cache, key, self._engine.n_embd, pool)
+        return self._encoders[pool]

@@ -1,0 +1,226 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rella_cpp import Calibration, DataSet, EvaluationSettings, Histories, InputError, Rella, Run, evaluate, load_domain
+from rella_cpp import fit_calibration as fit
+from rella_cpp.evaluation.metrics import Losses
+from rella_cpp.evaluation.runs import RunWriter
+from rella_cpp.evaluation.statistics import STATISTICS, RatingStatistics, statistics_of
+
+JUDGE = {"model": {"name": "m", "fingerprint": "f"}, "domain": {"fingerprint": "d"}, "chat_format": "none"}
+READING = {"k": 5, "retrieval": "recent", "order": "time"}
+
+
+def fake_run(folder: Path, n: int = 2000, split: str = "valid", one_label: bool = False, **more: Any) -> Run:
+    """A run whose true click probability is σ(0.4 gap - 1 + 0.8 (mean_all - 3))."""
+    random = np.random.default_rng(4)
+    writer = RunWriter(
+        folder,
+        {"data": {"name": "x"}, "samples": {"split": split}, "reading": READING, "judge": JUDGE, **more},
+        list(range(n)),
+    )
+    lines = []
+    for sample in range(n):
+        gap, mean = random.normal(0, 3), random.uniform(1, 5)
+        label = random.random() < 1 / (1 + np.exp(-(0.4 * gap - 1 + 0.8 * (mean - 3))))
+        line = {"sample": sample, "label": int(label and not one_label), "probability": 1 / (1 + np.exp(-gap))}
+        line |= {"yes_logit": gap, "no_logit": 0.0, "empty_gap": 1.5, "contrast": 1 / (1 + np.exp(1.5 - gap))}
+        line["statistics"] = dict.fromkeys(STATISTICS, 1.0) | {"mean_all": mean, "item_mean": random.normal()}
+        lines.append(line)
+    writer.write(lines)
+    run = writer.finish()
+    (folder / "items.json").write_text('{"mean": 3.0, "items": {"7": [4.5, 12]}}')
+    return run
+
+
+def test_platt_scaling_finds_the_slope_that_made_the_data(tmp_path: Path) -> None:
+    run = fake_run(tmp_path / "run", 20000)
+    found = fit(run)
+    # The mean rating, unseen here, spreads the log odds by about 0.92: a slope of .4 shrinks to about .36.
+    assert found.weights["gap"] == pytest.approx(0.36, abs=0.03) and not found.blend
+    figures = found.fitted_on["figures"]
+    assert figures["LogLoss"][1] < figures["LogLoss"][0] and figures["ECE"][1] < figures["ECE"][0]
+    assert figures["AUC"][0] == pytest.approx(figures["AUC"][1])  # monotone
+    contrast = fit(run, contrast=True)
+    assert contrast.weights["gap"] == pytest.approx(found.weights["gap"], abs=1e-3)
+    assert contrast.offset == pytest.approx(found.offset + 1.5 * found.weights["gap"], abs=1e-2)
+    again = 1 / (1 + np.exp(-np.array([found.probability(gap) for gap in (-1.0, 0.0)])))
+    assert again[0] < again[1]
+
+
+def test_a_blend_finds_every_weight_and_is_better(tmp_path: Path) -> None:
+    run = fake_run(tmp_path / "run", 20000)
+    found = fit(run, blend=True)
+    assert found.weights["gap"] == pytest.approx(0.4, abs=0.03)
+    assert found.weights["mean_all"] == pytest.approx(0.8, abs=0.06)
+    chances = np.array(
+        [found.probability(gap, line["statistics"]) for gap, line in zip(run.gaps, run.lines, strict=True)]
+    )
+    blended = Losses.of(run.labels, chances).log_loss.mean()
+    assert blended == pytest.approx(found.fitted_on["figures"]["LogLoss"][1])
+    assert blended < fit(run).fitted_on["figures"]["LogLoss"][1] - 0.02
+
+
+def test_it_is_readable_json_and_comes_back_the_same(tmp_path: Path) -> None:
+    for blend in (False, True):
+        found = fit(fake_run(tmp_path / f"run{blend}"), blend=blend)
+        found.save(tmp_path / "cal.json")
+        assert Calibration.load(tmp_path / "cal.json") == found
+        value = json.loads((tmp_path / "cal.json").read_text())
+        assert value["kind"] == ("blend" if blend else "platt") and ("popularity" in value) == blend
+
+
+def test_it_is_fitted_on_validation_only(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is a run on the split test; calibrate on validation only"):
+        fit(fake_run(tmp_path / "test", split="test"))
+    with pytest.raises(InputError, match="is a run on the split train"):
+        fit(fake_run(tmp_path / "train", split="train"))
+    with pytest.raises(InputError, match="has 19 samples"):
+        fit(fake_run(tmp_path / "few", 19))
+    with pytest.raises(InputError, match="one label only"):
+        fit(fake_run(tmp_path / "one", one_label=True))
+
+
+def test_it_holds_for_what_it_was_fitted_for_alone(tmp_path: Path) -> None:
+    found = fit(fake_run(tmp_path / "run"))
+    found.check(JUDGE)
+    found.check(JUDGE, READING)
+    for judge, reading, said in (
+        ({**JUDGE, "model": {"name": "m", "fingerprint": "g"}}, None, "another judge.model.fingerprint: f, not g"),
+        ({**JUDGE, "model": {"name": "m", "fingerprint": "f", "adapters": [1]}}, None, "judge.model.adapters"),
+        ({**JUDGE, "domain": {"fingerprint": "e"}}, None, "judge.domain.fingerprint"),
+        (JUDGE, {**READING, "k": 30}, "reading.k: 5, not 30"),
+    ):
+        with pytest.raises(InputError, match=said):
+            found.check(judge, reading)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("[]", "no JSON object"),
+        ("{", "is damaged"),
+        ({"format": 2}, "is of format 2"),
+        ({"weights": {}}, "is no calibration"),
+        ({"weights": {"gap": "steep"}}, "is no calibration"),
+        ({"offset": None}, "is no calibration"),
+        ({"made_for": 3}, "is no calibration"),
+        ({"kind": "blend"}, "is no calibration"),
+    ],
+)
+def test_a_damaged_file_is_refused(tmp_path: Path, change: Any, said: str) -> None:
+    path = tmp_path / "cal.json"
+    fit(fake_run(tmp_path / "run")).save(path)
+    path.write_text(change if isinstance(change, str) else json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(InputError, match=said):
+        Calibration.load(path)
+    with pytest.raises(InputError, match="No such file"):
+        Calibration.load(tmp_path / "nothing.json")
+
+
+@settings(deadline=None)
+@given(st.lists(st.one_of(st.none(), st.integers(1, 5)), min_size=1, max_size=40), st.integers(0, 1))
+def test_statistics_of_a_history_are_brute_force(ratings: list[float | None], known: int) -> None:
+    found = statistics_of(ratings, (4.0, 9.0) if known else None, 3.3)
+    rated = [rating for rating in ratings if rating is not None]
+    last = [rating for rating in ratings[-5:] if rating is not None]
+    assert found["mean_all"] == pytest.approx(np.mean(rated) if rated else 3.3)
+    assert found["mean_last_5"] == pytest.approx(np.mean(last) if last else 3.3)
+    assert found["item_mean"] == (4.0 if known else 3.3)
+    assert found["log_item_count"] == pytest.approx(np.log(10.0 if known else 1.0))
+    assert found["log_behaviors"] == pytest.approx(np.log1p(len(ratings)))
+
+
+def test_statistics_of_samples_use_training_and_earlier_behaviors_only(small_data: DataSet) -> None:
+    computed = RatingStatistics(small_data)
+    samples, known = small_data.samples, small_data.interactions
+    assert known.rating is not None
+    ends: dict[int, int] = {}
+    for row in samples.rows("train").tolist():
+        ends[int(samples.user[row])] = int(samples.position[row])  # positions ascend
+    train: dict[int, list[float]] = {}
+    for user, end in ends.items():
+        for place in range(known.starts[user], known.starts[user] + end + 1):
+            train.setdefault(int(known.item[place]), []).append(float(known.rating[place]))
+    everything = [rating for ratings in train.values() for rating in ratings]
+    mean = float(np.mean(everything))
+    rows = np.arange(len(samples.user))
+    for row, found in zip(rows, computed.of(rows), strict=True):
+        item, start = int(samples.item[row]), int(known.starts[samples.user[row]])
+        earlier = known.rating[start : start + samples.position[row]]
+        own = train.get(item, []).copy()
+        if samples.split[row] == 0:  # a training sample's own rating is not its item's
+            own.remove(float(known.rating[start + samples.position[row]]))
+        wanted = [
+            earlier.mean(),
+            earlier[-5:].mean(),
+            earlier[-30:].mean(),
+            np.log1p(len(earlier)),
+            (sum(own) + 10 * mean) / (len(own) + 10),
+            np.log1p(len(own)),
+        ]
+        np.testing.assert_allclose(found, wanted, rtol=1e-6)
+
+
+@pytest.mark.parametrize("blend", [False, True])
+@pytest.mark.parametrize("contrast", [False, True])
+def test_scores_are_calibrated_as_evaluate_does(
+    judge: Rella, small_data: DataSet, tmp_path: Path, blend: bool, contrast: bool
+) -> None:
+    def run(name: str, split: str, calibration: Calibration | None = None) -> Run:
+        settings = EvaluationSettings(split, 40, ks=(3,), retrieval="recent")
+        histories = Histories(small_data, None, load_domain("movies"))
+        return evaluate(
+            small_data, tmp_path / name, settings, judge=judge, histories=histories, calibration=calibration
+        )[0]
+
+    judge.contrast = contrast
+    found = fit(run("valid", "valid"), blend=blend, contrast=contrast)
+    tested = run("test", "test", found)
+    judge.use_calibration(found)
+    for line in tested.lines[:5]:
+        row, samples = line["sample"], small_data.samples
+        score = judge.score(
+            small_data.history(int(samples.user[row]), int(samples.position[row])),
+            small_data.item(int(samples.item[row])),
+            user=small_data.user(int(samples.user[row])),
+            k=3,
+            retrieval="recent",
+        )
+        assert score.calibrated == pytest.approx(line["calibrated"]) and score.best == score.calibrated
+        assert score.as_dict()["calibrated"] == score.calibrated
+        assert (score.empty_gap is not None) == contrast
+    with pytest.raises(InputError, match=r"another reading.k: 3, not 4"):
+        judge.score([{"title": "A", "rating": 3}], {"title": "B"}, k=4, retrieval="recent")
+
+
+def test_a_blend_without_ratings_is_refused(judge: Rella, tmp_path: Path) -> None:
+    found = fit(fake_run(tmp_path / "run", judge=dict(judge.settings())), blend=True)
+    judge.use_calibration(found)
+    reading: Any = READING
+    with pytest.raises(InputError, match="blends ratings, and no behavior has one"):
+        judge.score([{"title": "A"}], {"title": "B"}, **reading)
+    rated = [{"title": "A", "rating": 4}]
+    known = judge.score(rated, {"id": 7, "title": "B"}, **reading)
+    unknown = judge.score(rated, {"id": 8, "title": "B"}, **reading)
+    assert known.calibrated != unknown.calibrated and known.probability == unknown.probability
+
+
+def test_contrast_is_the_gap_above_that_with_no_history_and_is_kept(judge: Rella) -> None:
+    history, item = [{"title": "Heat", "rating": 5}], {"title": "Alien"}
+    plain = judge.score(history, item, user={"age": "25-34"})
+    empty = judge.score([], item, allow_empty_history=True)
+    assert plain.contrast is None and "contrast" not in plain.as_dict()
+    judge.contrast = True
+    score = judge.score(history, item, user={"age": "25-34"})
+    assert score.empty_gap == empty.gap and score.probability == plain.probability
+    assert score.contrast == pytest.approx(1 / (1 + np.exp(empty.gap - plain.gap))) == score.best
+    before = judge.engine.decoded
+    again = judge.score(history, item, user={"age": "25-34"})
+    assert again == score and judge.engine.decoded - before < score.prompt_tokens  # no second prompt
