@@ -2,11 +2,10 @@ import io
 import json
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from commands import Result, Run, runner
 from tiny_model import CHATML, Shape, random_weights, spm_vocab, write_adapter, write_model, write_vocabulary_only
 
 from rella_cli.main import main
@@ -17,28 +16,9 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 HISTORY, ITEM, ITEMS = (str(EXAMPLES / name) for name in ("history.json", "item.json", "items.json"))
 
 
-@dataclass(frozen=True)
-class Result:
-    code: object
-    out: str
-    err: str
-
-    def lines(self) -> list[dict[str, object]]:
-        return [json.loads(line) for line in self.out.splitlines()]
-
-
-Run = Callable[..., Result]
-
-
 @pytest.fixture
 def rella(capsys: pytest.CaptureFixture[str]) -> Run:
-    def run(*arguments: object) -> Result:
-        with pytest.raises(SystemExit) as caught:
-            main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return Result(caught.value.code, captured.out, captured.err)
-
-    return run
+    return runner(capsys)
 
 
 @pytest.fixture

@@ -1,28 +1,18 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from commands import Run, runner
 from look_alikes import Rating, amazon, bookcrossing, ml_1m, ml_25m, random_ratings, write_files
 
-from rella_cli.main import main
-
-Run = Callable[..., tuple[int, str, str]]
 RATINGS = random_ratings()
 
 
 @pytest.fixture
 def rella(capsys: pytest.CaptureFixture[str]) -> Run:
-    def run(*arguments: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as caught:
-            main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        assert isinstance(caught.value.code, int)
-        return caught.value.code, captured.out, captured.err
-
-    return run
+    return runner(capsys)
 
 
 @pytest.fixture

@@ -220,3 +220,9 @@ def test_what_is_not_described_may_be_skipped(tmp_path: Path) -> None:
     data = products(tmp_path, entry("inter", lambda v: v | {"9": [3, 77, 1]}), skip_bad_rows=True)
     assert data.manifest["left_out"] == {"Tiny.inter.json": {"an item that is not described": 1}}
     assert len(data.interactions.item) == 10
+
+
+def test_two_sets_of_products_in_one_folder_are_refused(tmp_path: Path) -> None:
+    files = amazon(HISTORIES, 6)
+    with pytest.raises(InputError, match=r"holds several \*\.item\.json: Other\.item\.json and Tiny\.item\.json"):
+        products(tmp_path, files | {"amazon/Other.item.json": b"{}"})

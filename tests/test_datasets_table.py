@@ -326,3 +326,13 @@ def test_half_a_surrogate_pair_does_no_harm(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"user": "\\ud800", "item": 1, "title": "A \\udc00"}\n')
     data = make(tmp_path / "a.jsonl", Recipe())
     assert (data.user_id(0), data.item(0).fields["title"]) == ("?", "A ?")
+
+
+def test_files_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    for folder, rows in (("events", GOOD), ("films", [{"item": n, "title": f"T{n}"} for n in range(1, 4)])):
+        (tmp_path / folder).mkdir()
+        write_csv(tmp_path / folder / "data.csv", rows)
+    recipe = Recipe("movies", EventColumns(file="events/data.csv"), RecordColumns(file="films/data.csv"))
+    data = prepare("table", tmp_path, tmp_path / "out", options=PrepareOptions(recipe=recipe))
+    sources = data.manifest["sources"]
+    assert isinstance(sources, dict) and set(sources) == {"events/data.csv", "films/data.csv"}

@@ -11,6 +11,8 @@ from rella_cli import options
 if TYPE_CHECKING:
     from rella_cpp import Run
 
+_SHOWN = ("log_loss", "accuracy", "ece")  # what fits beside AUC; --json and the page have all
+
 
 def compare(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN…", help="Runs, or folders of sweeps.")],
@@ -26,14 +28,14 @@ def compare(
     from rella_cpp import compare_runs, open_runs, write_page
 
     opened = open_runs(runs)
+    if html is not None:
+        write_page(opened, html, force=force)
+        note(f"written: {html}")
     if as_json:
         for row in compare_runs(opened):
             print_json(row)
     else:
         comparison_table(opened)
-    if html is not None:
-        write_page(opened, html, force=force)
-        note(f"written: {html}")
 
 
 def comparison_table(runs: "Sequence[Run]") -> None:
@@ -46,8 +48,8 @@ def comparison_table(runs: "Sequence[Run]") -> None:
     from rella_cpp import compare_runs
 
     out, table = console(), Table(box=None, pad_edge=False)
-    for title in ("run", "", "K", "samples", "AUC", "95 %", *list(METRICS.values())[1:]):
-        table.add_column(title, justify="left" if title in ("run", "", "95 %") else "right")
+    for title in ("run", "", "K", "AUC", "95 %", *(METRICS[metric] for metric in _SHOWN)):
+        table.add_column(title, justify="left" if title in ("run", "", "95 %") else "right", no_wrap=title != "run")
     rows = compare_runs(runs)
     for row in rows:
         values = row["metrics"]
@@ -55,10 +57,9 @@ def comparison_table(runs: "Sequence[Run]") -> None:
             Text(row["run"]),
             Text(row["predictor"]),
             str(row["k"] or "–"),
-            f"{row['samples']:,}",
             figure(values["auc"]["value"]),
             between(values["auc"]),
-            *(figure(values[metric]["value"]) for metric in list(METRICS)[1:]),
+            *(figure(values[metric]["value"]) for metric in _SHOWN),
         )
     out.print()
     out.print(table)

@@ -145,7 +145,10 @@ class Recipe:
         for path in paths:
             if not path.exists():
                 raise InputError("no such file", source=path, remedy="files are looked for beside the source")
-        return tuple(SourceFile(path.resolve().name, str(path)) for path in paths)
+        names = [path.resolve().name for path in paths]
+        if len(set(names)) < len(names):
+            names = [f"{path.resolve().parent.name}/{path.name}" for path in paths]
+        return tuple(SourceFile(name, str(path)) for name, path in zip(names, paths, strict=True))
 
 
 def read_recipe(path: str | Path) -> Recipe:

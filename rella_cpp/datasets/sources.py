@@ -147,6 +147,7 @@ def find_files(source: Path, layout_name: str) -> tuple[SourceFile, ...]:
     archive, paths = _paths(source)
     found = _matches(paths, layout.files)
     if found is not None:
+        _refuse_several(source, paths, found, layout.files)
         return tuple(SourceFile(PurePosixPath(path).name, path, archive) for path in found)
     for other in LAYOUTS:
         if other is not layout and _matches(paths, other.files) is not None:
@@ -159,6 +160,15 @@ def find_files(source: Path, layout_name: str) -> tuple[SourceFile, ...]:
     else:
         remedy = "give the archive as downloaded, or the folder it unpacks to"
     raise InputError(f"does not hold {_listed(layout.files)}", source=source, remedy=remedy)
+
+
+def _refuse_several(source: Path, paths: Sequence[str], found: Sequence[str], patterns: Sequence[str]) -> None:
+    """Refuse a folder with a second file of a pattern: which one is meant cannot be told."""
+    for chosen, pattern in zip(found, patterns, strict=True):
+        beside = [PurePosixPath(path) for path in paths if PurePosixPath(path).parent == PurePosixPath(chosen).parent]
+        names = [path.name for path in beside if fnmatchcase(path.name, pattern)]
+        if len(names) > 1:
+            raise InputError(f"holds several {pattern}: {_listed(names)}", source=source, remedy="give one data set")
 
 
 def is_saved_dataset(folder: Path) -> bool:
