@@ -57,6 +57,11 @@ class Calibration:
         return len(self.weights) > 1
 
     @property
+    def name(self) -> str:
+        """Its kind: `platt` or `blend`, with `-contrast` where the gap is taken above the empty one."""
+        return ("blend" if self.blend else "platt") + ("-contrast" if self.contrast else "")
+
+    @property
     def fingerprint(self) -> str:
         """SHA-256 of all that decides its probabilities."""
         return digest([dict(self.weights), self.offset, self.contrast, self.popularity])

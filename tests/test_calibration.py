@@ -1,4 +1,5 @@
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -173,16 +174,16 @@ def test_statistics_of_samples_use_training_and_earlier_behaviors_only(small_dat
 def test_scores_are_calibrated_as_evaluate_does(
     judge: Rella, small_data: DataSet, tmp_path: Path, blend: bool, contrast: bool
 ) -> None:
-    def run(name: str, split: str, calibration: Calibration | None = None) -> Run:
+    def run(name: str, split: str, calibrations: Sequence[Calibration] = ()) -> Run:
         settings = EvaluationSettings(split, 40, ks=(3,), retrieval="recent")
         histories = Histories(small_data, None, load_domain("movies"))
         return evaluate(
-            small_data, tmp_path / name, settings, judge=judge, histories=histories, calibration=calibration
+            small_data, tmp_path / name, settings, judge=judge, histories=histories, calibrations=calibrations
         )[0]
 
     judge.contrast = contrast
     found = fit(run("valid", "valid"), blend=blend, contrast=contrast)
-    tested = run("test", "test", found)
+    tested = run("test", "test", [found])
     judge.use_calibration(found)
     for line in tested.lines[:5]:
         row, samples = line["sample"], small_data.samples
@@ -193,7 +194,7 @@ def test_scores_are_calibrated_as_evaluate_does(
             k=3,
             retrieval="recent",
         )
-        assert score.calibrated == pytest.approx(line["calibrated"]) and score.best == score.calibrated
+        assert score.calibrated == pytest.approx(line["calibrated"][found.name]) and score.best == score.calibrated
         assert score.as_dict()["calibrated"] == score.calibrated
         assert (score.empty_gap is not None) == contrast
     with pytest.raises(InputError, match=r"another reading.k: 3, not 4"):

@@ -66,11 +66,11 @@ def test_from_a_data_set_to_a_calibrated_comparison(
     assert fitted.code == 0 and "weight of gap" in fitted.out
     run = ("evaluate", small_data.folder, *common, "--calibration", tmp_path / "cal.json", "-o", tmp_path / "test")
     shown = rella(*run)
-    assert shown.code == 0 and "calibrated" in shown.out and "samples of" in shown.out
+    assert shown.code == 0 and "blend" in shown.out and "samples of" in shown.out
     again = rella(*run)
     assert again.out == shown.out  # complete: the report is printed
     compared = rella("compare", tmp_path / "valid", tmp_path / "test", "--json").lines()
-    assert {row["predictor"] for row in compared} >= {"model", "calibrated", "logistic"}
+    assert {row["predictor"] for row in compared} >= {"model", "blend", "logistic"}
     table = rella("compare", tmp_path / "valid", tmp_path / "test")
     assert "other samples: no paired difference" in table.out
     scored = rella("score", "--history", history, "--item", history, *common, "--calibration", tmp_path / "cal.json")

@@ -161,6 +161,11 @@ def test_text_is_searched_as_a_title(judge: Rella, tmp_path: Path) -> None:
     index = build_index(judge.vectors, plain, tmp_path / "i")
     found = search_text(index, judge.vectors, "Movie 7", 3)
     assert found[0][0] == plain[7] and found[0][1] == pytest.approx(1, abs=1e-3) and len(found) == 3
+    dated = build_index(judge.vectors, CATALOG, tmp_path / "dated")
+    for text in ("movie 7", " Movie 7 (1987) "):  # the item itself, though its own text holds the year as well
+        assert search_text(dated, judge.vectors, text, 1)[0][0].fields["id"] == "7"
+    (nearest, cosine), *_ = search_text(dated, judge.vectors, "Something else", 1)
+    assert cosine < 0.999 and nearest in CATALOG
     with pytest.raises(InputError, match="count is 0"):
         search_text(index, judge.vectors, "Movie 7", 0)
 

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from look_alikes import ml_1m, random_ratings, write_files
 
 from rella_cpp import load_domain, packaged_model
 
@@ -17,13 +18,20 @@ def blocks(language: str) -> list[str]:
 
 
 COMMANDS = [line.removeprefix("$ ") for block in blocks("console") for line in block.splitlines() if line[0] == "$"]
-RELLA = [command.partition(" && ")[2] if command.startswith("pip") else command for command in COMMANDS]
+PATH = [
+    command for command in COMMANDS if "ml-1m" in command or command.startswith(("rella calibrate", "rella compare"))
+]
+RELLA = [
+    command.partition(" && ")[2] if command.startswith("pip") else command
+    for command in COMMANDS
+    if command not in PATH
+]
 
 
-def shell(command: str) -> subprocess.CompletedProcess[str]:
+def shell(command: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     return subprocess.run(
-        command, shell=True, cwd=ROOT, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False
+        command, shell=True, cwd=folder, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False
     )
 
 
@@ -33,6 +41,20 @@ def shell(command: str) -> subprocess.CompletedProcess[str]:
 def test_the_commands_run(command: str) -> None:
     done = shell(command)
     assert done.returncode == 0 and done.stdout, done.stderr
+
+
+@pytest.mark.model
+@pytest.mark.skipif(packaged_model() is None, reason="the extra smollm2 is not installed")
+def test_the_path_from_a_download_to_a_table_runs(tmp_path: Path) -> None:
+    # The commands as they stand, on a small look-alike of the download.
+    ratings = random_ratings(seed=1, users=60, movies=16, most=16)
+    write_files(tmp_path / "ml-1m.zip", ml_1m(ratings, movies=16, users=60))
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    assert len(PATH) == 10
+    for command in PATH:
+        done = shell(command, tmp_path)
+        assert done.returncode == 0 and done.stdout, (command, done.stderr)
+    assert "<svg" in (tmp_path / "comparison.html").read_text()
 
 
 @pytest.mark.model

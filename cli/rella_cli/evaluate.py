@@ -50,7 +50,15 @@ def evaluate(
     order: options.Order = "time",
     index: options.Index = None,
     contrast: options.Contrast = False,
-    calibration: options.CalibrationFile = None,
+    calibration: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--calibration",
+            metavar="JSON",
+            help="Also show calibrated probabilities (rella calibrate); may be repeated.",
+            rich_help_panel="Model",
+        ),
+    ] = None,
     baselines_only: Annotated[
         bool, typer.Option("--baselines-only", help="No model: the baselines alone, in seconds.")
     ] = False,
@@ -71,6 +79,7 @@ def evaluate(
 ) -> None:
     """Evaluate a model beside plain baselines. Killed, the same command goes on; finished, it prints the report."""
     from contextlib import ExitStack
+    from itertools import product
 
     from rella_cli.loading import engine_settings, listen, open_rella, parse_sweep
     from rella_cli.progress import ProgressBar
@@ -90,7 +99,7 @@ def evaluate(
 
     if (data is None) == (prompts is None):
         raise InputError("give DATA or --prompts FILE, and not both", remedy="see rella evaluate --help")
-    if baselines_only and (prompts is not None or contrast or calibration is not None):
+    if baselines_only and (prompts is not None or contrast or calibration):
         raise InputError("--baselines-only needs DATA and no model's options", remedy="leave one of them out")
     ks = (k,) if sweep is None else parse_sweep(sweep)
     settings = EvaluationSettings(split, limit, seed, ks, retrieval, order)  # type: ignore[arg-type]  # it checks them
@@ -103,28 +112,28 @@ def evaluate(
         catalog = None if index is None else ItemIndex.open(index)
         if catalog is not None and not allow_mismatch:
             catalog.manifest.check_domain(words, catalog.folder)
-        fitted = None if calibration is None else Calibration.load(calibration)
+        fitted = [Calibration.load(path) for path in calibration or []]
         rella = None
         if not baselines_only:
             rella = stack.enter_context(open_rella(model, words, lora or [], chat_format, engine, no_cache, verbose))
             if catalog is not None:
                 rella.use_index(catalog, allow_mismatch=allow_mismatch)
-            rella.contrast = contrast or (fitted is not None and fitted.contrast)
+            rella.contrast = contrast or any(each.contrast for each in fitted)
         bar = stack.enter_context(ProgressBar())
         if source is None:
             assert rella is not None and ready is not None
             runs = [evaluate_prompts(ready, out, settings, judge=rella, force=force, progress=bar)]
         else:
-            if rella is not None and fitted is not None and not allow_mismatch:
-                for each in ks:
-                    fitted.check(rella.settings(), {"k": each, "retrieval": retrieval, "order": order})
+            if rella is not None and not allow_mismatch:
+                for each, value in product(fitted, ks):
+                    each.check(rella.settings(), {"k": value, "retrieval": retrieval, "order": order})
             runs = evaluate(
                 source,
                 out,
                 settings,
                 judge=rella,
                 histories=Histories(source, catalog, words),
-                calibration=fitted,
+                calibrations=fitted,
                 force=force,
                 progress=bar,
             )

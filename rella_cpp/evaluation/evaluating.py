@@ -85,7 +85,7 @@ def evaluate(
     *,
     judge: Judge | None,
     histories: Histories,
-    calibration: Calibration | None = None,
+    calibrations: Sequence[Calibration] = (),
     force: bool = False,
     progress: Progress = no_progress,
 ) -> list[Run]:
@@ -98,8 +98,8 @@ def evaluate(
     ----------
     judge
         The model; None: baselines only.
-    calibration
-        Makes calibrated probabilities beside the model's own.
+    calibrations
+        Each makes calibrated probabilities beside the model's own, under its name (`Calibration.name`).
     histories
         Chooses behaviors, over an index if there is one.
     force
@@ -111,6 +111,9 @@ def evaluate(
         The split has no samples, `out` holds other runs, or a sample cannot be scored.
 
     """
+    names = [calibration.name for calibration in calibrations]
+    if len(set(names)) < len(names):
+        raise InputError(f"two calibrations are of one kind ({', '.join(names)})", remedy="give one of each kind")
     out, rows = Path(out), draw(data, settings)
     samples = [int(row) for row in rows]
     with ExitStack() as stack:
@@ -118,7 +121,7 @@ def evaluate(
         for k in settings.ks:
             folder = out if len(settings.ks) == 1 else out / f"k{k}"
             facts = _run_settings(data, settings, k, len(samples), judge, histories)
-            facts["calibration"] = None if calibration is None else calibration.fingerprint
+            facts["calibrations"] = {calibration.name: calibration.fingerprint for calibration in calibrations}
             writers.append(stack.enter_context(closing(RunWriter(folder, facts, samples, force=force))))
         if not all(writer.complete for writer in writers):
             baselines = Baselines(data, histories, settings.ks, progress=progress)
@@ -126,7 +129,7 @@ def evaluate(
                 ids = [data.item_id(item) for item in range(data.items.num_rows)]
                 for writer in writers:
                     writer.save_items(baselines.statistics.popularity, ids)
-            work = _Work(data, settings, judge, histories, baselines, rows, calibration, progress)
+            work = _Work(data, settings, judge, histories, baselines, rows, calibrations, progress)
             for start in range(0, len(rows), GROUP):
                 work.forget()
                 for writer, k in zip(writers, settings.ks, strict=True):
@@ -166,11 +169,11 @@ class _Work:
         histories: Histories,
         baselines: Baselines,
         rows: npt.NDArray[np.int64],
-        calibration: Calibration | None,
+        calibrations: Sequence[Calibration],
         progress: Progress,
     ) -> None:
         self._data, self._settings, self._judge, self._histories = data, settings, judge, histories
-        self._rows, self._calibration, self._progress = rows, calibration, progress
+        self._rows, self._calibrations, self._progress = rows, calibrations, progress
         self._baselines, self._statistics = baselines.of(rows, progress=progress)
         self._known: dict[tuple[int, bytes], Score] = {}
         self._seen: list[tuple[int, float]] = []
@@ -196,9 +199,11 @@ class _Work:
         line["baselines"] = {name: float(values[place]) for name, values in found.items()}
         if self._statistics is not None:
             line["statistics"] = dict(zip(STATISTICS, map(float, self._statistics[place]), strict=True))
-        if self._calibration is not None:
-            gap = line["yes_logit"] - line["no_logit"] - (line["empty_gap"] if self._calibration.contrast else 0)
-            line["calibrated"] = self._calibration.probability(gap, line.get("statistics"))
+        if self._calibrations:
+            line["calibrated"] = {}
+            for calibration in self._calibrations:
+                gap = line["yes_logit"] - line["no_logit"] - (line["empty_gap"] if calibration.contrast else 0)
+                line["calibrated"][calibration.name] = calibration.probability(gap, line.get("statistics"))
         return line
 
     def report(self, start: int) -> None:

@@ -8,7 +8,7 @@ from rella_cpp.evaluation.bootstrap import METRICS, Bootstrap, Interval
 from rella_cpp.evaluation.runs import Run
 from rella_cpp.scoring import LOW_ANSWER_MASS
 
-OWN = ("model", "contrast", "calibrated")
+OWN = ("model", "contrast", "platt", "blend", "platt-contrast", "blend-contrast")
 """Predictors that come from the model; all others are baselines."""
 
 
@@ -80,7 +80,7 @@ def _verdicts(differences: dict[str, dict[str, dict[str, Any]]], boot: Bootstrap
             kind = equal if not found["distinguishable"] else beats if found["value"] > 0 else loses
             shown = f"{other} {found['value']:+.3f} [{found['low']:+.3f}, {found['high']:+.3f}]"
             kind.append(shown)
-        who = {"model": "The model", "contrast": "The contrast", "calibrated": "The calibrated model"}[name]
+        who = "The model" if name == "model" else f"The model's {name}"
         if not beats and (loses or equal):
             sentences.append(f"{who} beats none of the baselines by AUC.")
         for words, found_others in (

@@ -250,10 +250,11 @@ class Run:
     def predictors(self) -> dict[str, Floats]:
         """Return the predicted probabilities by name: the model's first, then the baselines'."""
         first = self.lines[0]
-        own = {"model": "probability", "contrast": "contrast", "calibrated": "calibrated"}
+        own = {"model": "probability", "contrast": "contrast"}
         found = {name: self._column(key) for name, key in own.items() if key in first}
-        for name in first.get("baselines", {}):
-            found[name] = np.array([line["baselines"][name] for line in self.lines], dtype=np.float64)
+        for group in ("calibrated", "baselines"):
+            for name in first.get(group, {}):
+                found[name] = np.array([line[group][name] for line in self.lines], dtype=np.float64)
         return found
 
     def statistics(self) -> Floats | None:

@@ -195,7 +195,10 @@ def add_to_index(
 
 
 def search_text(index: ItemIndex, embedder: Embedder, text: str, count: int = 10) -> list[tuple[Item, float]]:
-    """Find the items nearest to a text, read as if it were an item's title; each with its cosine, greatest first.
+    """Find the items nearest to a text; each with its cosine, greatest first.
+
+    A text that is the title of an item, or how prompts show it, whatever its case, stands for that item. Any other is
+    read as if it were an item's title.
 
     Raises
     ------
@@ -208,8 +211,13 @@ def search_text(index: ItemIndex, embedder: Embedder, text: str, count: int = 10
     index.manifest.check_model(embedder.base.name, embedder.base.fingerprint, index.folder)
     index.manifest.check_domain(embedder.domain, index.folder)
     title = next(entry.name for entry in embedder.domain.item if entry.required)
-    hidden = embedder.embed([Item({title: text})], pool=index.manifest.pool)  # type: ignore[arg-type]
-    rows, cosines = index.search(index.project(hidden)[0], count)
+    row = index.find(text, title, embedder.domain)
+    if row is None:
+        hidden = embedder.embed([Item({title: text})], pool=index.manifest.pool)  # type: ignore[arg-type]
+        vector = index.project(hidden)[0]
+    else:
+        vector = index.vectors([row])[0]
+    rows, cosines = index.search(vector, count)
     return [(index.item(int(row)), float(cosine)) for row, cosine in zip(rows, cosines, strict=True)]
 
 

@@ -96,6 +96,14 @@ class ItemIndex:
             return row if row is not None and self._table["id"][row].as_py() is None else None
         return self._by_text(domain).get(domain.show_item(item))
 
+    def find(self, text: str, field: str, domain: Domain) -> int | None:
+        """Return the row of the first item that a text names: by a field or as prompts show it; case does not count."""
+        wanted = text.strip().casefold()
+        for row, item in enumerate(self.items()):
+            if wanted in (str(item.fields.get(field, "")).casefold(), domain.show_item(item).casefold()):
+                return row
+        return None
+
     def vectors(self, rows: Sequence[int] | npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.float32]:
         """Return the vectors of rows, float32 of shape (len(rows), dim), as stored: of unit length but for rounding."""
         keys = np.asarray(rows, dtype=np.uint64)
