@@ -1,7 +1,6 @@
 """rella-cpp: how likely is a user to like an item? A GGUF language model on this machine reads the history and says."""
 
 from rella_cpp.cache import Cache, CacheInfo
-from rella_cpp.calibration import Calibration, fit_calibration
 from rella_cpp.candidates import Recommendation
 from rella_cpp.datasets import (
     DATA_FORMATS,
@@ -33,6 +32,7 @@ from rella_cpp.domains import (
 )
 from rella_cpp.engine import Adapter, BuildInfo, Engine, EngineSettings, build_info
 from rella_cpp.errors import ContextError, EngineError, GGUFError, InputError, RellaError
+from rella_cpp.evaluation.calibration import Calibration, fit_calibration
 from rella_cpp.evaluation.comparison import compare_runs
 from rella_cpp.evaluation.evaluating import EvaluationSettings, evaluate
 from rella_cpp.evaluation.histories import Histories

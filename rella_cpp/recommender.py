@@ -11,12 +11,12 @@ import numpy.typing as npt
 
 from rella_cpp.asking import Asker
 from rella_cpp.cache import Cache, Progress, no_progress
-from rella_cpp.calibration import Calibration
 from rella_cpp.candidates import Recommendation, best_of, find_candidates
 from rella_cpp.chat import check_chat_format
 from rella_cpp.domains import Domain, load_domain
 from rella_cpp.engine import Adapter, Engine, EngineSettings
 from rella_cpp.errors import InputError
+from rella_cpp.evaluation.calibration import Calibration
 from rella_cpp.files import digest
 from rella_cpp.index import ItemIndex
 from rella_cpp.inputs import take_history, take_items, take_user

@@ -61,8 +61,13 @@ def nearest(
     """
     from usearch.index import MetricKind, search
 
-    found = search(vectors, target, min(k, len(vectors)), MetricKind.Cos, exact=True, threads=1)
-    rows = np.asarray(found.keys, dtype=np.int64).ravel()
-    cosines = 1 - np.asarray(found.distances, dtype=np.float32).ravel()
-    order = np.lexsort((-rows, -cosines))
-    return rows[order], cosines[order]
+    count = k + 1
+    while True:
+        found = search(vectors, target, min(count, len(vectors)), MetricKind.Cos, exact=True, threads=1)
+        rows = np.asarray(found.keys, dtype=np.int64).ravel()
+        cosines = 1 - np.asarray(found.distances, dtype=np.float32).ravel()
+        order = np.lexsort((-rows, -cosines))
+        rows, cosines = rows[order], cosines[order]
+        if count >= len(vectors) or cosines[-1] < cosines[k - 1]:
+            return rows[:k], cosines[:k]
+        count *= 2  # the K-th and the last are equal: there may be more of them

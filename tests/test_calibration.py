@@ -23,7 +23,7 @@ def fake_run(folder: Path, n: int = 2000, split: str = "valid", one_label: bool 
     random = np.random.default_rng(4)
     writer = RunWriter(
         folder,
-        {"data": {"name": "x"}, "samples": {"split": split}, "reading": READING, "judge": JUDGE, **more},
+        {"data": {"name": "x"}, "samples": {"split": split, "count": n}, "reading": READING, "judge": JUDGE, **more},
         list(range(n)),
     )
     lines = []

@@ -33,3 +33,15 @@ def test_equal_behaviors_come_latest_first() -> None:
 def test_settings_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=";"):
         Selection(**wrong)
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=40), st.integers(1, 12))
+def test_ties_go_to_the_later_row_even_at_the_edge(kinds: list[int], k: int) -> None:
+    # Rows of four kinds only, so that equal cosines abound, also between the last one taken and the first one left.
+    corners = np.array([[1, 0, 0.1], [0.9, 0.4, 0], [0.5, 0.5, 0.5], [0, 0, 1]], np.float32)
+    rows, cosines = nearest(corners[kinds], corners[0], k)
+    exact = (corners @ corners[0] / np.linalg.norm(corners, axis=1) / np.linalg.norm(corners[0]))[kinds]
+    wanted = sorted(range(len(kinds)), key=lambda row: (-round(float(exact[row]), 5), -row))[:k]
+    assert rows.tolist() == wanted
+    np.testing.assert_allclose(cosines, exact[wanted], atol=1e-5)

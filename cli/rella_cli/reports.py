@@ -21,10 +21,11 @@ METRICS = {
     "user_auc": "user AUC",
 }
 
+_COMPARED = ("log_loss", "accuracy", "ece")  # what fits beside AUC; --json and the page have all
+
 
 def show_reports(runs: "Sequence[Run]", *, as_json: bool) -> None:
     """Print the report of each run; several also side by side."""
-    from rella_cli.compare import comparison_table
     from rella_cpp import report
 
     for run in runs:
@@ -86,3 +87,29 @@ def figure(value: float | None) -> str:
 def between(interval: Mapping[str, Any]) -> str:
     """Write an interval's ends; nothing where it is undefined."""
     return "" if interval["low"] is None else f"{interval['low']:.3f}–{interval['high']:.3f}"
+
+
+def comparison_table(runs: "Sequence[Run]") -> None:
+    """Print one row a run, and the differences from the first."""
+    from rella_cpp import compare_runs
+
+    out, table = console(), Table(box=None, pad_edge=False)
+    for title in ("run", "", "K", "AUC", "95 %", *(METRICS[metric] for metric in _COMPARED)):
+        table.add_column(title, justify="left" if title in ("run", "", "95 %") else "right", no_wrap=title != "run")
+    rows = compare_runs(runs)
+    for row in rows:
+        values = row["metrics"]
+        table.add_row(
+            Text(row["run"]),
+            Text(row["predictor"]),
+            str(row["k"] or "–"),
+            figure(values["auc"]["value"]),
+            between(values["auc"]),
+            *(figure(values[metric]["value"]) for metric in _COMPARED),
+        )
+    out.print()
+    out.print(table)
+    out.print()
+    for row in rows:
+        if row["verdict"]:
+            out.print(Text(row["verdict"]))

@@ -9,29 +9,27 @@ from rella_cpp.evaluation.bootstrap import Bootstrap
 from rella_cpp.evaluation.report import OWN, report
 from rella_cpp.evaluation.runs import Run
 
-BEST_BASELINE = "logistic"
-
 
 def compare_runs(runs: Sequence[Run]) -> list[dict[str, Any]]:
     """Return one row for each run and each of the model's predictors, and for the baselines of the first run.
 
     A row has `run`, `predictor`, `k`, `samples`, `metrics` (see `report`), `difference` (AUC more than the first row's,
     with a paired 95 % bootstrap interval; None where the samples differ or the figure is undefined) and `verdict`, that
-    difference in a sentence.
+    difference in a sentence, for the model's predictors; where the samples differ it says so, once a run.
     """
     names = run_names(runs)
     rows: list[dict[str, Any]] = []
-    seen: list[tuple[Run, dict[str, Any]]] = []
-    for name, run in zip(names, runs, strict=True):
+    for number, (name, run) in enumerate(zip(names, runs, strict=True)):
         found, predictors = report(run), run.predictors()
-        shared = next((first for first, said in seen if _same_baselines(first, run)), None)
+        said = any(_same_baselines(earlier, run) for earlier in runs[:number])
         for predictor in predictors:
-            if predictor in OWN or shared is None:
+            if predictor in OWN or not said:
                 row = _row(name, run, predictor, found)
                 first = rows[0] if rows else None
                 row |= _difference(row, first, run, predictors[predictor], runs[0])
+                if predictor not in OWN and (row["difference"] or (rows and rows[-1]["run"] == name)):
+                    row["verdict"] = ""
                 rows.append(row)
-        seen.append((run, found))
     return rows
 
 

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from rella_cpp.cache import Progress, no_progress
-from rella_cpp.calibration import Calibration
 from rella_cpp.errors import InputError
 from rella_cpp.evaluation.baselines import Baselines
+from rella_cpp.evaluation.calibration import Calibration
 from rella_cpp.evaluation.histories import Histories
 from rella_cpp.evaluation.metrics import Floats, auc_so_far
 from rella_cpp.evaluation.runs import GROUP, Run, RunWriter

@@ -25,8 +25,9 @@ h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; }
 th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--line); text-align: left; white-space: nowrap; }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
-small { opacity: .7; } pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: .85rem; }
-.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(22rem, 1fr)); gap: 1.2rem; }
+td.number small { display: block; } small { opacity: .7; }
+pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: .85rem; }
+.plots { margin-top: 1.5rem; display: grid; grid-template-columns: repeat(auto-fit, minmax(22rem, 1fr)); gap: 1.2rem; }
 .plots figure { margin: 0; background: #fff; border-radius: .5rem; border: 1px solid var(--line); }
 .plots svg { width: 100%; height: auto; display: block; }
 """
@@ -60,6 +61,7 @@ def write_page(runs: Sequence[Run], path: str | Path, *, force: bool = False) ->
         "<h2>What the figures say</h2>",
         *(_said(name, run) for name, run in zip(run_names(runs), runs, strict=True)),
         "<h2>Settings</h2>",
+        _configuration(runs),
         *(_settings(name, run) for name, run in zip(run_names(runs), runs, strict=True)),
     ]
     text = (
@@ -211,6 +213,29 @@ def _said(name: str, run: Run) -> str:
     sentences = "".join(f"<li>{_text(sentence)}</li>" for sentence in [*found["verdicts"], *found["notes"]])
     facts = f"{found['samples']:,} samples of {found['users']:,} users, {found['label_rate']:.1%} liked"
     return f"<h3>{_text(name)}</h3><p>{facts}</p><ul>{sentences}</ul>"
+
+
+def _configuration(runs: Sequence[Run]) -> str:
+    """Show what tells runs apart; all settings stand below it."""
+    head = "".join(f"<th>{title}</th>" for title in ("run", "model", "chat format", "reading", "samples", "index"))
+    rows = []
+    for name, run in zip(run_names(runs), runs, strict=True):
+        settings = run.settings
+        judge, reading = settings.get("judge") or {}, settings.get("reading") or {}
+        model, samples = judge.get("model") or {}, settings["samples"]
+        adapters = "".join(f" + {adapter['name']} × {adapter['scale']:g}" for adapter in model.get("adapters", ()))
+        source = (settings.get("data") or settings.get("prompts") or {}).get("name", "")
+        drawn = f"{samples['count']:,} of {source} {samples.get('split', '')}".strip()
+        cells = (
+            name,
+            f"{model['name']} ({model['fingerprint'][:12]}){adapters}" if model else "baselines only",
+            judge.get("chat_format", "–"),
+            f"K = {reading['k']}, {reading['retrieval']}, {reading['order']}" if reading else "–",
+            drawn if samples.get("limit") is None else f"{drawn}, seed {samples['seed']}",
+            (settings.get("index") or {}).get("model", "–"),
+        )
+        rows.append(f"<tr>{''.join(f'<td>{_text(str(cell))}</td>' for cell in cells)}</tr>")
+    return f'<div class="scroll"><table><tr>{head}</tr>{"".join(rows)}</table></div>'
 
 
 def _settings(name: str, run: Run) -> str:

@@ -73,15 +73,15 @@ class ItemIndex:
 
     def item(self, row: int) -> Item:
         """Return an item."""
-        return Item(json.loads(self._table["fields"][row].as_py()))
+        return Item(json.loads(self._fields[row].as_py()))
 
     def items(self) -> list[Item]:
         """Return all items, by row."""
-        return [Item(json.loads(text)) for text in self._table["fields"].to_pylist()]
+        return [Item(json.loads(text)) for text in self._fields.to_pylist()]
 
     def ids(self) -> list[str | None]:
         """Return all ids as text, by row; None where an item has none."""
-        ids: list[str | None] = self._table["id"].to_pylist()
+        ids: list[str | None] = self._ids.to_pylist()
         return ids
 
     def row(self, item: Item, domain: Domain) -> int | None:
@@ -90,10 +90,10 @@ class ItemIndex:
         if known is not None:
             if (row := self._by_id.get(str(known))) is not None:
                 return row
-            if self._table["id"].null_count == 0:
+            if self._ids.null_count == 0:
                 return None
             row = self._by_text(domain).get(domain.show_item(item))
-            return row if row is not None and self._table["id"][row].as_py() is None else None
+            return row if row is not None and self._ids[row].as_py() is None else None
         return self._by_text(domain).get(domain.show_item(item))
 
     def find(self, text: str, field: str, domain: Domain) -> int | None:
@@ -161,20 +161,27 @@ class ItemIndex:
         return index
 
     @cached_property
-    def _table(self) -> "pa.Table":
+    def _ids(self) -> "pa.ChunkedArray":
+        return self._column("id")
+
+    @cached_property
+    def _fields(self) -> "pa.ChunkedArray":
+        return self._column("fields")
+
+    def _column(self, name: str) -> "pa.ChunkedArray":
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         path = self.folder / self.manifest.items_file
         try:
-            table = pq.read_table(path)
-        except (OSError, pa.ArrowInvalid) as error:
+            column = pq.read_table(path, columns=[name])[name]
+        except (OSError, pa.ArrowException, KeyError) as error:
             raise InputError(f"cannot be read ({error})", source=path, remedy=_REMEDY) from None
-        if table.num_rows != self.manifest.items:
+        if len(column) != self.manifest.items:
             raise InputError(
-                f"holds {table.num_rows} items, the manifest says {self.manifest.items}", source=path, remedy=_REMEDY
+                f"holds {len(column)} items, the manifest says {self.manifest.items}", source=path, remedy=_REMEDY
             )
-        return table
+        return column
 
     @cached_property
     def _by_id(self) -> dict[str, int]:
