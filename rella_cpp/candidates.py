@@ -81,18 +81,22 @@ def find_candidates(
 
     """
     seen = [row for behavior in behaviors if (row := index.row(behavior.item, domain)) is not None]
+    names = _Names(domain, [behavior.item for behavior in behaviors])
     sources = liked(behaviors, domain)[-_LIKED:]
     each = len(seen) + max(10, count * _POOL // max(1, len(sources)))
-    found: dict[int, tuple[float, int]] = {}
-    for place in sources:
-        rows, cosines = index.search(vectors[place], each)
-        for row, cosine in zip(rows.tolist(), cosines.tolist(), strict=True):
-            if row not in found or cosine > found[row][0]:
-                found[row] = (cosine, place)
-    shown = {domain.show_item(behavior.item) for behavior in behaviors}
-    for row in seen:
-        found.pop(row, None)
-    rows_left = [row for row in sorted(found) if domain.show_item(index.item(row)) not in shown]
+    while True:
+        found: dict[int, tuple[float, int]] = {}
+        for place in sources:
+            rows, cosines = index.search(vectors[place], each)
+            for row, cosine in zip(rows.tolist(), cosines.tolist(), strict=True):
+                if row not in found or cosine > found[row][0]:
+                    found[row] = (cosine, place)
+        for row in seen:
+            found.pop(row, None)
+        rows_left = [row for row in sorted(found) if index.item(row) not in names]
+        if len(rows_left) >= count or each >= len(index):
+            break
+        each *= 4
     if not rows_left:
         raise InputError("every item near to the history was seen", source=index.folder, remedy="add items to it")
     relevance = np.array([found[row][0] for row in rows_left])
@@ -100,6 +104,36 @@ def find_candidates(
     return [
         Candidate(index.item(rows_left[i]), found[rows_left[i]][1], found[rows_left[i]][0]) for i in chosen.tolist()
     ]
+
+
+class _Names:
+    """Items by their title: a history from elsewhere has no ids of the catalog's, and may word genres otherwise.
+
+    Two items are the same by name if their required fields agree, case aside, and so do the numbers (a year) that both
+    have; unless both have ids, which then decide.
+    """
+
+    def __init__(self, domain: Domain, items: Sequence[Item]) -> None:
+        self._domain = domain
+        self._known: dict[tuple[str, ...], list[Item]] = {}
+        for item in items:
+            self._known.setdefault(self._name(item), []).append(item)
+
+    def __contains__(self, item: Item) -> bool:
+        """Tell whether an item is one of them."""
+        return any(self._same(item, other) for other in self._known.get(self._name(item), ()))
+
+    def _name(self, item: Item) -> tuple[str, ...]:
+        fields = self._domain.item_fields(item)
+        return tuple(fields[entry.name].casefold() for entry in self._domain.item if entry.required)
+
+    def _same(self, item: Item, other: Item) -> bool:
+        ids = item.fields.get("id"), other.fields.get("id")
+        if None not in ids:
+            return str(ids[0]) == str(ids[1])
+        mine, its = self._domain.item_fields(item), self._domain.item_fields(other)
+        values = [entry.name for entry in self._domain.item if entry.type == "value"]
+        return all(mine[name] == its[name] for name in values if name in mine and name in its)
 
 
 def _diverse(vectors: npt.NDArray[np.float32], relevance: npt.NDArray[np.float64], count: int) -> npt.NDArray[np.int64]:

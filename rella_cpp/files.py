@@ -1,14 +1,22 @@
-"""Files of finished work: they appear whole by a rename, are hashed, and are never overwritten unasked."""
+"""Files of finished work: they appear whole by a rename, are sealed, and are never overwritten unasked."""
 
+import errno
 import hashlib
 import json
+import math
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NoReturn
 
 from rella_cpp.errors import InputError
+
+_NUMBERS = re.compile(r"\[\n[\s\d.,eE+-]*\]")
+"""A list of numbers, which stands on one line."""
+_SEAL = "sha256"
 
 
 def sha256(path: Path) -> str:
@@ -22,8 +30,10 @@ def digest(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
 
 
-def write_json(path: Path, value: object) -> None:
-    """Write a JSON value, to be read by people too; the file appears, or is replaced, by a rename.
+def write_json(path: Path, value: Mapping[str, object], *, sealed: bool = True) -> None:
+    """Write a JSON object, to be read by people too; the file appears, or is replaced, by a rename.
+
+    Sealed, it ends with the SHA-256 of the rest, by which `read_json` finds damage.
 
     Raises
     ------
@@ -31,33 +41,52 @@ def write_json(path: Path, value: object) -> None:
         It cannot be written.
 
     """
+    if path.is_dir() or not path.name:
+        raise InputError("is a folder", source=path, remedy="name a file")
+    value = json.loads(json.dumps(value))
+    text = json.dumps({**value, _SEAL: digest(value)} if sealed else value, ensure_ascii=False, indent=1)
+    text = _NUMBERS.sub(lambda found: " ".join(found[0].split()), text) + "\n"
     part = path.with_name(f"{path.name}.part")
     with writing(path):
-        with part.open("w", encoding="utf-8") as file:
-            file.write(json.dumps(value, ensure_ascii=False, indent=1) + "\n")
+        with part.open("wb") as file:
+            file.write(text.encode("utf-8", errors="surrogatepass"))
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
 
 
-def read_json(path: Path, remedy: str) -> dict[str, object]:
-    """Read a JSON object of ours.
+def read_json(path: Path, remedy: str, *, sealed: bool = True) -> dict[str, object]:
+    """Read a JSON object of ours, without its seal.
 
     Raises
     ------
     InputError
-        It cannot be read, or is no JSON object.
+        It cannot be read, is no JSON object of finite numbers, or was changed since it was sealed.
 
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = loads(path.read_bytes().decode("utf-8", errors="surrogatepass"))
     except OSError as error:
         raise InputError(error.strerror or str(error), source=path, remedy=remedy) from None
     except (ValueError, RecursionError) as error:
         raise InputError(f"is damaged ({error})", source=path, remedy=remedy) from None
     if not isinstance(value, dict):
         raise InputError("is damaged (it is no JSON object)", source=path, remedy=remedy)
+    if sealed and value.pop(_SEAL, None) != digest(value):
+        raise InputError("is damaged (its contents and its checksum differ)", source=path, remedy=remedy)
     return value
+
+
+def loads(text: str) -> object:
+    """Parse JSON; numbers that are not finite raise ValueError."""
+
+    def refuse(name: str) -> NoReturn:
+        raise ValueError(f"it holds {name}")
+
+    def number(digits: str) -> float:
+        return float(digits) if math.isfinite(float(digits)) else refuse(digits)
+
+    return json.loads(text, parse_constant=refuse, parse_float=number)
 
 
 @contextmanager
@@ -73,26 +102,30 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        full = "free space, then run it again: what was finished is kept"
+        remedy = {errno.ENOSPC: full, errno.EDQUOT: full, errno.ENOENT: "make its folder first"}
         raise InputError(
             f"cannot be written ({error.strerror or error})",
             source=path,
-            remedy="free space or name another place, then run it again; what was finished is kept",
+            remedy=remedy.get(error.errno or 0, "name another place"),
         ) from None
 
 
 @contextmanager
-def new_folder(out: Path, *, force: bool = False) -> Iterator[Path]:
-    """Give a folder to write into; it becomes `out` when the block ends well, and vanishes when it does not.
+def new_folder(out: Path) -> Iterator[Path]:
+    """Give a folder to write into; it becomes `out`, in place of what is there, when the block ends well.
+
+    It vanishes when the block does not; what a killed run left is thrown away. Whether `out` may be overwritten is for
+    the caller to say: see `refuse_foreign`.
 
     Raises
     ------
     InputError
-        `out` is there already and `force` is False, or it cannot be written.
+        It cannot be written.
 
     """
-    if not force:
-        refuse_existing(out)
-    part = out.with_name(f"{out.name}.part")
+    out = out.absolute()  # "." has no name
+    part = out.with_name(f".{out.name}.rella-part")
     with writing(out):
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
@@ -100,8 +133,6 @@ def new_folder(out: Path, *, force: bool = False) -> Iterator[Path]:
             yield part
             if out.is_dir():
                 shutil.rmtree(out)
-            elif out.exists():
-                out.unlink()
             part.rename(out)
         finally:
             shutil.rmtree(part, ignore_errors=True)
@@ -116,8 +147,62 @@ def refuse_existing(out: Path) -> None:
         There is something already.
 
     """
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+    if os.path.lexists(out) and not _is_empty(out):
         raise InputError("is there already", source=out, remedy="name another, or overwrite it with --force")
+
+
+def refuse_foreign(out: Path, mark: str, kind: str) -> None:
+    """Refuse to write, or even overwrite, where something else stands than a folder of ours of this kind.
+
+    Parameters
+    ----------
+    mark
+        A key that the folder's manifest.json has.
+    kind
+        What such a folder is called.
+
+    Raises
+    ------
+    InputError
+        There is something else.
+
+    """
+    if not os.path.lexists(out) or _is_empty(out):
+        return
+    manifest: object = None
+    if out.is_dir() and not out.is_symlink():
+        with suppress(OSError, ValueError, RecursionError):
+            manifest = loads((out / "manifest.json").read_text(encoding="utf-8"))
+    if not isinstance(manifest, dict) or mark not in manifest:
+        raise InputError(f"is there already, and no {kind}: it is not overwritten", source=out, remedy="name another")
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep other processes out of a folder; the lock goes with the process, however that ends.
+
+    Raises
+    ------
+    InputError
+        Another process holds it.
+
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise InputError(
+                "is being written by another process", source=folder, remedy="wait for it, or name another folder"
+            ) from None
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def first_difference(
@@ -132,3 +217,7 @@ def first_difference(
         elif a != b:
             return f"{prefix}{key}", a, b
     return None
+
+
+def _is_empty(out: Path) -> bool:
+    return out.is_dir() and not out.is_symlink() and not any(out.iterdir())

@@ -136,6 +136,7 @@ class Reading:
 
     def _by_similarity(self, rows: Sequence[int], target: int) -> list[int]:
         """Bring rows into the order of their cosine to the target, greatest first."""
+        rows = sorted(rows)  # ties go to the later row, whatever order they came in
         if not rows:
             return []
         found, _ = nearest(self._vectors[list(rows)], self._vectors[len(self._behaviors) + target], len(rows))

@@ -69,6 +69,7 @@ class Rella:
         self._cache = cache or Cache.default()
         self.vectors = ItemVectors(engine, domain, self._cache)
         self._any_reading = False
+        self._calibrated_by: str | Path | None = None
 
     @property
     def progress(self) -> Progress:
@@ -158,11 +159,8 @@ class Rella:
         source = None if isinstance(calibration, Calibration) else calibration
         calibration = calibration if isinstance(calibration, Calibration) else Calibration.load(calibration)
         if not allow_mismatch:
-            try:
-                calibration.check(self.settings())
-            except InputError as error:
-                raise error.located(source) from None
-        self.calibration, self._any_reading = calibration, allow_mismatch
+            calibration.check(self.settings(), source=source)
+        self.calibration, self._any_reading, self._calibrated_by = calibration, allow_mismatch, source
         self.contrast = self.contrast or calibration.contrast
 
     def settings(self) -> dict[str, object]:
@@ -240,7 +238,8 @@ class Rella:
         behaviors = take_history(history, self.domain, allow_empty=allow_empty_history)
         targets, person = take_items(items, self.domain), take_user(user, self.domain)
         if self.calibration is not None and not self._any_reading:
-            self.calibration.check(self.settings(), {"k": k, "retrieval": retrieval, "order": order})
+            reading_now = {"k": k, "retrieval": retrieval, "order": order}
+            self.calibration.check(self.settings(), reading_now, source=self._calibrated_by)
         reading = Reading(
             behaviors,
             targets,
@@ -272,6 +271,7 @@ class Rella:
             )
             scores.append(self._calibrated(score, behaviors))
             self.progress("scoring", len(scores), len(items))
+        self._warn_of_unknown(targets)
         return scores
 
     def recommend(
@@ -306,7 +306,7 @@ class Rella:
             raise InputError("a recommendation needs an index", remedy="use_index(…), rella recommend --index DIR")
         if not 1 <= count <= candidates:
             raise InputError(
-                f"{count} of {candidates} candidates are wanted", remedy="give at least 1, and as many candidates"
+                f"{count} recommendations of {candidates} candidates", remedy="give at least 1, and as many candidates"
             )
         places, behaviors = zip(*take_history(history, self.domain), strict=True)
         vectors = self.vectors([behavior.item for behavior in behaviors])
@@ -345,6 +345,27 @@ class Rella:
         """Close."""
         self.close()
 
+    def _warn_of_unknown(self, items: Sequence[Item]) -> None:
+        """Say which items a blend takes for average ones."""
+        calibration = self.calibration
+        unknown = [item for item in items if calibration and not calibration.knows(self._known_id(item))]
+        if unknown:
+            logger.warning(
+                "the blend does not know %d of %d items and takes them for average ones (the first: %s); "
+                "it knows items by the id that they have in its data set, or by an index of it (--index)",
+                len(unknown),
+                len(items),
+                self.domain.show_item(unknown[0])[:60],
+            )
+
+    def _known_id(self, item: Item) -> object:
+        """Return the id that a blend may know an item by: its own, else that of the same item in the index."""
+        known, index = item.fields.get("id"), self.vectors.index
+        if index is None or (self.calibration is not None and self.calibration.knows(known)):
+            return known
+        row = index.row(item, self.domain)
+        return known if row is None else index.ids()[row]
+
     def _empty_gap(self, item: Item) -> float:
         """Return the gap of an item judged with no history and no profile; known ones come from the cache."""
         question = self.asker.ask(write_prompt(self.domain, User(), [], item))
@@ -364,5 +385,5 @@ class Rella:
         target = self.domain.identity(score.item)
         ratings = [b.rating for _, b in behaviors if not self.domain.identity(b.item).same(target)]
         gap = score.gap - (score.empty_gap or 0.0 if self.calibration.contrast else 0.0)
-        statistics = self.calibration.statistics(ratings, score.item.fields.get("id"))
+        statistics = self.calibration.statistics(ratings, self._known_id(score.item))
         return replace(score, calibrated=self.calibration.probability(gap, statistics))

@@ -9,6 +9,8 @@ import numpy.typing as npt
 from rella_cpp.errors import InputError
 from rella_cpp.prompts import Order
 
+_MOST = 1_000_000
+
 Retrieval = Literal["subr", "recent"]
 
 
@@ -30,8 +32,8 @@ class Selection:
 
     def __post_init__(self) -> None:
         """Check every value."""
-        if not isinstance(self.k, int) or self.k < 1:
-            raise InputError(f"K is {self.k!r}", remedy="give a whole number of behaviors, at least 1 (-k 30)")
+        if not isinstance(self.k, int) or not 1 <= self.k <= _MOST:
+            raise InputError(f"K is {self.k!r}", remedy="give a whole number of behaviors, 1 to 1,000,000 (-k 30)")
         for name, value, known in (
             ("retrieval", self.retrieval, get_args(Retrieval)),
             ("order", self.order, get_args(Order)),

@@ -64,8 +64,27 @@ def test_what_cannot_be_recommended_is_refused(judge: Rella, index: ItemIndex, t
     with pytest.raises(InputError, match="needs an index"):
         judge.recommend(history((0, 5)))
     judge.use_index(index)
-    with pytest.raises(InputError, match="0 of 30 candidates"):
+    with pytest.raises(InputError, match="0 recommendations of 30"):
         judge.recommend(history((0, 5)), 0)
     judge.use_index(build_index(judge.vectors, CATALOG[:2], tmp_path / "tiny"))
     with pytest.raises(InputError, match="was seen"):
         judge.recommend(history((0, 5), (1, 5)))
+
+
+def test_a_history_from_elsewhere_is_recognised_by_title_and_year(judge: Rella, tmp_path: Path) -> None:
+    catalog = [
+        Item({"id": "1", "title": "The Thing", "year": 1982, "genres": ["Sci-Fi"]}),
+        Item({"id": "2", "title": "The Thing", "year": 2011, "genres": ["Sci-Fi"]}),
+        *(Item({"id": str(n), "title": f"Movie {n}", "year": 1990}) for n in range(3, 20)),
+    ]
+    judge.use_index(build_index(judge.vectors, catalog, tmp_path / "index"))
+
+    def ids(**fields: object) -> set[object]:
+        found = judge.recommend([{"rating": 5, **fields}], 19, candidates=19)
+        return {recommendation.score.item.fields["id"] for recommendation in found}
+
+    everything = {item.fields["id"] for item in catalog}
+    elsewhere = {"title": "the thing", "genres": ["Science Fiction", "Horror"]}
+    assert ids(**elsewhere, year=1982) == everything - {"1"}
+    assert ids(**elsewhere) == everything - {"1", "2"}  # which of the two it was is not known
+    assert ids(**elsewhere, year=1982, id="900") == everything  # another id: another item

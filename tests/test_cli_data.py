@@ -91,7 +91,7 @@ BAD = [
     ("ml-1m {source} {out}", "it looks like ml-25m: rella data prepare ml-25m"),
     ("ml-26m {source} {out}", "unknown format 'ml-26m'; did you mean ml-25m?"),
     ("ml-25m {source} {there}", "there: is there already"),
-    ("ml-25m {source} {there} --force", "there: is no prepared data set, so it is not overwritten"),
+    ("ml-25m {source} {there} --force", "there: is there already, and no prepared data set"),
     ("ml-25m {broken} {out}", "ratings.csv, line 2: rating is no number; of 2 rows 1 is broken, more than 0.1 %"),
     ("ml-25m {source} {out} --valid 0.1", "--valid is for bookcrossing"),
     ("ml-25m {source} {out} --title-column t", "columns, files and rules are for table, not for ml-25m"),

@@ -86,7 +86,7 @@ def test_an_output_that_is_there_is_kept_without_force(tmp_path: Path) -> None:
         *("a.zip", "b.zip", "out")
     ]
     other = write_files(tmp_path / "photos", {"cat.jpg": b"cat"})
-    with pytest.raises(InputError, match="is no prepared data set, so it is not overwritten"):
+    with pytest.raises(InputError, match="no prepared data set: it is not overwritten"):
         prepare("ml-25m", source, other, force=True)
     assert (other / "cat.jpg").exists()
 
@@ -102,7 +102,7 @@ def test_a_killed_run_leaves_nothing_that_looks_finished_and_runs_again(tmp_path
     done = subprocess.run([sys.executable, "-c", code, str(source), str(tmp_path / "out")], check=False)
     assert done.returncode == 9
     left = sorted(path.name for path in tmp_path.iterdir())
-    assert left == ["a.zip", "out.part"] and not (tmp_path / "out.part/manifest.json").exists()
+    assert left == [".out.rella-part", "a.zip"] and not (tmp_path / ".out.rella-part/manifest.json").exists()
     prepare("ml-25m", source, tmp_path / "out")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zip", "out"]
 
@@ -160,10 +160,13 @@ def flipped(data: bytes) -> bytes:
 
 DAMAGED: list[tuple[Callable[[Path], None], str]] = [
     (lambda folder: (folder / "manifest.json").unlink(), "out: is no prepared data set; make one: rella data prepare"),
-    (damage("manifest.json", lambda data: data[:50]), "manifest.json: cannot be read"),
-    (damage("manifest.json", lambda data: b"[]"), "manifest.json: is no manifest"),
+    (damage("manifest.json", lambda data: data[:50]), "manifest.json: is damaged"),
+    (damage("manifest.json", lambda data: b"[]"), "manifest.json: is damaged (it is no JSON object)"),
     (damage("manifest.json", lambda data: data.replace(b'"rella_data": 1', b'"rella_data": 9')), "is of version 9"),
-    (damage("manifest.json", lambda data: b'{"rella_data": 1}'), "manifest.json: lacks entries"),
+    (
+        damage("manifest.json", lambda data: b'{"rella_data": 1}'),
+        "manifest.json: is damaged (its contents",
+    ),
     (lambda folder: (folder / "samples.parquet").unlink(), "samples.parquet: no such file"),
     (damage("items.parquet", lambda data: data[:-9]), "items.parquet: is not as it was written"),
     (damage("interactions.parquet", flipped), "interactions.parquet: is not as it was written"),

@@ -22,6 +22,7 @@ from rella_cpp import (
     load_domain,
     search_text,
 )
+from rella_cpp.files import locked
 from rella_cpp.index import Projection
 
 TITLES = [f"Movie {n}" for n in range(40)]
@@ -104,7 +105,7 @@ def test_building_again_returns_what_is_there_and_refuses_other_settings(judge: 
         ({"settings": IndexSettings(dim=4)}, "another dim: 512, not 4"),
         ({"settings": IndexSettings(pool="item")}, "another pool: prompt, not item"),
         ({"items": CATALOG[:5]}, "another items: 40, not 5"),
-        ({"items": [*CATALOG[:39], Item({"id": "39", "title": "x"})]}, "another the items"),
+        ({"items": [*CATALOG[:39], Item({"id": "39", "title": "x"})]}, "another contents of its items"),
     ):
         arguments: dict[str, Any] = {"items": CATALOG, **changed}
         with pytest.raises(InputError, match=said):
@@ -133,7 +134,7 @@ def test_items_can_be_added_by_the_same_model_only(judge: Rella, tmp_path: Path)
     ]
     assert add_to_index(grown, judge.vectors, CATALOG)[1] == 0
     with pytest.raises(InputError, match="with other fields"):
-        add_to_index(grown, judge.vectors, [Item({"id": "3", "title": "Movie 3 again"})])
+        add_to_index(grown, judge.vectors, [Item({"id": "3", "title": "Movie 3", "year": 2000})])
     other = write_model(tmp_path / "other.gguf", seed=9)
     with Rella.from_gguf(other, cache=Cache(None)) as stranger:
         with pytest.raises(InputError, match="was built with the model"):
@@ -224,12 +225,12 @@ def damage(name: str, data: bytes | None) -> Callable[[Path], None]:
     ("act", "said"),
     [
         (damage("*.usearch", None), "has no vectors-0.usearch"),
-        (damage("*.usearch", b"nonsense" * 20), "vectors-0.usearch: "),
-        (damage("*.parquet", b"nonsense"), "items-0.parquet: cannot be read"),
+        (damage("*.usearch", b"nonsense" * 20), "vectors-0.usearch: is damaged"),
+        (damage("*.parquet", b"nonsense"), "items-0.parquet: is damaged (its checksum"),
         (damage("manifest.json", b"{"), "manifest.json: is damaged"),
         (damage("manifest.json", b'{"format": 9}'), "another format"),
         (damage("manifest.json", b'{"format": 1, "x": 2}'), "is damaged"),
-        (damage("pca.npz", b"PK\x03\x04"), "pca.npz: "),
+        (damage("pca.npz", b"PK\x03\x04"), "pca.npz: is damaged"),
     ],
 )
 def test_a_damaged_index_is_refused(small_index: ItemIndex, act: Callable[[Path], None], said: str) -> None:
@@ -258,9 +259,11 @@ def test_items_are_found_by_id_and_without_one_as_they_are_shown(judge: Rella, t
     index, movies = build_index(judge.vectors, items, tmp_path / "i"), load_domain("movies")
     found = [
         index.row(Item(fields), movies)
-        for fields in ({"id": "1", "title": "Z"}, {"title": "A"}, {"id": "9", "title": "B"}, {"id": "9", "title": "A"})
+        for fields in ({"id": "1", "title": "a"}, {"title": "A"}, {"id": "9", "title": "B"}, {"id": "9", "title": "A"})
     ]
     assert found == [0, 0, 1, None]
+    with pytest.raises(InputError, match="has 'A' under the id 1, not 'Z'; give the index of this catalog"):
+        index.row(Item({"id": "1", "title": "Z"}), movies)
     assert index.item(0) == items[0] and index.ids() == ["1", None]
 
 
@@ -284,3 +287,48 @@ def test_the_manifest_names_what_made_it(small_index: ItemIndex, small_data: Dat
     facts = json.loads((small_index.folder / "manifest.json").read_text())
     assert {"fingerprint", "template", "pool", "dim", "versions", "engine"} <= set(facts)
     assert facts["versions"]["usearch"] and facts["items"] == small_data.items.num_rows
+
+
+def test_nothing_is_overwritten_that_is_no_index(judge: Rella, tmp_path: Path, small_data: DataSet) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("x")
+    (tmp_path / ".new.part").mkdir()
+    for folder in (tmp_path / "mine", small_data.folder):
+        with pytest.raises(InputError, match="no index: it is not overwritten"):
+            build_index(judge.vectors, CATALOG, folder, force=True)
+    assert (tmp_path / "mine" / "thesis.txt").read_text() == "x" and DataSet.open(small_data.folder)
+
+
+def test_an_index_that_grew_is_not_taken_for_one_built_whole(judge: Rella, tmp_path: Path) -> None:
+    whole = build_index(judge.vectors, CATALOG, tmp_path / "whole", settings=IndexSettings(8))
+    part = build_index(judge.vectors, CATALOG[:12], tmp_path / "part", settings=IndexSettings(8))
+    grown, _ = add_to_index(part, judge.vectors, CATALOG)
+    assert whole.ids() == grown.ids() and whole.fingerprint != grown.fingerprint  # PCA knew fewer items
+    with pytest.raises(InputError, match="built of fewer items and added to"):
+        build_index(judge.vectors, CATALOG, tmp_path / "part", settings=IndexSettings(8))
+
+
+def test_two_do_not_add_at_once_and_a_full_disk_keeps_the_old(
+    judge: Rella, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = build_index(judge.vectors, CATALOG[:30], tmp_path / "i")
+    stale = ItemIndex.open(index.folder)
+    with locked(index.folder), pytest.raises(InputError, match="another process"):
+        add_to_index(index, judge.vectors, CATALOG)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("rella_cpp.index.building._write_items", full)
+    with pytest.raises(InputError, match="No space left"):
+        add_to_index(index, judge.vectors, CATALOG)
+    monkeypatch.undo()
+    assert sorted(path.suffix for path in index.folder.iterdir()) == [".json", ".npz", ".parquet", ".usearch"]
+    add_to_index(index, judge.vectors, CATALOG[:35])
+    grown, added = add_to_index(stale, judge.vectors, CATALOG)  # it was opened before the others were added
+    assert added == 5 and grown.ids() == [str(n) for n in range(40)]
+
+
+def test_an_id_with_half_a_surrogate_pair_is_kept_out_of_trouble(judge: Rella, tmp_path: Path) -> None:
+    index = build_index(judge.vectors, [Item({"id": "\ud800", "title": "A"}), *CATALOG], tmp_path / "i")
+    assert len(index) == 41 and index.ids()[0] == "?"

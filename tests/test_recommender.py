@@ -233,3 +233,11 @@ def test_domains_and_answers_can_be_the_callers_own(spm_model: Path) -> None:
         pytest.raises(InputError, match="same token"),
     ):
         rella.score([{"title": "Dune"}], {"title": "Emma"})
+
+
+def test_equal_behaviors_keep_their_order_whatever_k_is(roomy: Rella) -> None:
+    # Four that are shown alike: of equal cosines the later comes first, also where K cuts between them.
+    same = [{"id": number, "title": "Same"} for number in range(4)]
+    for k in (1, 2, 3, 4, 5):
+        used = roomy.score(same, {"id": 9, "title": "Other"}, k=k, order="similarity").used
+        assert used == (3, 2, 1, 0)[:k]

@@ -21,7 +21,7 @@ def calibrate(
     as_json: options.Json = False,
 ) -> None:
     """Fit Platt scaling of the logit gap, or a blend of it with plain statistics, on a validation run."""
-    from rella_cli.terminal import facts, print_json
+    from rella_cli.terminal import count, facts, note, print_json
     from rella_cpp import Run, fit_calibration
     from rella_cpp.files import refuse_existing
 
@@ -39,13 +39,16 @@ def calibrate(
             }
         )
         return
+    if not fitted.certain:
+        wanted, there = 50 * len(fitted.weights), int(fitted.fitted_on["samples"])
+        note(f"warning: fitted on {count(there, 'sample')}: the weights are uncertain; give {wanted} or more")
     figures = fitted.fitted_on["figures"]
     facts(
         {
             "calibration": str(out),
             "kind": "blend" if fitted.blend else "Platt scaling",
             "samples": f"{fitted.fitted_on['samples']:,}",
-            **{f"{name}, there": f"{was:.4f} → {now:.4f}" for name, (was, now) in figures.items()},
+            **{f"{name}, cross-validated": f"{was:.4f} → {now:.4f}" for name, (was, now) in figures.items()},
             **{f"weight of {name}": f"{weight:+.4f}" for name, weight in fitted.weights.items()},
         }
     )

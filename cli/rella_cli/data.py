@@ -188,7 +188,7 @@ def _show(summary: "Summary", folder: Path, *, as_json: bool, full: bool) -> Non
         console().print(_bars("ratings", summary.ratings))
     if summary.lengths:
         named = {_span(part.low, part.high): part.samples for part in summary.lengths}
-        words = ", ".join(f"{name} {value:,.4g}" for name, value in summary.history.items())
+        words = ", ".join(f"{name} {value:,.1f}".removesuffix(".0") for name, value in summary.history.items())
         console().print(_bars(f"samples by length of history ({words})", named))
 
 

@@ -79,9 +79,8 @@ def evaluate(
 ) -> None:
     """Evaluate a model beside plain baselines. Killed, the same command goes on; finished, it prints the report."""
     from contextlib import ExitStack
-    from itertools import product
 
-    from rella_cli.loading import engine_settings, listen, open_rella, parse_sweep
+    from rella_cli.loading import domain_of, engine_settings, listen, open_rella, parse_sweep, resumable
     from rella_cli.progress import ProgressBar
     from rella_cli.reports import show_reports
     from rella_cpp import (
@@ -99,6 +98,12 @@ def evaluate(
 
     if (data is None) == (prompts is None):
         raise InputError("give DATA or --prompts FILE, and not both", remedy="see rella evaluate --help")
+    if prompts is not None and (sweep or calibration or index or contrast or split != "test"):
+        raise InputError(
+            "ready prompts have no histories and no splits",
+            source=str(prompts),
+            remedy="leave out --split, --sweep, --index, --contrast and --calibration",
+        )
     if baselines_only and (prompts is not None or contrast or calibration):
         raise InputError("--baselines-only needs DATA and no model's options", remedy="leave one of them out")
     ks = (k,) if sweep is None else parse_sweep(sweep)
@@ -106,8 +111,9 @@ def evaluate(
     engine = engine_settings(ctx, threads, gpu_layers, flash_attn, kv_type, exact)
     listen(verbose)
     with ExitStack() as stack:
+        stack.enter_context(resumable())
         source = None if data is None else DataSet.open(data)
-        words = load_domain(domain or (source.domain if source is not None else "movies"))
+        words = load_domain(domain or "movies") if source is None else domain_of(source.folder, source.domain, domain)
         ready = None if prompts is None else read_prompts(prompts, words)
         catalog = None if index is None else ItemIndex.open(index)
         if catalog is not None and not allow_mismatch:
@@ -125,8 +131,10 @@ def evaluate(
             runs = [evaluate_prompts(ready, out, settings, judge=rella, force=force, progress=bar)]
         else:
             if rella is not None and not allow_mismatch:
-                for each, value in product(fitted, ks):
-                    each.check(rella.settings(), {"k": value, "retrieval": retrieval, "order": order})
+                for path, each in zip(calibration or [], fitted, strict=True):
+                    for value in ks:
+                        now = {"k": value, "retrieval": retrieval, "order": order}
+                        each.check(rella.settings(), now, source=path)
             runs = evaluate(
                 source,
                 out,

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Make, extend and search a catalog's index.", no_args_is_help=True)
 
+_SAME = 0.999  # cosine of an item with itself, stored in half precision
+
 Catalog = Annotated[
     str, typer.Argument(metavar="DATA|ITEMS", help="A prepared data set, or a file of items (JSON, JSON Lines, -).")
 ]
@@ -52,18 +54,23 @@ def build(
 ) -> None:
     """Embed every item of a catalog and write its index. Killed, the same command goes on where it was."""
     import time
+    from contextlib import nullcontext
 
-    from rella_cli.loading import engine_settings, open_rella
+    from rella_cli.loading import engine_settings, open_rella, resumable
     from rella_cli.progress import ProgressBar
+    from rella_cli.terminal import note
     from rella_cpp import IndexSettings, build_index
 
     settings = IndexSettings(dim, pool, dtype)  # type: ignore[arg-type]  # it checks them
     engine = engine_settings(ctx, threads, gpu_layers, "auto", "f16", True)
     words, items = read_catalog(catalog, domain)
-    start = time.monotonic()
+    start, there = time.monotonic(), (out / "manifest.json").is_file() and not force
     with open_rella(embed_model, words, [], None, engine, no_cache, verbose) as rella, ProgressBar() as bar:
-        index = build_index(rella.vectors, items, out, settings=settings, force=force, progress=bar)
+        with nullcontext() if no_cache else resumable():
+            index = build_index(rella.vectors, items, out, settings=settings, force=force, progress=bar)
         asked, computed = rella.vectors.tokens(settings.pool)
+    if there:
+        note("there already, made of the same items with the same settings")
     _show(index, as_json, tokens_asked=asked, tokens_computed=computed, seconds=round(time.monotonic() - start, 1))
 
 
@@ -85,7 +92,7 @@ def add(
     from rella_cpp import ItemIndex, add_to_index
 
     index = ItemIndex.open(folder)
-    words, items = read_catalog(catalog, domain or index.manifest.domain)
+    words, items = read_catalog(catalog, domain, index)
     settings = engine_settings(None, threads, gpu_layers, "auto", "f16", True)
     with open_rella(embed_model, words, [], None, settings, no_cache, verbose) as rella, ProgressBar() as bar:
         index, added = add_to_index(index, rella.vectors, items, progress=bar)
@@ -111,12 +118,12 @@ def search(
     from rich.table import Table
     from rich.text import Text
 
-    from rella_cli.loading import engine_settings, open_rella
-    from rella_cli.terminal import console, print_json
-    from rella_cpp import ItemIndex, load_domain, search_text
+    from rella_cli.loading import domain_of, engine_settings, open_rella
+    from rella_cli.terminal import console, note, print_json
+    from rella_cpp import ItemIndex, search_text
 
     index = ItemIndex.open(folder)
-    words = load_domain(domain or index.manifest.domain)
+    words = domain_of(index.folder, index.manifest.domain, domain)
     settings = engine_settings(None, threads, gpu_layers, "auto", "f16", True)
     with open_rella(embed_model, words, [], None, settings, no_cache, verbose) as rella:
         found = search_text(index, rella.vectors, text, count)
@@ -129,6 +136,11 @@ def search(
         table.add_row(str(rank), f"{cosine:.3f}", Text(words.show_item(item)))
     if not as_json:
         console().print(table)
+    if found and found[0][1] < _SAME:
+        note(
+            "note: no item is called so, so the words themselves were embedded: whole titles find more, and so does an "
+            "index built with --pool item"
+        )
 
 
 @app.command()
@@ -139,14 +151,20 @@ def info(folder: Folder, as_json: options.Json = False) -> None:
     _show(ItemIndex.open(folder), as_json)
 
 
-def read_catalog(catalog: str, domain: str | None) -> "tuple[Domain, list[Item]]":
-    """Read items from a prepared data set or a file, and the domain that fits them."""
+def read_catalog(catalog: str, domain: str | None, index: "ItemIndex | None" = None) -> "tuple[Domain, list[Item]]":
+    """Read items from a prepared data set or a file, and the domain that fits them: for an index, its own."""
+    from rella_cli.loading import domain_of
     from rella_cpp import DataSet, load_domain, read_items
 
-    if catalog != "-" and Path(catalog).is_dir():
-        data = DataSet.open(catalog)
-        return load_domain(domain or data.domain), data.all_items()
-    words = load_domain(domain or "movies")
+    data = DataSet.open(catalog) if catalog != "-" and Path(catalog).is_dir() else None
+    if index is not None:
+        words = domain_of(index.folder, index.manifest.domain, domain)
+    elif data is not None:
+        words = domain_of(data.folder, data.domain, domain)
+    else:
+        words = load_domain(domain or "movies")
+    if data is not None:
+        return words, data.all_items()
     return words, list(read_items(catalog, words))
 
 

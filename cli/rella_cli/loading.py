@@ -3,6 +3,8 @@
 import logging
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +40,29 @@ def open_rella(
     path = find_model(model)
     cache = Cache(None) if no_cache else Cache.default()
     return Rella.from_gguf(path, domain=domain, lora=adapters, settings=settings, chat_format=chat_format, cache=cache)
+
+
+def domain_of(made: "Path", name: str, chosen: str | None) -> "Domain":
+    """Load the domain chosen, else the one that an artefact was made with, which may be a file left elsewhere."""
+    from rella_cpp import InputError, builtin_domains, load_domain
+
+    if chosen is None and name not in builtin_domains() and not Path(name).is_file():
+        raise InputError(
+            f"was made with a domain of your own, {name}, which is not here", source=made, remedy="give it as --domain"
+        )
+    return load_domain(chosen or name)
+
+
+@contextmanager
+def resumable() -> Iterator[None]:
+    """Say of an interrupted command that it goes on where it was."""
+    from rella_cli.terminal import note
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        note("what is finished is kept: the same command goes on from there")
+        raise
 
 
 def read_past(

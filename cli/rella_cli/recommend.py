@@ -14,10 +14,13 @@ def recommend(
     index: Annotated[str, typer.Option("--index", metavar="DIR", help="The catalog's index (rella index build).")],
     count: options.Count = 10,
     candidates: Annotated[
-        int, typer.Option("--candidates", help="Items to judge: near to what was liked, unlike each other.")
+        int,
+        typer.Option("--candidates", help="Items to judge, at least -n: near the liked ones, unlike each other."),
     ] = 30,
     user: options.UserFile = None,
-    domain: options.DomainName = "movies",
+    domain: Annotated[
+        str | None, typer.Option("--domain", "-d", metavar="NAME|TOML", help="What the items are; else the index's.")
+    ] = None,
     k: options.K = 30,
     retrieval: options.Retrieval = "subr",
     order: options.Order = "time",
@@ -38,14 +41,19 @@ def recommend(
     as_json: options.Json = False,
 ) -> None:
     """Recommend items of a catalog: candidates from its index, near to what the user liked, judged by the model."""
-    from rella_cli.loading import engine_settings, open_rella, read_past
+    from rella_cli.loading import domain_of, engine_settings, open_rella, read_past
     from rella_cli.progress import ProgressBar
     from rella_cli.scores import Recommending
-    from rella_cpp import ItemIndex, Selection, load_domain
+    from rella_cpp import InputError, ItemIndex, Selection
 
     settings = engine_settings(ctx, threads, gpu_layers, flash_attn, kv_type, exact)
     Selection(k, retrieval, order)  # type: ignore[arg-type]  # it checks them
-    words, catalog = load_domain(domain), ItemIndex.open(index)
+    if count < 1 or candidates < 1:
+        raise InputError(
+            f"{count} recommendations of {candidates} candidates are wanted", remedy="give at least 1 of each"
+        )
+    catalog = ItemIndex.open(index)
+    words = domain_of(catalog.folder, catalog.manifest.domain, domain)
     past, person = read_past(history, user, words)
     with open_rella(model, words, lora or [], chat_format, settings, no_cache, verbose) as rella:
         rella.contrast = contrast

@@ -7,7 +7,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from rella_cli.terminal import console, note, print_json
+from rella_cli.terminal import console, count, note, print_json
 
 if TYPE_CHECKING:
     from rella_cpp import Run
@@ -64,6 +64,7 @@ def _show(run: "Run", found: Mapping[str, Any]) -> None:
         out.print(Text(sentence))
     facts = [
         f"{found['samples']:,} samples of {found['users']:,} users, {found['label_rate']:.1%} liked",
+        f"user AUC over {count(found['users_with_both_labels'], 'user')} with both labels",
         *([f"answer mass {found['answer_mass']['mean']:.2f}"] if "answer_mass" in found else []),
         *([f"{found['prompt_tokens']:.0f} tokens a prompt"] if "prompt_tokens" in found else []),
         *([f"{found['shortened']} prompts shortened to fit"] if found.get("shortened") else []),

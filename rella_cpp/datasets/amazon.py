@@ -45,7 +45,7 @@ def prepare_products(files: Sequence[SourceFile], options: PrepareOptions) -> Pr
         interactions,
         last_samples(interactions, MIN_HISTORY, SHARES, options.seed),
         {
-            "samples": "one a user of two items or more: the last one, its label 1; negatives are drawn at evaluation",
+            "samples": "one a user of two items or more: the last one, its label 1; there are no negatives",
             "min_history": MIN_HISTORY,
             "liked": "every item bought",
             "split": "users at random",

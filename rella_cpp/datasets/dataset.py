@@ -1,7 +1,5 @@
 """A prepared data set: four tables and a manifest in a folder, written by `prepare`."""
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rella_cpp.errors import InputError
-from rella_cpp.files import sha256
+from rella_cpp.files import read_json, sha256
 from rella_cpp.records import Behavior, Item, User
 
 if TYPE_CHECKING:
@@ -219,11 +217,15 @@ class DataSet:
 
     def history(self, user: int, position: int) -> list[Behavior]:
         """Return what stands before a position among a user's interactions, oldest first."""
+        starts = self.interactions.starts
+        start = int(starts[user])
+        return self.behaviors(np.arange(start, min(start + max(position, 0), int(starts[user + 1]))))
+
+    def behaviors(self, rows: npt.NDArray[np.integer[Any]]) -> list[Behavior]:
+        """Return interactions as records, by their row numbers."""
         known = self.interactions
-        start = int(known.starts[user])
-        rows = slice(start, min(start + max(position, 0), int(known.starts[user + 1])))
         items = known.item[rows].tolist()
-        ratings = [None] * len(items) if known.rating is None else known.rating[rows].tolist()
+        ratings = [None] * len(items) if known.rating is None else as_written(known.rating[rows]).tolist()
         times = [None] * len(items) if known.timestamp is None else known.timestamp[rows].tolist()
         return [
             Behavior(self.item(item), None if rating is None or rating != rating else rating, time)  # NaN: none
@@ -251,16 +253,18 @@ class DataSet:
             ) from None
 
 
+def as_written(ratings: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """Return ratings as the decimals that they were written as: 3.7, which as float32 is a little more."""
+    exact: npt.NDArray[np.float64] = ratings.astype(np.float64).round(6)
+    return exact
+
+
 def _read_manifest(folder: Path) -> tuple[dict[str, Any], str]:
     path = folder / MANIFEST
-    try:
-        data = path.read_bytes()
-        manifest = json.loads(data)
-    except FileNotFoundError:
-        raise InputError("is no prepared data set", source=folder, remedy=_REMEDY) from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"cannot be read: {error}", source=path, remedy="prepare the data set again") from None
-    if not isinstance(manifest, dict) or "rella_data" not in manifest:
+    if not path.is_file():
+        raise InputError("is no prepared data set", source=folder, remedy=_REMEDY)
+    manifest: dict[str, Any] = read_json(path, "prepare the data set again with --force", sealed=False)
+    if "rella_data" not in manifest:
         raise InputError("is no manifest of a prepared data set", source=path, remedy=_REMEDY)
     if manifest["rella_data"] != FORMAT_VERSION:
         raise InputError(
@@ -268,8 +272,9 @@ def _read_manifest(folder: Path) -> tuple[dict[str, Any], str]:
             source=path,
             remedy="prepare the data set again with --force",
         )
+    read_json(path, "prepare the data set again with --force")
     files, counts = manifest.get("files"), manifest.get("counts")
     whole = isinstance(files, dict) and set(TABLES) <= set(files) and isinstance(counts, dict) and "users" in counts
     if not whole or not isinstance(manifest.get("format"), str) or not isinstance(manifest.get("domain"), str):
         raise InputError("lacks entries", source=path, remedy="prepare the data set again with --force")
-    return manifest, hashlib.sha256(data).hexdigest()
+    return manifest, sha256(path)

@@ -66,9 +66,10 @@ def users_of(interactions: Interactions) -> npt.NDArray[np.int32]:
 
 
 def sizes(count: int, shares: Sequence[int]) -> list[int]:
-    """Cut `count` by shares such as (8, 1, 1): all but the last rounded down, the last has the rest."""
-    cut = [count * share // sum(shares) for share in shares[:-1]]
-    return [*cut, count - sum(cut)]
+    """Cut `count` by shares such as (8, 1, 1): all rounded down but the last that is not 0, which has the rest."""
+    cut = [count * share // sum(shares) for share in shares]
+    cut[max(place for place, share in enumerate(shares) if share)] += count - sum(cut)
+    return cut
 
 
 def assign(order: npt.NDArray[np.int64], shares: Sequence[int]) -> npt.NDArray[np.uint8]:

@@ -1,7 +1,7 @@
 """Tables of one's own, by a recipe.
 
 What a recipe leaves open follows from the data. With ratings or labels, every interaction with 5 earlier ones is a
-sample. With neither, a user's last item is the one sample, its label 1, and negatives are drawn at evaluation. Times
+sample. With neither, a user's last item is the one sample, its label 1; there are no negatives. Times
 split samples 8:1:1 by global time; without them, users are split at random (10:1:1 where there are no labels).
 """
 
@@ -256,7 +256,7 @@ def _samples(
         "columns": recipe.interactions.named(),
     }
     if labels is None:
-        rules |= {"samples": "one a user: the last item, its label 1; negatives are drawn at evaluation"}
+        rules |= {"samples": "one a user: the last item, its label 1; there are no negatives"}
         rules |= {"liked": "every item", "split": "users at random", "seed": options.seed}
         return last_samples(interactions, least, shares, options.seed), rules
     sign, bound = (">", given.liked_above) if given.liked_above is not None else (">=", given.liked_from)

@@ -12,8 +12,7 @@ from rella_cpp.cache import Progress, no_progress
 from rella_cpp.datasets.dataset import FORMAT_VERSION, MANIFEST, SPLITS, TABLES
 from rella_cpp.datasets.prepared import Prepared, split_names
 from rella_cpp.datasets.sampling import users_of
-from rella_cpp.errors import InputError
-from rella_cpp.files import new_folder, refuse_existing, sha256, write_json
+from rella_cpp.files import new_folder, refuse_existing, refuse_foreign, sha256, write_json
 
 _ROWS_A_GROUP = 1 << 20
 
@@ -29,10 +28,7 @@ def check_output(out: Path, *, force: bool) -> None:
     """
     if not force:
         refuse_existing(out)
-    elif not (out.exists() or out.is_symlink()):
-        return
-    elif out.is_symlink() or not out.is_dir() or (any(out.iterdir()) and not (out / MANIFEST).is_file()):
-        raise InputError("is no prepared data set, so it is not overwritten", source=out, remedy="name another folder")
+    refuse_foreign(out, "rella_data", "prepared data set")
 
 
 def write(
@@ -46,10 +42,10 @@ def write(
 ) -> None:
     """Write the tables and the manifest; `sources` are the SHA-256 of the source's files by name.
 
-    What a killed run left in `OUT.part` is thrown away.
+    What a killed run left is thrown away.
     """
     tables = _tables(prepared)
-    with new_folder(out, force=force) as part:
+    with new_folder(out) as part:
         for done, (name, table) in enumerate(zip(TABLES, tables, strict=True)):
             progress("writing tables", done, len(TABLES))
             parquet.write_table(table, part / name, row_group_size=_ROWS_A_GROUP, compression="zstd")

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rella_cpp.cache import Progress, no_progress
+from rella_cpp.datasets.dataset import as_written
 from rella_cpp.evaluation.histories import Histories
 from rella_cpp.evaluation.metrics import Floats
 from rella_cpp.evaluation.statistics import RatingStatistics
@@ -108,7 +109,7 @@ class Baselines:
         result = np.full((len(rows), 1), self.statistics.popularity.mean)
         for place, row in enumerate(rows):
             positions, cosines = self._histories.nearest(int(row), k)
-            found = ratings[self._histories.start(int(row)) + positions].astype(np.float64)
+            found = as_written(ratings[self._histories.start(int(row)) + positions])
             weights = np.maximum(cosines, 0) * ~np.isnan(found)
             if weights.sum() > 0:
                 result[place] = (weights * np.nan_to_num(found)).sum() / weights.sum()

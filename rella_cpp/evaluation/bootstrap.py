@@ -66,12 +66,18 @@ class Bootstrap:
         # Without both labels these are not one half or zero: there is nothing to tell apart.
         both = 0 < labels.sum() < len(labels)
         parts = {name: _Parts(labels, scores, self._users, both) for name, scores in predictors.items()}
+        self._with_both = max((len(part.own.users) for part in parts.values()), default=0)
         self.values = {name: part.all(None, None) for name, part in parts.items()}
         self._draws = {name: np.empty((draws, len(METRICS))) for name in parts}
         for number, user_weights in enumerate(self._weights(draws, seed)):
             weights = user_weights[self._users]
             for name, part in parts.items():
                 self._draws[name][number] = part.all(weights, user_weights)
+
+    @property
+    def users_with_both(self) -> int:
+        """How many users have samples of both labels: those that the mean AUC within users is over."""
+        return self._with_both
 
     def interval(self, name: str, metric: str) -> Interval:
         """Return a predictor's metric."""
@@ -100,7 +106,7 @@ class _Parts:
         self._ranked = Ranked(labels, probabilities)
         self._losses = Losses.of(labels, probabilities)
         self._reliability = Reliability(labels, probabilities)
-        self._own = UserAUC(labels, probabilities, users)
+        self.own = UserAUC(labels, probabilities, users)
         self._both = both
 
     def all(self, weights: Floats | None, user_weights: Floats | None) -> Floats:
@@ -108,5 +114,5 @@ class _Parts:
         means = (self._losses.log_loss, self._losses.accuracy, self._losses.brier)
         loss, accuracy, brier = (float(np.average(mean, weights=weights)) for mean in means)
         auc = self._ranked.auc(weights) if self._both else float("nan")
-        own = self._own.mean(user_weights)
+        own = self.own.mean(user_weights)
         return np.array([auc, loss, accuracy, self._reliability.ece(weights), brier, own])

@@ -17,10 +17,13 @@ from rella_cpp.evaluation.metrics import Floats, Losses, Ranked, Reliability
 from rella_cpp.evaluation.runs import Run
 from rella_cpp.evaluation.statistics import STATISTICS, statistics_of
 from rella_cpp.files import digest, first_difference, read_json, write_json
+from rella_cpp.versions import library_versions
 
 _FORMAT = 1
-_REMEDY = "fit it again (rella calibrate)"
+_REMEDY = "make one: rella calibrate RUN_VALID -o FILE"
 _LEAST = 20  # samples: fewer say nothing
+_ENOUGH = 50
+"""Samples for each weight, below which a fit is named uncertain."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,9 @@ class Calibration:
         Which run, and what the fit changed there.
     popularity
         In a blend: the items' training means and counts.
+    ranges
+        In a blend: the least, mean and greatest of each statistic where it was fitted. Values beyond are taken for the
+        ends: a line fitted to long histories says nothing of short ones.
 
     """
 
@@ -50,6 +56,12 @@ class Calibration:
     made_for: Mapping[str, Any]
     fitted_on: Mapping[str, Any]
     popularity: Mapping[str, Any] | None = None
+    ranges: Mapping[str, tuple[float, float, float]] | None = None
+
+    @property
+    def certain(self) -> bool:
+        """Whether there were at least 50 samples for each weight."""
+        return int(self.fitted_on["samples"]) >= _ENOUGH * len(self.weights)
 
     @property
     def blend(self) -> bool:
@@ -64,7 +76,7 @@ class Calibration:
     @property
     def fingerprint(self) -> str:
         """SHA-256 of all that decides its probabilities."""
-        return digest([dict(self.weights), self.offset, self.contrast, self.popularity])
+        return digest([dict(self.weights), self.offset, self.contrast, self.popularity, self.ranges])
 
     def probability(self, gap: float, statistics: Mapping[str, float] | None = None) -> float:
         """Return the calibrated probability of a gap.
@@ -77,12 +89,20 @@ class Calibration:
         """
         if self.blend and statistics is None:
             raise InputError("the calibration blends ratings, and there are none", remedy="calibrate without --blend")
-        features = {"gap": gap, **(statistics or {})}
+        features = {"gap": gap}
+        for name, (low, _, high) in (self.ranges or {}).items():
+            features[name] = min(max((statistics or {})[name], low), high)
         total = self.offset + sum(weight * features[name] for name, weight in self.weights.items())
         return 1 / (1 + math.exp(-max(-700.0, min(700.0, total))))
 
+    def knows(self, item_id: object) -> bool:
+        """Tell whether a blend has statistics of an item; without a blend there is nothing to know."""
+        return self.popularity is None or (item_id is not None and str(item_id) in self.popularity["items"])
+
     def statistics(self, ratings: Sequence[float | None], item_id: object) -> Mapping[str, float] | None:
         """Return a blend's statistics of a history, oldest first, and a target by its id; None where none are needed.
+
+        An item that the blend does not know is taken for an average one.
 
         Raises
         ------
@@ -97,10 +117,19 @@ class Calibration:
                 "the calibration blends ratings, and no behavior has one",
                 remedy="give ratings, or calibrate without --blend",
             )
-        known = None if item_id is None else self.popularity["items"].get(str(item_id))
-        return statistics_of(ratings, known, self.popularity["mean"])
+        known = self.popularity["items"][str(item_id)] if self.knows(item_id) else (0.0, 0.0)
+        found = statistics_of(ratings, known, self.popularity["mean"])
+        if self.ranges is not None and not self.knows(item_id):
+            found |= {name: self.ranges[name][1] for name in ("item_mean", "log_item_count")}
+        return found
 
-    def check(self, judge: Mapping[str, Any], reading: Mapping[str, object] | None = None) -> None:
+    def check(
+        self,
+        judge: Mapping[str, Any],
+        reading: Mapping[str, object] | None = None,
+        *,
+        source: str | Path | None = None,
+    ) -> None:
         """Refuse another judge or reading than this was fitted for.
 
         Raises
@@ -114,6 +143,7 @@ class Calibration:
             name, was, now = difference
             raise InputError(
                 f"the calibration was fitted with another {name}: {was}, not {now}",
+                source=source,
                 remedy="fit one for this (rella calibrate), or take it as it is with --allow-mismatch",
             )
 
@@ -129,8 +159,10 @@ class Calibration:
                 "contrast": self.contrast,
                 "fitted_on": dict(self.fitted_on),
                 "made_for": dict(self.made_for),
-                **({"popularity": self.popularity} if self.popularity else {}),
+                "versions": library_versions(),
+                **({"ranges": self.ranges, "popularity": self.popularity} if self.blend else {}),
             },
+            sealed=False,  # a person may read it, and change it
         )
 
     @classmethod
@@ -143,7 +175,7 @@ class Calibration:
             The file is missing, or no calibration.
 
         """
-        value = read_json(Path(path), _REMEDY)
+        value = read_json(Path(path), _REMEDY, sealed=False)
         try:
             if value["format"] != _FORMAT:
                 raise InputError(f"is of format {value['format']}", source=path, remedy=_REMEDY)
@@ -153,12 +185,21 @@ class Calibration:
             if tuple(weights) != names or not all(map(math.isfinite, weights.values())):
                 raise KeyError("weights")
             made: Any = value["made_for"]
+            dict(made["judge"]), dict(made["reading"])
+            if not isinstance(value["contrast"], bool):
+                raise TypeError("contrast")
+            ranges = None
             if popularity is not None:
-                float(popularity["mean"]), dict(popularity["items"])
-            made["judge"], made["reading"]
+                float(popularity["mean"])
+                for mean, count in popularity["items"].values():
+                    float(mean), float(count)
+                found: Any = value["ranges"]
+                ranges = {name: (float(low), float(mean), float(high)) for name, (low, mean, high) in found.items()}
+                if tuple(ranges) != STATISTICS:
+                    raise KeyError("ranges")
             fitted: Any = value["fitted_on"]
-            return cls(weights, float(value["offset"]), bool(value["contrast"]), made, fitted, popularity)  # type: ignore[arg-type]
-        except (KeyError, TypeError, ValueError) as error:
+            return cls(weights, float(value["offset"]), value["contrast"], made, fitted, popularity, ranges)  # type: ignore[arg-type]
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(
                 f"is no calibration (its {error} is missing or wrong)", source=path, remedy=_REMEDY
             ) from None
@@ -197,7 +238,7 @@ def fit_calibration(run: Run, *, blend: bool = False, contrast: bool = False) ->
         features, names = np.hstack([features, statistics]), ["gap", *STATISTICS]
     weights, offset = _fit(features, labels)
     settings = run.settings
-    before, after = run.predictors()["model"], 1 / (1 + np.exp(-np.clip(features @ weights + offset, -700, 700)))
+    before, after = run.predictors()["model"], _cross_validated(features, labels)
     figures = {
         "LogLoss": [float(Losses.of(labels, p).log_loss.mean()) for p in (before, after)],
         "ECE": [Reliability(labels, p).ece() for p in (before, after)],
@@ -210,12 +251,32 @@ def fit_calibration(run: Run, *, blend: bool = False, contrast: bool = False) ->
         made_for(settings["judge"], settings["reading"]),
         {"samples": len(labels), "data": settings["data"], "draw": settings["samples"], "figures": figures},
         run.popularity() if blend else None,
+        _ranges(features[:, 1:]) if blend else None,
     )
 
 
 def made_for(judge: Mapping[str, Any], reading: Mapping[str, object]) -> dict[str, Any]:
     """Return what a calibration holds for: model and adapters, wording, chat format, and the reading."""
     return {"judge": {name: judge[name] for name in ("model", "domain", "chat_format")}, "reading": dict(reading)}
+
+
+def _ranges(statistics: Floats) -> dict[str, tuple[float, float, float]]:
+    columns = zip(STATISTICS, statistics.T, strict=True)
+    return {name: (float(values.min()), float(values.mean()), float(values.max())) for name, values in columns}
+
+
+def _cross_validated(features: Floats, labels: Floats) -> Floats:
+    """Return the probability of each sample by a fit on the other four fifths: what the fit will do elsewhere."""
+    from sklearn.model_selection import StratifiedKFold
+
+    result = np.empty(len(labels))
+    folds = min(5, int(min(labels.sum(), len(labels) - labels.sum())))
+    if folds < 2:
+        return np.full(len(labels), labels.mean())
+    for rest, fold in StratifiedKFold(folds, shuffle=True, random_state=0).split(features, labels):
+        weights, offset = _fit(features[rest], labels[rest])
+        result[fold] = 1 / (1 + np.exp(-np.clip(features[fold] @ weights + offset, -700, 700)))
+    return result
 
 
 def _fit(features: Floats, labels: Floats) -> tuple[Floats, float]:

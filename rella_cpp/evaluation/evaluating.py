@@ -20,6 +20,7 @@ from rella_cpp.evaluation.statistics import STATISTICS
 from rella_cpp.prompts import Order
 from rella_cpp.records import Behavior, Item, Score, User
 from rella_cpp.retrieval import Retrieval, Selection
+from rella_cpp.versions import library_versions
 
 if TYPE_CHECKING:
     from rella_cpp.datasets import DataSet
@@ -115,6 +116,8 @@ def evaluate(
     if len(set(names)) < len(names):
         raise InputError(f"two calibrations are of one kind ({', '.join(names)})", remedy="give one of each kind")
     out, rows = Path(out), draw(data, settings)
+    if len(settings.ks) > 1 and (out / "run.json").exists():
+        raise InputError("is a run", source=out, remedy="name a folder of its own for a sweep")
     samples = [int(row) for row in rows]
     with ExitStack() as stack:
         writers = []
@@ -151,7 +154,9 @@ def draw(data: "DataSet", settings: EvaluationSettings) -> npt.NDArray[np.int64]
     rows = data.samples.rows(settings.split)
     if not len(rows):
         raise InputError(
-            f"has no samples in the split {settings.split}", source=data.folder, remedy="name another --split"
+            f"has no samples in the split {settings.split}",
+            source=data.folder,
+            remedy="name another --split (bookcrossing has a valid one if prepared with --valid 0.1)",
         )
     if settings.limit is not None and settings.limit < len(rows):
         rows = np.sort(rows[np.random.default_rng(settings.seed).permutation(len(rows))[: settings.limit]])
@@ -219,7 +224,7 @@ class _Work:
             samples = self._data.samples
             try:
                 self._known[key] = judge.score(
-                    self._behaviors(row, positions),
+                    self._data.behaviors(self._histories.start(row) + positions),
                     self._data.item(int(samples.item[row])),
                     user=self._data.user(int(samples.user[row])),
                     k=k,
@@ -249,15 +254,6 @@ class _Work:
             return self._histories.others(row)
         return np.sort(self._histories.nearest(row, k)[0])
 
-    def _behaviors(self, row: int, positions: npt.NDArray[np.int64]) -> list[Behavior]:
-        known, start = self._data.interactions, self._histories.start(row)
-        behaviors = []
-        for place in (start + positions).tolist():
-            rating = None if known.rating is None or np.isnan(known.rating[place]) else float(known.rating[place])
-            time = None if known.timestamp is None else float(known.timestamp[place])
-            behaviors.append(Behavior(self._data.item(int(known.item[place])), rating, time))
-        return behaviors
-
 
 def _run_settings(
     data: "DataSet", settings: EvaluationSettings, k: int, count: int, judge: Judge | None, histories: Histories
@@ -270,4 +266,5 @@ def _run_settings(
         "reading": {"k": k, "retrieval": settings.retrieval, "order": settings.order},
         "index": None if index is None else {"fingerprint": index.fingerprint, "model": index.manifest.model},
         "judge": None if judge is None else dict(judge.settings()),
+        "versions": library_versions(),
     }

@@ -92,6 +92,8 @@ def _index_rows(data: "DataSet", index: ItemIndex, domain: Domain) -> npt.NDArra
         for place in np.flatnonzero(rows < 0).tolist():
             found = index.row(data.item(place), domain)
             rows[place] = -1 if found is None else found
+    for number in np.flatnonzero(rows >= 0).tolist():
+        index.check_name(int(rows[number]), data.item(number), domain)
     used = np.unique(data.interactions.item)
     missing = used[rows[used] < 0]
     if len(missing):

@@ -44,6 +44,8 @@ def write_page(runs: Sequence[Run], path: str | Path, *, force: bool = False) ->
 
     """
     path = Path(path)
+    if path.is_dir():
+        raise InputError("is a folder", source=path, remedy="name a file")
     if not force:
         refuse_existing(path)
     try:
@@ -59,6 +61,7 @@ def write_page(runs: Sequence[Run], path: str | Path, *, force: bool = False) ->
         _table(runs),
         f'<div class="plots">{"".join(f"<figure>{plot}</figure>" for plot in plots)}</div>',
         "<h2>What the figures say</h2>",
+        *(f"<p>{_text(row['verdict'])}</p>" for row in compare_runs(runs) if row["verdict"]),
         *(_said(name, run) for name, run in zip(run_names(runs), runs, strict=True)),
         "<h2>Settings</h2>",
         _configuration(runs),
@@ -133,7 +136,7 @@ def _roc(curves: Sequence[_Curve]) -> str:
                 axes.plot(negative / negative[-1], positive / positive[-1], style, label=curve.name)
         axes.set_xlabel("false positive rate")
         axes.set_ylabel("true positive rate")
-        axes.legend(loc="lower right", fontsize=8)
+        axes.legend(loc="best", fontsize=8)
 
     return _draw("ROC", paint, square=True)
 
@@ -148,7 +151,7 @@ def _reliability(curves: Sequence[_Curve]) -> str:
             axes.plot(predicted[full], observed[full], style, markersize=4, label=curve.name)
         axes.set_xlabel("predicted probability, mean of each bin")
         axes.set_ylabel("share that was liked")
-        axes.legend(loc="upper left", fontsize=8)
+        axes.legend(loc="best", fontsize=8)
 
     return _draw("Reliability", paint, square=True)
 
@@ -176,9 +179,9 @@ def _against_k(runs: Sequence[Run]) -> str:
         lines: dict[str, list[tuple[int, Any]]] = {}
         for run in runs:
             reading = run.settings.get("reading", {})
-            auc = report(run)["metrics"].get("model", {}).get("auc", {})
-            if reading.get("k") and auc.get("value") is not None:
-                lines.setdefault(str(reading["retrieval"]), []).append((reading["k"], auc))
+            for predictor, metrics in report(run)["metrics"].items():
+                if predictor in (*OWN, "similarity") and reading.get("k") and metrics["auc"]["value"] is not None:
+                    lines.setdefault(f"{reading['retrieval']} {predictor}", []).append((reading["k"], metrics["auc"]))
         for name, points in sorted(lines.items()):
             points.sort(key=lambda point: point[0])
             ks, values = [k for k, _ in points], [auc["value"] for _, auc in points]

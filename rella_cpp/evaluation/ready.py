@@ -15,10 +15,11 @@ from rella_cpp.errors import ContextError, InputError
 from rella_cpp.evaluation.evaluating import EvaluationSettings
 from rella_cpp.evaluation.metrics import auc_so_far
 from rella_cpp.evaluation.runs import GROUP, Run, RunWriter
-from rella_cpp.files import sha256
+from rella_cpp.files import digest
 from rella_cpp.inputs import read_values
 from rella_cpp.records import describe
 from rella_cpp.scoring import Answer, Question
+from rella_cpp.versions import library_versions
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class ReadyPrompt:
 
 @dataclass(frozen=True, slots=True)
 class ReadyPrompts:
-    """A file of ready prompts; `fingerprint` is its SHA-256."""
+    """A file of ready prompts; `fingerprint` is the SHA-256 of texts and answers."""
 
     path: Path
     fingerprint: str
@@ -73,7 +74,7 @@ def read_prompts(path: str | Path, domain: Domain) -> ReadyPrompts:
                 raise InputError(f"{name} is {describe(part)}", source=source, place=place, remedy="give text")
         text = "\n".join(part for part in parts if part)
         prompts.append(ReadyPrompt(text, _label(value.get("output"), domain, source, place), place))
-    return ReadyPrompts(path, sha256(path), tuple(prompts))
+    return ReadyPrompts(path, digest([[p.text, p.label] for p in prompts]), tuple(prompts))
 
 
 def evaluate_prompts(
@@ -108,6 +109,7 @@ def evaluate_prompts(
         "prompts": {"name": ready.path.name, "fingerprint": ready.fingerprint},
         "samples": {"limit": settings.limit, "seed": settings.seed, "count": len(chosen)},
         "judge": dict(judge.settings()),
+        "versions": library_versions(),
     }
     seen: list[tuple[int, float]] = []
     with closing(RunWriter(Path(out), facts, chosen.tolist(), force=force)) as writer:

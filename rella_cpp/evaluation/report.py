@@ -42,6 +42,7 @@ def _compute(run: Run) -> dict[str, Any]:
     return {
         "samples": len(labels),
         "users": len(np.unique(run.users)),
+        "users_with_both_labels": 0 if boot is None else boot.users_with_both,
         "label_rate": float(labels.mean()),
         "metrics": {
             name: {metric: _json(boot.interval(name, metric)) for metric in METRICS}
@@ -70,6 +71,14 @@ def _verdicts(differences: dict[str, dict[str, dict[str, Any]]], boot: Bootstrap
     """Say for each of the model's predictors which baselines it beats, which beat it, and which it equals, by AUC."""
     sentences = []
     for name, others in differences.items():
+        if name.startswith("platt") and boot is not None:
+            plain = "contrast" if name.endswith("contrast") else "model"
+            changes = ", ".join(
+                f"{metric} {boot.interval(plain, key).value:.3f} → {boot.interval(name, key).value:.3f}"
+                for metric, key in (("LogLoss", "log_loss"), ("ECE", "ece"))
+            )
+            sentences.append(f"The model's {name} keeps its ranking: {changes}.")
+            continue
         beats: list[str] = []
         loses: list[str] = []
         equal: list[str] = []
@@ -100,7 +109,7 @@ def _verdicts(differences: dict[str, dict[str, dict[str, Any]]], boot: Bootstrap
 def _notes(run: Run, labels: Any, others: list[str]) -> list[str]:
     notes = []
     if labels.min() == labels.max():
-        notes.append(f"every label is {int(labels[0])}: AUC is undefined")
+        notes.append(f"every label is {int(labels[0])}: AUC is undefined, and the other figures say little")
     if "data" in run.settings:
         if "logistic" not in others:
             notes.append("no fitted baselines: the training split is empty, has one label only, or has no ratings")

@@ -7,6 +7,7 @@ the group it was in, and the same settings go on from there.
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +19,7 @@ import numpy.typing as npt
 from rella_cpp.errors import InputError
 from rella_cpp.evaluation.metrics import Floats
 from rella_cpp.evaluation.statistics import Popularity
-from rella_cpp.files import first_difference, read_json, write_json, writing
+from rella_cpp.files import first_difference, loads, locked, read_json, sha256, write_json, writing
 
 GROUP = 8
 """Samples written together: the unit of resume."""
@@ -61,13 +62,13 @@ class RunWriter:
         self.folder, self._samples = folder, list(samples)
         self._part, self._final = folder / f"{_PREDICTIONS}.part", folder / _PREDICTIONS
         self._file: Any = None
-        self._held: Any = None
         self.done = 0
+        self._stack = ExitStack()
         try:
             with writing(folder):
                 self._prepare(settings, force)
         except BaseException:
-            self.close()
+            self._stack.close()
             raise
 
     @property
@@ -82,31 +83,30 @@ class RunWriter:
 
     def write(self, lines: Sequence[Line]) -> None:
         """Add the next group of lines; they are on the disk when this returns."""
+        text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+        left = memoryview(text.encode("utf-8", errors="surrogatepass"))
         with writing(self._part):
-            if self._file is None:
-                self._file = self._part.open("ab")
-            text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-            self._file.write(text.encode("utf-8", errors="surrogatepass"))
-            self._file.flush()
+            if self._file is None:  # unbuffered: after a full disk nothing is written behind our back
+                self._file = self._stack.enter_context(self._part.open("ab", buffering=0))
+            while left:
+                left = left[self._file.write(left) :]
             os.fsync(self._file.fileno())
         self.done += len(lines)
 
     def finish(self) -> "Run":
         """Let the predictions appear under their own name; return the run."""
         assert self.complete, "a run is finished when every sample has its line"
-        self.close()
         with writing(self._final):
             if not self._final.exists():
                 self._part.touch()
                 self._part.replace(self._final)
+        self.close()
         return Run.open(self.folder)
 
     def close(self) -> None:
         """Close the files; what was written stays."""
-        for file in (self._file, self._held):
-            if file is not None:
-                file.close()
-        self._file = self._held = None
+        self._file = None
+        self._stack.close()
 
     def _prepare(self, settings: Mapping[str, object], force: bool) -> None:
         there = self.folder / _SETTINGS
@@ -116,6 +116,7 @@ class RunWriter:
                 "holds something else than a run", source=self.folder, remedy="name another folder for the run"
             )
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._stack.enter_context(locked(self.folder))
         if force:
             for name in (_SETTINGS, _PREDICTIONS, _METRICS, _ITEMS, self._part.name):
                 (self.folder / name).unlink(missing_ok=True)
@@ -129,22 +130,7 @@ class RunWriter:
                 )
         else:
             write_json(there, settings)
-        self._lock()
         self.done = self._recover()
-
-    def _lock(self) -> None:
-        """Keep a second process out of this run; the lock goes with the process, however that ends."""
-        try:
-            import fcntl
-        except ImportError:  # Windows
-            return
-        self._held = (self.folder / _SETTINGS).open("rb")
-        try:
-            fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise InputError(
-                "is being written by another process", source=self.folder, remedy="wait for it, or name another folder"
-            ) from None
 
     def _recover(self) -> int:
         """Count the lines that are there; cut what a kill left behind the last whole group."""
@@ -198,6 +184,8 @@ class Run:
             finding = "is no run (it has no run.json)" if folder.exists() else "no such folder"
             raise InputError(finding, source=folder, remedy="make one: rella evaluate … -o DIR")
         settings = read_json(folder / _SETTINGS, _REMEDY)
+        if not isinstance(settings.get("samples"), dict):
+            raise InputError("is no run.json of a run", source=folder / _SETTINGS, remedy=_REMEDY)
         if not (folder / _PREDICTIONS).is_file():
             raise InputError("is not finished", source=folder, remedy="give the same rella evaluate command again")
         return cls(folder, settings)
@@ -205,16 +193,16 @@ class Run:
     @cached_property
     def lines(self) -> list[Line]:
         """The predictions, in the order of the samples."""
-        path, lines = self.folder / _PREDICTIONS, []
+        path = self.folder / _PREDICTIONS
+        lines: list[Line] = []
         for number, text in enumerate(path.read_bytes().splitlines(), start=1):
             try:
-                line = json.loads(text)
-                line["label"], line["sample"]  # noqa: B018  # both must be there
-            except (ValueError, KeyError, TypeError):
+                lines.append(_prediction(text.decode("utf-8", errors="surrogatepass"), lines[0] if lines else None))
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                 raise InputError("is no prediction", source=path, place=f"line {number}", remedy=_REMEDY) from None
-            lines.append(line)
-        if not lines:
-            raise InputError("holds no prediction", source=path, remedy=_REMEDY)
+        if not lines or len(lines) != self.settings["samples"].get("count", len(lines)):
+            wanted = self.settings["samples"].get("count")
+            raise InputError(f"holds {len(lines)} predictions of {wanted}", source=path, remedy=_REMEDY)
         return lines
 
     @property
@@ -284,13 +272,19 @@ class Run:
 
     @property
     def metrics(self) -> dict[str, Any] | None:
-        """What `metrics.json` says; None where it is not there yet."""
+        """What `metrics.json` says; None where it is not there, is damaged, or is of other predictions."""
         path = self.folder / _METRICS
-        return dict(read_json(path, "delete it: it is made again")) if path.is_file() else None
+        if not path.is_file():
+            return None
+        with suppress(InputError):
+            known: dict[str, Any] = read_json(path, _REMEDY)
+            if known.pop("predictions", None) == sha256(self.folder / _PREDICTIONS):
+                return known
+        return None
 
     def save_metrics(self, metrics: Mapping[str, object]) -> None:
-        """Write `metrics.json`."""
-        write_json(self.folder / _METRICS, metrics)
+        """Write `metrics.json`, with the SHA-256 of the predictions that it is of."""
+        write_json(self.folder / _METRICS, {"predictions": sha256(self.folder / _PREDICTIONS), **metrics})
 
     def _column(self, name: str) -> Floats:
         return np.array([line[name] for line in self.lines], dtype=np.float64)
@@ -311,6 +305,25 @@ def open_runs(folders: Sequence[str | Path]) -> list[Run]:
         opened = [Run.open(part) for part in inner or [folder]]
         runs += sorted(opened, key=lambda run: (run.settings.get("reading", {}).get("k", 0), run.folder.name))
     return runs
+
+
+def _prediction(text: str, first: Line | None) -> Line:
+    """Parse a prediction; ValueError, KeyError or TypeError where it is none, or has other keys than the first."""
+    line: Any = loads(text)
+    chances = [line[name] for name in ("probability", "contrast") if name in line]
+    chances += [*line.get("calibrated", {}).values(), *line.get("baselines", {}).values()]
+    line["sample"]
+    if line["label"] not in (0, 1) or not all(0 <= chance <= 1 for chance in chances):
+        raise ValueError("a label or a probability is out of its range")
+    for name in ("yes_logit", "no_logit", "answer_mass") if "probability" in line else ():
+        float(line[name])
+    if first is not None and any(
+        list(line.get(name, ())) != list(first.get(name, ())) for name in ("baselines", "calibrated", "statistics")
+    ):
+        raise ValueError("it has other predictors than the first line")
+    if first is not None and line.keys() != first.keys():
+        raise ValueError("it has other keys than the first line")
+    return dict(line)
 
 
 def _whole_lines(path: Path) -> list[bytes]:

@@ -1,12 +1,13 @@
 """Six statistics of a sample, from the training split and the sample's own earlier behaviors only."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from rella_cpp.datasets.dataset import as_written
 from rella_cpp.evaluation.metrics import Floats
 
 if TYPE_CHECKING:
@@ -37,13 +38,12 @@ class Popularity:
         return (sums + SMOOTHING * self.mean) / (counts + SMOOTHING), counts
 
     def as_dict(self, ids: Sequence[str]) -> dict[str, object]:
-        """Return a JSON object: the mean, and for each item seen in training, by id, its smoothed mean and count."""
-        seen = np.flatnonzero(self.counts)
-        means, counts = self.smoothed(seen)
-        rows = zip(seen.tolist(), means.tolist(), counts.tolist(), strict=True)
+        """Return a JSON object: the mean, and for each item, by id, its smoothed mean and its training count."""
+        means, counts = self.smoothed(np.arange(len(self.counts)))
+        rows = zip(ids, means.tolist(), counts.tolist(), strict=True)
         return {
             "mean": self.mean,
-            "items": {ids[i]: [mean, int(count)] for i, mean, count in rows},
+            "items": {name: [mean, int(count)] for name, mean, count in rows},
         }
 
 
@@ -63,16 +63,16 @@ class RatingStatistics:
     def __init__(self, data: "DataSet") -> None:
         rows, samples = data.interactions, data.samples
         assert rows.rating is not None, "statistics need ratings"
-        self._data, self._rating = data, rows.rating
-        known = ~np.isnan(rows.rating)
-        self._sums = np.concatenate([[0.0], np.cumsum(np.where(known, rows.rating, 0), dtype=np.float64)])
+        self._data, self._rating = data, as_written(rows.rating)
+        known = ~np.isnan(self._rating)
+        self._sums = np.concatenate([[0.0], np.cumsum(np.where(known, self._rating, 0))])
         self._counts = np.concatenate([[0], np.cumsum(known)])
         train = samples.rows("train")
         ends = np.zeros(len(rows.starts) - 1, np.int64)
         np.maximum.at(ends, samples.user[train], samples.position[train].astype(np.int64) + 1)
         user = np.repeat(np.arange(len(ends)), np.diff(rows.starts))
         counted = known & (np.arange(len(user)) - rows.starts[user] < ends[user])
-        sums = np.bincount(rows.item[counted], rows.rating[counted], data.items.num_rows).astype(np.float64)
+        sums = np.bincount(rows.item[counted], self._rating[counted], data.items.num_rows).astype(np.float64)
         counts = np.bincount(rows.item[counted], minlength=data.items.num_rows).astype(np.float64)
         self.popularity = Popularity(sums, counts, float(sums.sum() / max(1.0, counts.sum())))
 
@@ -82,7 +82,7 @@ class RatingStatistics:
         position = samples.position[rows].astype(np.int64)
         start = self._data.interactions.starts[samples.user[rows]]
         end = start + position
-        own = np.where(samples.split[rows] == 0, self._rating[end].astype(np.float64), np.nan)
+        own = np.where(samples.split[rows] == 0, self._rating[end], np.nan)
         item_mean, item_count = self.popularity.smoothed(samples.item[rows], own)
         return np.stack(
             [
@@ -110,9 +110,7 @@ class RatingStatistics:
         return np.where(counts > 0, means, self.popularity.mean)
 
 
-def statistics_of(
-    ratings: Sequence[float | None], item: tuple[float, float] | None, mean: float
-) -> Mapping[str, float]:
+def statistics_of(ratings: Sequence[float | None], item: Sequence[float], mean: float) -> dict[str, float]:
     """Compute the statistics of one history and target.
 
     Parameters
@@ -120,7 +118,7 @@ def statistics_of(
     ratings
         The earlier ratings, oldest first.
     item
-        The target's smoothed training mean and training count; None where it is unknown.
+        The target's smoothed training mean and training count.
     mean
         The mean of all training ratings.
 
@@ -130,7 +128,7 @@ def statistics_of(
         known = [rating for rating in window if rating is not None]
         return float(np.mean(known)) if known else mean
 
-    item_mean, item_count = item or (mean, 0.0)
+    item_mean, item_count = item
     values = (
         average(ratings),
         average(ratings[-5:]),

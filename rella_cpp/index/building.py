@@ -1,9 +1,10 @@
 """Building an index of a catalog, and adding to it."""
 
+import errno
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
@@ -15,11 +16,12 @@ from rella_cpp.cache import Progress, no_progress
 from rella_cpp.domains import Domain
 from rella_cpp.encoding import Pool
 from rella_cpp.errors import InputError
-from rella_cpp.files import first_difference, new_folder, writing
+from rella_cpp.files import first_difference, locked, new_folder, refuse_foreign, sha256, writing
 from rella_cpp.index.item_index import ItemIndex
-from rella_cpp.index.manifest import IndexManifest, versions
+from rella_cpp.index.manifest import IndexManifest
 from rella_cpp.index.projection import Projection
 from rella_cpp.records import Item, ModelIdentity
+from rella_cpp.versions import library_versions
 
 DType = Literal["f16", "f32"]
 
@@ -107,7 +109,8 @@ def build_index(
     """
     settings, out, items = settings or IndexSettings(), Path(out), list(items)
     table = _table(items, embedder.domain)
-    with new_folder(out, force=True) if force or not _is_index(out) else _nothing() as folder:
+    refuse_foreign(out, "explained", "index")
+    with new_folder(out) if force or not (out / "manifest.json").is_file() else nullcontext() as folder:
         wanted = {
             "model": embedder.base.name,
             "fingerprint": embedder.base.fingerprint,
@@ -120,9 +123,10 @@ def build_index(
         }
         if folder is None:
             return _same(out, wanted, settings, table)
-        raw = np.lib.format.open_memmap(folder / "raw.npy", "w+", np.dtype(np.float32), (len(items), embedder.width))
-        for start, vectors in _embedded(embedder, items, settings.pool, progress):
-            raw[start : start + len(vectors)] = vectors
+        with (folder / "raw.f32").open("wb") as file:  # written, not mapped: a full disk must raise, not kill
+            for _, vectors in _embedded(embedder, items, settings.pool, progress):
+                file.write(np.ascontiguousarray(vectors, dtype=np.float32).data)
+        raw = np.memmap(folder / "raw.f32", np.float32, "r", shape=(len(items), embedder.width))
         projection = Projection.fit(raw, settings.dim)
         projection.save(folder / "pca.npz")
         dim = len(projection.components)
@@ -131,18 +135,19 @@ def build_index(
             _add(index, start, projection(raw[start : start + _CHUNK]))
             progress("building the graph", min(start + _CHUNK, len(items)), len(items))
         del raw
-        (folder / "raw.npy").unlink()
-        manifest = IndexManifest(
+        (folder / "raw.f32").unlink()
+        _write_items(table, folder / "items-0.parquet")
+        _save(index, folder / "vectors-0.usearch")
+        IndexManifest(
             **wanted,  # type: ignore[arg-type]
             width=projection.components.shape[1],
             dim=dim,
-            items_digest=_write_items(table, folder / "items-0.parquet"),
+            items_digest=_digest(table),
             explained=projection.explained,
             asked_dim=settings.dim,
-            versions=versions(),
-        )
-        index.save(folder / manifest.vectors_file)
-        manifest.save(folder)
+            files=_digests(folder, "items-0.parquet", "vectors-0.usearch", "pca.npz"),
+            versions=library_versions(),
+        ).save(folder)
     return ItemIndex.open(out)
 
 
@@ -159,39 +164,55 @@ def add_to_index(
         The embedder or its domain is another than the index was built with, or an id is taken by another item.
 
     """
-    folder, manifest = index.folder, index.manifest
-    manifest.check_model(embedder.base.name, embedder.base.fingerprint, folder)
-    manifest.check_domain(embedder.domain, folder)
+    with locked(index.folder):
+        index = ItemIndex.open(index.folder)  # as it is now that nobody else writes
+        folder, manifest = index.folder, index.manifest
+        manifest.check_model(embedder.base.name, embedder.base.fingerprint, folder)
+        manifest.check_domain(embedder.domain, folder)
+        new = _new_items(index, embedder.domain, items)
+        if not new:
+            return index, 0
+        table = _table([*index.items(), *new], embedder.domain)
+
+        from usearch.index import Index
+
+        vectors = Index.restore(folder / manifest.vectors_file, view=False)
+        if vectors is None:
+            raise InputError("cannot be read", source=folder / manifest.vectors_file, remedy="build the index again")
+        for start, raw in _embedded(embedder, new, manifest.pool, progress):  # type: ignore[arg-type]
+            _add(vectors, len(index) + start, index.projection(raw))
+        grown = replace(manifest, items=len(index) + len(new), generation=manifest.generation + 1)
+        with writing(folder):
+            try:
+                _save(vectors, folder / grown.vectors_file)
+                _write_items(table, folder / grown.items_file)
+                files = _digests(folder, grown.items_file, grown.vectors_file, "pca.npz")
+            except BaseException:
+                for name in (grown.vectors_file, grown.items_file):
+                    (folder / name).unlink(missing_ok=True)
+                raise
+            replace(grown, items_digest=_digest(table), files=files).save(folder)  # from here on the new files count
+            for name in (manifest.vectors_file, manifest.items_file):
+                (folder / name).unlink(missing_ok=True)
+        return ItemIndex.open(folder), len(new)
+
+
+def _new_items(index: ItemIndex, domain: Domain, items: Sequence[Item]) -> list[Item]:
+    """Return the items that the index lacks; refuse those that it has with other fields."""
+    _table(items, domain)  # refuses doubles, by their places here
     new: list[Item] = []
     for place, item in enumerate(items):
-        row = index.row(item, embedder.domain)
+        row = index.row(item, domain)
         if row is None:
             new.append(item)
         elif _fields(index.item(row)) != _fields(item):
             raise InputError(
-                f"{embedder.domain.show_item(item)[:60]!r} is in the index with other fields",
-                source=folder,
+                f"{domain.show_item(item)[:60]!r} is in the index with other fields",
+                source=index.folder,
                 place=f"item[{place}]",
                 remedy="leave it out, or build the index again",
             )
-    if not new:
-        return index, 0
-    table = _table([*index.items(), *new], embedder.domain)
-
-    from usearch.index import Index
-
-    vectors = Index.restore(folder / manifest.vectors_file, view=False)
-    for start, raw in _embedded(embedder, new, manifest.pool, progress):  # type: ignore[arg-type]
-        _add(vectors, len(index) + start, index.projection(raw))
-    generation = manifest.generation + 1
-    grown = replace(manifest, items=len(index) + len(new), generation=generation)
-    with writing(folder):
-        vectors.save(folder / grown.vectors_file)
-        grown = replace(grown, items_digest=_write_items(table, folder / grown.items_file))
-        grown.save(folder)  # from here on the new files count
-        for name in (manifest.vectors_file, manifest.items_file):
-            (folder / name).unlink(missing_ok=True)
-    return ItemIndex.open(folder), len(new)
+    return new
 
 
 def search_text(index: ItemIndex, embedder: Embedder, text: str, count: int = 10) -> list[tuple[Item, float]]:
@@ -227,9 +248,11 @@ def _same(out: Path, wanted: dict[str, object], settings: IndexSettings, table: 
     there = index.manifest
     found: dict[str, object] = {name: getattr(there, name) for name in wanted}
     difference = first_difference(
-        {**found, "dim": there.asked_dim, "the items": there.items_digest},
-        {**wanted, "dim": settings.dim, "the items": _digest(table)},
+        {**found, "dim": there.asked_dim, "contents of its items": there.items_digest[:12]},
+        {**wanted, "dim": settings.dim, "contents of its items": _digest(table)[:12]},
     )
+    if there.generation and not difference:
+        difference = ("history", "built of fewer items and added to", "built of these")
     if difference:
         name, was, now = difference
         raise InputError(
@@ -238,19 +261,6 @@ def _same(out: Path, wanted: dict[str, object], settings: IndexSettings, table: 
             remedy="name another folder, or overwrite it with --force",
         )
     return index
-
-
-def _is_index(out: Path) -> bool:
-    if (out / "manifest.json").is_file():
-        return True
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise InputError("is there already, and no index", source=out, remedy="name another, or overwrite with --force")
-    return False
-
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield None
 
 
 def _embedded(
@@ -277,6 +287,10 @@ def _add(index: Any, first: int, vectors: npt.NDArray[np.float32]) -> None:
     index.add(np.arange(first, first + len(vectors), dtype=np.uint64), vectors, threads=1)
 
 
+def _text(value: object) -> str:
+    return str(value).encode("utf-8", errors="replace").decode()  # an id may hold half a surrogate pair
+
+
 def _fields(item: Item) -> str:
     return json.dumps(dict(item.fields), ensure_ascii=True, sort_keys=True)
 
@@ -292,7 +306,7 @@ def _table(items: Sequence[Item], domain: Domain) -> Any:
     """
     import pyarrow as pa
 
-    ids = [None if item.fields.get("id") is None else str(item.fields["id"]) for item in items]
+    ids = [None if item.fields.get("id") is None else _text(item.fields["id"]) for item in items]
     seen: dict[object, int] = {}
     for place, (item, known) in enumerate(zip(items, ids, strict=True)):
         key = (True, known) if known is not None else (False, domain.show_item(item))
@@ -313,8 +327,19 @@ def _digest(table: Any) -> str:
     return digest.hexdigest()
 
 
-def _write_items(table: Any, path: Path) -> str:
+def _write_items(table: Any, path: Path) -> None:
     import pyarrow.parquet as pq
 
     pq.write_table(table, path)
-    return _digest(table)
+
+
+def _save(index: Any, path: Path) -> None:
+    """Write a usearch index; a full disk raises OSError, as it does elsewhere."""
+    try:
+        index.save(path)
+    except RuntimeError as error:  # usearch does not say why
+        raise OSError(errno.ENOSPC, f"{error}: no space left, perhaps") from None
+
+
+def _digests(folder: Path, *names: str) -> dict[str, str]:
+    return {name: sha256(folder / name) for name in names}

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from rella_cpp.domains import Domain
 from rella_cpp.errors import InputError
-from rella_cpp.files import digest
+from rella_cpp.files import digest, sha256
 from rella_cpp.index.manifest import IndexManifest
 from rella_cpp.index.projection import Projection
 from rella_cpp.records import Item
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _REMEDY = "build the index again"
+_CHECKED = 1 << 26  # bytes of a file that is read whole to check it; larger ones would make opening slow
 _EXACT = 50_000
 """Up to this many items a search compares with all of them; beyond, usearch's graph is walked."""
 
@@ -62,13 +63,14 @@ class ItemIndex:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of what decides its vectors: model, wording, pooling, PCA's shape, items."""
+        """SHA-256 of what decides its vectors: model, wording, pooling, and its files."""
         m = self.manifest
-        return digest([m.fingerprint, m.engine, m.template, m.pool, m.dim, m.dtype, m.items_digest])
+        return digest([m.fingerprint, m.engine, m.template, m.pool, m.files])
 
     @cached_property
     def projection(self) -> Projection:
         """From hidden states to this index's vectors."""
+        self._check("pca.npz")
         return Projection.load(self.folder / "pca.npz")
 
     def item(self, row: int) -> Item:
@@ -85,10 +87,18 @@ class ItemIndex:
         return ids
 
     def row(self, item: Item, domain: Domain) -> int | None:
-        """Return an item's row: by its id, or where it or the stored one has none, as prompts show it; else None."""
+        """Return an item's row: by its id, or where it or the stored one has none, as prompts show it; else None.
+
+        Raises
+        ------
+        InputError
+            The id is that of an item with another title: the index is another catalog's.
+
+        """
         known = item.fields.get("id")
         if known is not None:
             if (row := self._by_id.get(str(known))) is not None:
+                self.check_name(row, item, domain)
                 return row
             if self._ids.null_count == 0:
                 return None
@@ -144,12 +154,38 @@ class ItemIndex:
         order = np.lexsort((rows, -cosines))
         return rows[order], cosines[order]
 
+    def check_name(self, row: int, item: Item, domain: Domain) -> None:
+        """Refuse an item that has the id of another one in this index: the index is another catalog's.
+
+        Raises
+        ------
+        InputError
+            Their required fields differ, case aside.
+
+        """
+        stored = self.item(row)
+        mine, its = domain.item_fields(item), domain.item_fields(stored)
+        if any(mine[e.name].casefold() != its.get(e.name, "").casefold() for e in domain.item if e.required):
+            raise InputError(
+                f"has {domain.show_item(stored)[:60]!r} under the id {item.fields['id']}, "
+                f"not {domain.show_item(item)[:60]!r}",
+                source=self.folder,
+                remedy="give the index of this catalog",
+            )
+
+    def _check(self, name: str) -> None:
+        """Compare a file with its digest; one of many megabytes only by its size, which usearch checks."""
+        path = self.folder / name
+        if path.stat().st_size <= _CHECKED and sha256(path) != self.manifest.files.get(name):
+            raise InputError("is damaged (its checksum is another)", source=path, remedy=_REMEDY)
+
     @cached_property
     def _usearch(self) -> Any:
         """The usearch index, memory-mapped."""
         from usearch.index import Index
 
         path = self.folder / self.manifest.vectors_file
+        self._check(path.name)
         try:
             index = Index.restore(path, view=True)
         except (RuntimeError, ValueError, OSError) as error:
@@ -173,6 +209,7 @@ class ItemIndex:
         import pyarrow.parquet as pq
 
         path = self.folder / self.manifest.items_file
+        self._check(path.name)
         try:
             column = pq.read_table(path, columns=[name])[name]
         except (OSError, pa.ArrowException, KeyError) as error:

@@ -1,7 +1,6 @@
 """What an index says of itself: by which model, from which words, of which shape."""
 
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Self
 
@@ -36,6 +35,8 @@ class IndexManifest:
         Share of the variance that PCA kept.
     asked_dim
         The dimension asked for.
+    files
+        SHA-256 of each file.
     generation
         Number of the files; `add` writes new ones, and this file, replaced last, names them.
     versions
@@ -56,6 +57,7 @@ class IndexManifest:
     items_digest: str
     explained: float
     asked_dim: int
+    files: dict[str, str]
     generation: int = 0
     versions: dict[str, str] | None = None
 
@@ -86,9 +88,15 @@ class IndexManifest:
         if not (folder / NAME).is_file():
             finding = "is no index (it has no manifest.json)" if folder.exists() else "no such folder"
             raise InputError(finding, source=folder, remedy="make one: rella index build")
-        facts = read_json(folder / NAME, _REMEDY)
-        if facts.pop("format", None) != _FORMAT:
+        facts = read_json(folder / NAME, _REMEDY, sealed=False)
+        if "rella_data" in facts:
+            raise InputError(
+                "is a prepared data set, not an index", source=folder, remedy="make one: rella index build"
+            )
+        if facts.get("format") != _FORMAT:
             raise InputError("is an index of another format", source=folder, remedy=_REMEDY)
+        facts = read_json(folder / NAME, _REMEDY)
+        del facts["format"]
         try:
             return cls(**facts)  # type: ignore[arg-type]
         except TypeError as error:
@@ -126,8 +134,3 @@ class IndexManifest:
                 source=source,
                 remedy="give that model as --embed-model: vectors of two models cannot be compared",
             )
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of the libraries that an index depends on."""
-    return {name: version(name) for name in ("rella-cpp", "llama-cpp-python", "scikit-learn", "usearch")}
