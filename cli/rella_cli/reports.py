@@ -95,7 +95,7 @@ def comparison_table(runs: "Sequence[Run]") -> None:
     from rella_cpp import compare_runs
 
     out, table = console(), Table(box=None, pad_edge=False)
-    for title in ("run", "", "K", "AUC", "95 %", *(METRICS[metric] for metric in _COMPARED)):
+    for title in ("run", "", "K", "n", "AUC", "95 %", *(METRICS[metric] for metric in _COMPARED)):
         table.add_column(title, justify="left" if title in ("run", "", "95 %") else "right", no_wrap=title != "run")
     rows = compare_runs(runs)
     for row in rows:
@@ -104,6 +104,7 @@ def comparison_table(runs: "Sequence[Run]") -> None:
             Text(row["run"]),
             Text(row["predictor"]),
             str(row["k"] or "–"),
+            f"{row['samples']:,}",
             figure(values["auc"]["value"]),
             between(values["auc"]),
             *(figure(values[metric]["value"]) for metric in _COMPARED),

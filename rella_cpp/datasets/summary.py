@@ -38,7 +38,8 @@ class Summary:
     Attributes
     ----------
     ratings
-        How many interactions have each rating, ascending; None where the data has none or more than 20 values.
+        How many interactions have each rating, ascending, in ten spans where there are more than 20 values; None where
+        the data has none.
     history
         Least, median, mean and greatest length of the samples' histories; empty without samples.
     lengths
@@ -100,7 +101,10 @@ def _ratings(data: DataSet) -> dict[str, int] | None:
         return None
     values, counts = np.unique(data.interactions.rating, return_counts=True)
     if len(values) > _MOST_RATINGS:
-        return None
+        known = data.interactions.rating[~np.isnan(data.interactions.rating)]
+        binned, edges = np.histogram(known, bins=10)
+        spans = zip(edges[:-1].tolist(), edges[1:].tolist(), binned.tolist(), strict=True)
+        return {f"{low:.4g} to {high:.4g}": count for low, high, count in spans}
     pairs = zip(values.tolist(), counts.tolist(), strict=True)
     return {"none" if value != value else f"{value:g}": count for value, count in pairs}
 
