@@ -50,7 +50,7 @@ def test_the_path_from_a_download_to_a_table_runs(tmp_path: Path) -> None:
     ratings = random_ratings(seed=1, users=60, movies=16, most=16)
     write_files(tmp_path / "ml-1m.zip", ml_1m(ratings, movies=16, users=60))
     (tmp_path / "examples").symlink_to(ROOT / "examples")
-    assert len(PATH) == 10
+    assert len(PATH) == 11
     for command in PATH:
         done = shell(command, tmp_path)
         assert done.returncode == 0 and done.stdout, (command, done.stderr)

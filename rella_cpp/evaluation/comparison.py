@@ -85,4 +85,4 @@ def _same_baselines(a: Run, b: Run) -> bool:
         return False
     first, second = a.predictors(), b.predictors()
     names = [name for name in second if name not in OWN]
-    return all(name in first and np.array_equal(first[name], second[name]) for name in names)
+    return all(name in first and np.allclose(first[name], second[name]) for name in names)

@@ -176,7 +176,11 @@ class ItemIndex:
     def _check(self, name: str) -> None:
         """Compare a file with its digest; one of many megabytes only by its size, which usearch checks."""
         path = self.folder / name
-        if path.stat().st_size <= _CHECKED and sha256(path) != self.manifest.files.get(name):
+        try:
+            damaged = path.stat().st_size <= _CHECKED and sha256(path) != self.manifest.files.get(name)
+        except OSError as error:  # gone, if items were added since this index was opened
+            raise InputError(error.strerror or str(error), source=path, remedy="open the index again") from None
+        if damaged:
             raise InputError("is damaged (its checksum is another)", source=path, remedy=_REMEDY)
 
     @cached_property
