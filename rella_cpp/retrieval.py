@@ -63,7 +63,7 @@ def nearest(
     """
     from usearch.index import MetricKind, search
 
-    count = k + 1
+    count = 4 * k  # more than asked for, to see the ties at the edge
     while True:
         found = search(vectors, target, min(count, len(vectors)), MetricKind.Cos, exact=True, threads=1)
         rows = np.asarray(found.keys, dtype=np.int64).ravel()
@@ -72,4 +72,4 @@ def nearest(
         rows, cosines = rows[order], cosines[order]
         if count >= len(vectors) or cosines[-1] < cosines[k - 1]:
             return rows[:k], cosines[:k]
-        count *= 2  # the K-th and the last are equal: there may be more of them
+        count *= 4  # the K-th and the last are equal: there may be more of them
