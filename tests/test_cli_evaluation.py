@@ -13,7 +13,16 @@ import pytest
 from commands import Run, runner
 from tiny_model import Shape, write_model
 
-from rella_cpp import DataSet
+from rella_cpp import (
+    Cache,
+    DataSet,
+    EvaluationSettings,
+    Histories,
+    Rella,
+    build_index,
+    evaluate,
+    load_domain,
+)
 
 
 @pytest.fixture
@@ -121,7 +130,7 @@ def test_killed_with_9_and_run_again_gives_the_same_file(
     model = write_model(models / "slow.gguf", shape=Shape(ctx=4096, embd=128, ff=256, layers=4))
 
     def command(out: str) -> list[str]:
-        arguments = f"evaluate {small_data.folder} -m {model} --retrieval recent --split train --limit 60 -o {out}"
+        arguments = f"evaluate {small_data.folder} -m {model} --retrieval recent --split train --limit 40 -o {out}"
         return [sys.executable, "-m", "rella_cli", *arguments.split()]
 
     whole, cut = str(tmp_path / "whole"), str(tmp_path / "cut")
@@ -193,26 +202,28 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("arguments", "said"), BAD)
-def test_bad_input_gets_one_line_and_exit_2(
-    rella: Run,
-    small_data: DataSet,
-    index: Path,
-    history: Path,
-    roomy_model: Path,
-    tmp_path: Path,
-    arguments: str,
-    said: str,
-) -> None:
-    files = {name: tmp_path / f"{name}.json" for name in ("items", "broken", "twice")}
+@pytest.fixture(scope="module")
+def world(small_data: DataSet, roomy_model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Files right and wrong, an index and a run; made once, since nothing of it may be changed."""
+    folder = tmp_path_factory.mktemp("world")
+    files = {name: folder / f"{name}.json" for name in ("items", "broken", "twice", "history")}
     files["items"].write_text('[{"title": "Stranger"}]')
     files["broken"].write_text('[{"input": "x"},\nnonsense]')
     files["twice"].write_text('[{"id": 1, "title": "A"}, {"id": 1, "title": "B"}]')
-    files |= {"nowhere": tmp_path / "nowhere", "out": tmp_path / "out", "run": tmp_path / "run", "index": index}
-    files |= {"data": small_data.folder, "model": roomy_model, "history": history, "other": tmp_path / "other.gguf"}
-    write_model(files["other"], seed=9)
-    assert rella("evaluate", small_data.folder, "--baselines-only", "-o", files["run"]).code == 0
-    result = rella(*arguments.format(**files).split())
+    files["history"].write_text(json.dumps([{**b.item.fields, "rating": b.rating} for b in small_data.history(5, 12)]))
+    files |= {name: folder / name for name in ("nowhere", "out", "run", "index")}
+    files |= {"data": small_data.folder, "model": roomy_model, "other": write_model(folder / "other.gguf", seed=9)}
+    with Rella.from_gguf(roomy_model, cache=Cache(None)) as judge:
+        build_index(judge.vectors, small_data.all_items(), files["index"])
+    histories = Histories(small_data, None, load_domain("movies"))
+    evaluate(small_data, files["run"], EvaluationSettings(), judge=None, histories=histories)
+    return files
+
+
+@pytest.mark.parametrize(("arguments", "said"), BAD)
+def test_bad_input_gets_one_line_and_exit_2(rella: Run, world: dict[str, Path], arguments: str, said: str) -> None:
+    before = {path: path.read_bytes() for path in world["out"].parent.rglob("*") if path.is_file()}
+    result = rella(*arguments.format(**world).split())
     assert (result.code, result.out) == (2, "")
     assert said in result.err and len(result.err.splitlines()) == 1 and result.err.startswith("rella: ")
-    assert files["items"].read_text() == '[{"title": "Stranger"}]' and not files["out"].exists()
+    assert {path: path.read_bytes() for path in world["out"].parent.rglob("*") if path.is_file()} == before

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -298,3 +299,12 @@ def test_progress_tells_what_is_read(tmp_path: Path) -> None:
         *(f"reading {name}, MiB" for name in ("movies.csv", "ratings.csv")),
         "writing tables",
     ]
+
+
+def test_ratings_of_many_values_are_counted_in_ten_spans(prepared: DataSet) -> None:
+    known = prepared.interactions
+    wide = np.linspace(1, 100, len(known.item)).astype(np.float32)
+    prepared.__dict__["interactions"] = replace(known, rating=wide)
+    ratings = summarize(prepared).ratings
+    assert ratings is not None and len(ratings) == 10 and sum(ratings.values()) == len(known.item)
+    assert next(iter(ratings)) == "1 to 10.9"
