@@ -165,6 +165,9 @@ def test_text_is_searched_as_a_title(judge: Rella, tmp_path: Path) -> None:
     dated = build_index(judge.vectors, CATALOG, tmp_path / "dated")
     for text in ("movie 7", " Movie 7 (1987) "):  # the item itself, though its own text holds the year as well
         assert search_text(dated, judge.vectors, text, 1)[0][0].fields["id"] == "7"
+    sequel = build_index(judge.vectors, [*CATALOG, Item({"id": "x", "title": "Alien: Part II"})], tmp_path / "sequel")
+    assert search_text(sequel, judge.vectors, "alien", 1)[0][0].fields["id"] == "x"
+    assert search_text(sequel, judge.vectors, "alie", 1)[0][1] < 0.999  # a word's beginning is no title's
     (nearest, cosine), *_ = search_text(dated, judge.vectors, "Something else", 1)
     assert cosine < 0.999 and nearest in CATALOG
     with pytest.raises(InputError, match="count is 0"):

@@ -218,8 +218,8 @@ def _new_items(index: ItemIndex, domain: Domain, items: Sequence[Item]) -> list[
 def search_text(index: ItemIndex, embedder: Embedder, text: str, count: int = 10) -> list[tuple[Item, float]]:
     """Find the items nearest to a text; each with its cosine, greatest first.
 
-    A text that is the title of an item, or how prompts show it, whatever its case, stands for that item. Any other is
-    read as if it were an item's title.
+    A text that is the title of an item, or its beginning, or how prompts show it, stands for that item, whatever its
+    case. Any other is read as if it were an item's title.
 
     Raises
     ------

@@ -107,12 +107,20 @@ class ItemIndex:
         return self._by_text(domain).get(domain.show_item(item))
 
     def find(self, text: str, field: str, domain: Domain) -> int | None:
-        """Return the row of the first item that a text names: by a field or as prompts show it; case does not count."""
+        """Return the row of the item that a text names; None where it names none. Case does not count.
+
+        The first whose field it is, or which prompts show so; else the first whose field begins with it, at a word's
+        end.
+        """
         wanted = text.strip().casefold()
+        begins: int | None = None
         for row, item in enumerate(self.items()):
-            if wanted in (str(item.fields.get(field, "")).casefold(), domain.show_item(item).casefold()):
+            name = str(item.fields.get(field, "")).casefold()
+            if wanted in (name, domain.show_item(item).casefold()):
                 return row
-        return None
+            if begins is None and wanted and name.startswith(wanted) and not name[len(wanted)].isalnum():
+                begins = row
+        return begins
 
     def vectors(self, rows: Sequence[int] | npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.float32]:
         """Return the vectors of rows, float32 of shape (len(rows), dim), as stored: of unit length but for rounding."""
