@@ -364,7 +364,7 @@ class Rella:
         if index is None or (self.calibration is not None and self.calibration.knows(known)):
             return known
         row = index.row(item, self.domain)
-        return known if row is None else index.ids()[row]
+        return known if row is None else index.id(row)
 
     def _empty_gap(self, item: Item) -> float:
         """Return the gap of an item judged with no history and no profile; known ones come from the cache."""

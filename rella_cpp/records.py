@@ -180,7 +180,7 @@ class Score:
         """The probability of the gap above the empty gap (contextual calibration, Zhao et al. 2021)."""
         if self.empty_gap is None:
             return None
-        return 1 / (1 + math.exp(-max(-700.0, min(700.0, self.gap - self.empty_gap))))
+        return click_probability(self.gap - self.empty_gap)
 
     @property
     def best(self) -> float:
@@ -208,6 +208,16 @@ class Score:
         if self.excluded:
             result["excluded"] = self.excluded
         return result | self.extras()
+
+
+def click_probability(gap: float) -> float:
+    """Return the probability that a gap of two logits stands for."""
+    return 1 / (1 + math.exp(-max(-700.0, min(700.0, gap))))
+
+
+def encodable(text: str) -> str:
+    """Return a text without halves of surrogate pairs, which JSON may hold and no encoding has."""
+    return text.encode(errors="replace").decode()
 
 
 def describe(value: object) -> str:

@@ -1,68 +1,26 @@
 import json
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from judges import MOVIES, Mean, run
 from look_alikes import ml_1m, random_ratings, write_files
 
 from rella_cpp import (
-    Behavior,
     DataSet,
     EvaluationSettings,
     Histories,
     InputError,
     Item,
     ItemIndex,
-    ModelIdentity,
     Rella,
-    Run,
-    Score,
-    User,
-    evaluate,
-    evaluate_prompts,
-    load_domain,
+    build_index,
     open_runs,
-    read_prompts,
+    prepare,
     report,
 )
 from rella_cpp.evaluation.evaluating import draw
-from rella_cpp.evaluation.runs import GROUP
-from rella_cpp.files import write_json
-
-MOVIES = load_domain("movies")
-
-
-class Killed(BaseException):
-    pass
-
-
-class Mean:
-    """Judges by the mean of the ratings it is shown; counts its calls and can be killed."""
-
-    def __init__(self, stop_after: int = 10**6) -> None:
-        self.calls: list[tuple[int, ...]] = []
-        self.stop_after = stop_after
-
-    def score(self, history: Sequence[Behavior], item: Item, *, user: User, k: int, **_: Any) -> Score:
-        if len(self.calls) == self.stop_after:
-            raise Killed
-        ratings = [behavior.rating or 0 for behavior in history]
-        self.calls.append(tuple(int(rating) for rating in ratings))
-        mean = float(np.mean(ratings)) if ratings else 2.5
-        model = ModelIdentity("mean", "f")
-        return Score(item, mean / 5, mean, 2.5, 0.9, 7, tuple(range(len(ratings))), 0, model)
-
-    def settings(self) -> Mapping[str, object]:
-        return {"model": {"name": "mean", "fingerprint": "f"}, "domain": {"fingerprint": "d"}, "chat_format": "none"}
-
-
-def run(
-    data: DataSet, out: Path, judge: Any, index: ItemIndex | None = None, force: bool = False, **settings: Any
-) -> list[Run]:
-    chosen = EvaluationSettings(**{"split": "train", "limit": 60, "ks": (5,), "retrieval": "recent", **settings})
-    return evaluate(data, out, chosen, judge=judge, histories=Histories(data, index, MOVIES), force=force)
 
 
 def test_a_run_has_one_line_a_sample_and_metrics_from_that_file(small_data: DataSet, tmp_path: Path) -> None:
@@ -89,43 +47,6 @@ def test_a_run_has_one_line_a_sample_and_metrics_from_that_file(small_data: Data
     assert not found["differences"]["model"]["last_5"]["auc"]["distinguishable"]
     assert any("last_5" in sentence and "not distinguishable" in sentence for sentence in found["verdicts"])
     assert "similarity baseline left out: it needs --index" in found["notes"]
-
-
-@pytest.mark.parametrize("stop", [0, 1, GROUP, GROUP + 3, 44])
-def test_killed_anywhere_and_run_again_the_file_is_the_same(small_data: DataSet, tmp_path: Path, stop: int) -> None:
-    (wanted,) = run(small_data, tmp_path / "whole", Mean())
-    for number in (stop, 5, 9):
-        with pytest.raises(Killed):
-            run(small_data, tmp_path / "cut", Mean(number))
-        part = tmp_path / "cut" / "predictions.jsonl.part"
-        if part.exists():  # what a kill -9 in the middle of a write leaves
-            with part.open("ab") as file:
-                file.write(b'{"sample": 3, "lab')
-    rest = Mean()
-    (done,) = run(small_data, tmp_path / "cut", rest)
-    assert len(rest.calls) < 60
-    for name in ("predictions.jsonl", "run.json", "items.json"):
-        assert (done.folder / name).read_bytes() == (wanted.folder / name).read_bytes()
-    assert sorted(path.name for path in done.folder.iterdir()) == ["items.json", "predictions.jsonl", "run.json"]
-
-
-def test_a_finished_run_is_not_judged_again_and_other_settings_are_refused(small_data: DataSet, tmp_path: Path) -> None:
-    run(small_data, tmp_path / "run", Mean())
-    again = Mean()
-    run(small_data, tmp_path / "run", again)
-    assert again.calls == []
-    with pytest.raises(InputError, match="is a run with another reading.k: 5, not 6"):
-        run(small_data, tmp_path / "run", Mean(), ks=(6,))
-    with pytest.raises(InputError, match="another samples.seed: 0, not 1"):
-        run(small_data, tmp_path / "run", Mean(), seed=1)
-    with pytest.raises(InputError, match="another judge"):
-        run(small_data, tmp_path / "run", None)
-    (forced,) = run(small_data, tmp_path / "run", Mean(), ks=(6,), force=True)
-    assert forced.settings["reading"]["k"] == 6
-    (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "thesis.txt").touch()
-    with pytest.raises(InputError, match="holds something else"):
-        run(small_data, tmp_path / "other", Mean())
 
 
 def test_the_same_samples_are_drawn_and_a_smaller_limit_is_part_of_a_greater(small_data: DataSet) -> None:
@@ -198,43 +119,6 @@ def test_a_split_with_one_label_only_has_no_auc(small_data: DataSet, tmp_path: P
     assert any("AUC is undefined" in sentence for sentence in found["notes"])
 
 
-def test_a_full_disk_loses_no_finished_sample(
-    small_data: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import errno
-    import os
-
-    calls = 0
-    real = os.fsync
-
-    def full(descriptor: int) -> None:
-        nonlocal calls
-        calls += 1
-        if calls > 4:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        real(descriptor)
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(InputError, match=r"predictions.jsonl.part: cannot be written \(No space left on device\)"):
-        run(small_data, tmp_path / "run", Mean())
-    monkeypatch.undo()
-    rest = Mean()
-    (done,) = run(small_data, tmp_path / "run", rest)
-    assert len(done.lines) == 60 and len(rest.calls) < 60
-    (whole,) = run(small_data, tmp_path / "whole", Mean())
-    assert (done.folder / "predictions.jsonl").read_bytes() == (whole.folder / "predictions.jsonl").read_bytes()
-
-
-def test_two_processes_do_not_write_one_run(small_data: DataSet, tmp_path: Path) -> None:
-    from rella_cpp.evaluation.runs import RunWriter
-
-    first = RunWriter(tmp_path / "run", {"samples": {}}, [1, 2, 3])
-    with pytest.raises(InputError, match="another process"):
-        RunWriter(tmp_path / "run", {"samples": {}}, [1, 2, 3])
-    first.close()
-    RunWriter(tmp_path / "run", {"samples": {}}, [1, 2, 3]).close()
-
-
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
@@ -255,62 +139,13 @@ def test_settings_out_of_range_are_refused(
 
 
 def test_an_index_without_some_items_is_refused_by_name(judge: Rella, small_data: DataSet, tmp_path: Path) -> None:
-    from rella_cpp import build_index
-
     index = build_index(judge.vectors, small_data.all_items()[:-3], tmp_path / "i")
     with pytest.raises(InputError, match=r"lacks \d of the \d+ items .*rella index add"):
         Histories(small_data, index, MOVIES)
 
 
-def write_prompts(path: Path, entries: object) -> Path:
-    path.write_text(json.dumps(entries))
-    return path
-
-
-def test_ready_prompts_are_judged_as_they_stand(judge: Rella, tmp_path: Path) -> None:
-    entries = [
-        {"input": f"Will they like movie {n}? Yes or No", "output": "Yes." if n % 2 else "No", "extra": 1}
-        for n in range(20)
-    ]
-    path = write_prompts(tmp_path / "p.json", entries)
-    settings = EvaluationSettings()
-    done = evaluate_prompts(read_prompts(path, MOVIES), tmp_path / "run", settings, judge=judge)
-    assert [line["label"] for line in done.lines] == [n % 2 for n in range(20)]
-    assert len({line["yes_logit"] for line in done.lines}) == 20
-    text = judge.question("Will they like movie 0? Yes or No").text
-    assert text.count("<|im_start|>") == 2 and "taste" not in text  # the user's turn, and no system line of ours
-    lines = tmp_path / "p.jsonl"
-    split = [{"instruction": e["input"], "input": "", "output": e["output"]} for e in entries]
-    lines.write_text("\n".join(map(json.dumps, split)))
-    same = evaluate_prompts(read_prompts(lines, MOVIES), tmp_path / "run2", settings, judge=judge)
-    assert same.gaps.tolist() == done.gaps.tolist()
-    assert report(done)["samples"] == 20 and "baselines" not in done.lines[0]
-
-
-@pytest.mark.parametrize(
-    ("entries", "said"),
-    [
-        ([{"input": "x", "output": "Maybe"}], r"entry\[0\]: output is text \('Maybe'\); give Yes or No"),
-        ([{"input": "x", "output": "No"}, {"output": "No"}], r"entry\[1\]: input is null"),
-        ([{"input": "x"}], "output is null"),
-        ([{"input": "x", "output": "Nobody knows"}], "output is text"),
-        (["x"], r"entry\[0\]: is text"),
-        ([], "list that is not empty"),
-        ({"input": 1}, "list that is not empty"),
-        ([{"input": "movie " * 9000, "output": "No"}], r"entry\[0\]: a prompt of \d+ tokens does not fit"),
-    ],
-)
-def test_bad_ready_prompts_are_refused_by_their_place(judge: Rella, tmp_path: Path, entries: object, said: str) -> None:
-    path = write_prompts(tmp_path / "p.json", entries)
-    with pytest.raises(InputError, match=said):
-        evaluate_prompts(read_prompts(path, MOVIES), tmp_path / "run", EvaluationSettings(), judge=judge)
-    assert not (tmp_path / "run").exists()
-
-
 def test_evaluate_and_score_agree_where_items_are_alike(judge: Rella, tmp_path: Path) -> None:
     # Many items with one text: equal vectors everywhere, so that SUBR's choice hangs on ties alone.
-    from rella_cpp import build_index, prepare
-
     ratings = random_ratings(seed=5, users=12, movies=12, most=12)
     files = ml_1m(ratings, movies=12, users=12)
     files["ml-1m/movies.dat"] = "".join(f"{n}::Film {n % 2} (1999)::Drama\n" for n in range(1, 13)).encode()
@@ -334,83 +169,9 @@ def test_evaluate_and_score_agree_where_items_are_alike(judge: Rella, tmp_path: 
 def test_an_index_of_another_catalog_is_refused_though_ids_coincide(
     judge: Rella, small_data: DataSet, tmp_path: Path
 ) -> None:
-    from rella_cpp import build_index
-
     invented = [
         Item({"id": item.fields["id"], "title": f"Invented {n}"}) for n, item in enumerate(small_data.all_items())
     ]
     index = build_index(judge.vectors, invented, tmp_path / "i")
     with pytest.raises(InputError, match="has 'Invented 0' under the id 1, not \"The Matrix"):
         Histories(small_data, index, MOVIES)
-
-
-def test_a_forced_start_does_not_break_into_a_running_one(small_data: DataSet, tmp_path: Path) -> None:
-    from rella_cpp.evaluation.runs import RunWriter
-
-    first = RunWriter(tmp_path / "run", {"samples": {}}, list(range(16)))
-    first.write([{"sample": n, "label": 0} for n in range(8)])
-    with pytest.raises(InputError, match="another process"):
-        RunWriter(tmp_path / "run", {"samples": {}}, list(range(16)), force=True)
-    first.write([{"sample": n, "label": 0} for n in range(8, 16)])
-    assert first.finish().samples == list(range(16))
-
-
-def test_metrics_of_other_predictions_are_made_anew(small_data: DataSet, tmp_path: Path) -> None:
-    (done,) = run(small_data, tmp_path / "run", Mean())
-    wanted = report(done)
-    for text in ("{", '{"samples": 3}', (done.folder / "metrics.json").read_text().replace("0.", "1.")):
-        (done.folder / "metrics.json").write_text(text)
-        assert report(Run.open(done.folder)) == wanted
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"label": 2},
-        {"label": "x"},
-        {"probability": 5},
-        {"probability": None},
-        {"baselines": {}},
-        {"yes_logit": "x"},
-        {"extra": 1},
-        None,
-    ],
-)
-def test_damaged_predictions_are_refused_by_their_line(
-    small_data: DataSet, tmp_path: Path, change: dict[str, object] | None
-) -> None:
-    (done,) = run(small_data, tmp_path / "run", Mean())
-    path = done.folder / "predictions.jsonl"
-    lines = path.read_text().splitlines()
-    lines[3] = json.dumps({**json.loads(lines[3]), **change}) if change else lines[3][:20]
-    path.write_text("\n".join(lines) + "\n")
-    with pytest.raises(InputError, match="predictions.jsonl, line 4: is no prediction"):
-        report(Run.open(done.folder))
-    path.write_text("\n".join(lines[:3]) + "\n")
-    with pytest.raises(InputError, match="holds 3 predictions of 60"):
-        report(Run.open(done.folder))
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "said"),
-    [
-        ("predictions.jsonl", "nonsense\n", "holds 0 lines of 60"),
-        ("run.json", "{", "run.json: is damaged"),
-        ("predictions.jsonl", '{"sample": 999, "label": 0}\n' * 60, "line 1: is not sample"),
-    ],
-)
-def test_a_damaged_run_is_refused(small_data: DataSet, tmp_path: Path, name: str, text: str, said: str) -> None:
-    (done,) = run(small_data, tmp_path / "run", Mean())
-    (done.folder / name).write_text(text)
-    with pytest.raises(InputError, match=said):
-        run(small_data, tmp_path / "run", Mean())
-
-
-def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no such folder"):
-        Run.open(tmp_path / "nowhere")
-    with pytest.raises(InputError, match="is no run"):
-        open_runs([tmp_path])
-    write_json(tmp_path / "run.json", {"samples": {}})
-    with pytest.raises(InputError, match="is not finished"):
-        Run.open(tmp_path)

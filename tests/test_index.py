@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_model import write_model
+from tiny_model import Shape, write_model
 
 from rella_cpp import (
     Cache,
@@ -180,7 +180,7 @@ def test_scores_over_an_index_take_its_vectors_whatever_model_judges(judge: Rell
     target = CATALOG[35]
     cosines = index.vectors(range(30)) @ index.vectors([35])[0]
     wanted = tuple(sorted(np.argsort(-cosines, kind="stable")[:4].tolist()))
-    other = write_model(tmp_path / "other.gguf", seed=9, shape=type_shape())
+    other = write_model(tmp_path / "other.gguf", seed=9, shape=Shape(ctx=4096))
     with Rella.from_gguf(other, cache=Cache(None)) as stranger:
         stranger.use_index(index)
         assert stranger.score(history, target, k=4).used == wanted
@@ -190,12 +190,6 @@ def test_scores_over_an_index_take_its_vectors_whatever_model_judges(judge: Rell
     assert judge.score(history, target, k=4).used == wanted
     unknown = judge.score(history, {"title": "Movie 35", "year": 2015}, k=4)  # embedded and projected: the same vector
     assert unknown.used == wanted
-
-
-def type_shape() -> Any:
-    from tiny_model import Shape
-
-    return Shape(ctx=4096)
 
 
 def test_another_wording_is_refused_unless_allowed(judge: Rella, tmp_path: Path) -> None:
@@ -295,7 +289,6 @@ def test_the_manifest_names_what_made_it(small_index: ItemIndex, small_data: Dat
 def test_nothing_is_overwritten_that_is_no_index(judge: Rella, tmp_path: Path, small_data: DataSet) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("x")
-    (tmp_path / ".new.part").mkdir()
     for folder in (tmp_path / "mine", small_data.folder):
         with pytest.raises(InputError, match="no index: it is not overwritten"):
             build_index(judge.vectors, CATALOG, folder, force=True)

@@ -18,9 +18,9 @@ from rella_cpp.datasets.prepared import Events, Prepared, ascending, find_texts,
 from rella_cpp.datasets.sampling import last_samples
 from rella_cpp.datasets.sheets import Sheet
 from rella_cpp.datasets.sources import SourceFile
-from rella_cpp.datasets.texts import clean, encodable
+from rella_cpp.datasets.texts import clean
 from rella_cpp.errors import InputError
-from rella_cpp.records import describe
+from rella_cpp.records import describe, encodable
 
 MIN_HISTORY = 1
 SHARES = (10, 1, 1)

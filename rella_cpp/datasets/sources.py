@@ -15,7 +15,8 @@ from rella_cpp.cache import Progress, no_progress
 from rella_cpp.errors import InputError
 
 _BLOCK = 1 << 22
-_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError)  # RuntimeError: encrypted
+# What reading a zip raises; RuntimeError for an encrypted one, and its subclass for an unknown compression.
+_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ from pyarrow import parquet
 from rella_cpp.datasets.delimited import Dialect, column_names, read_delimited
 from rella_cpp.datasets.sheets import Sheet
 from rella_cpp.datasets.sources import SourceFile, is_saved_dataset
-from rella_cpp.datasets.texts import encodable
 from rella_cpp.errors import InputError
+from rella_cpp.records import encodable
 
 _CHUNK = 1 << 16
 

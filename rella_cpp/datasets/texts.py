@@ -6,11 +6,6 @@ import pyarrow as pa
 from pyarrow import compute as pc
 
 
-def encodable(text: str) -> str:
-    """Return a text without halves of surrogate pairs, which JSON may hold and no table takes."""
-    return text.encode(errors="replace").decode()
-
-
 def clean(texts: pa.Array) -> pa.Array:
     """Return texts with HTML entities read and runs of blanks and line breaks made one; null where nothing is left."""
     marked = pc.match_substring(texts, "&")

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from rella_cpp.errors import InputError
 from rella_cpp.files import digest
-from rella_cpp.records import Behavior, Item, User, describe
+from rella_cpp.records import Behavior, Item, User, describe, encodable
 
 FieldType = Literal["text", "value", "list"]
 
@@ -22,7 +22,7 @@ _LONGEST_WORD = 4000
 
 def flatten(text: str) -> str:
     """Make one line of a text: runs of blanks, line breaks and control characters become one blank."""
-    return _BLANK.sub(" ", text.encode("utf-8", errors="replace").decode("utf-8")).strip()
+    return _BLANK.sub(" ", encodable(text)).strip()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import numpy.typing as npt
 from rella_cpp.cache import Progress, no_progress
 from rella_cpp.datasets.dataset import as_written
 from rella_cpp.evaluation.histories import Histories
+from rella_cpp.evaluation.logistic import Logistic
 from rella_cpp.evaluation.metrics import Floats
 from rella_cpp.evaluation.statistics import RatingStatistics
 
@@ -60,7 +61,7 @@ class Baselines:
             self.statistics = RatingStatistics(data)
         self._rate = float(samples.label[train].mean()) if len(train) else float("nan")
         self._train = _some(train, _ROWS)
-        self._fits: dict[str, _Logistic] = {}
+        self._fits: dict[str, Logistic] = {}
         if self.statistics is None:
             return
         if self._rate in (0.0, 1.0):
@@ -69,13 +70,13 @@ class Baselines:
             return
         labels = samples.label[self._train]
         for name, features in self._numbers(self._train).items():
-            self._fits[name] = _Logistic(features, labels)
+            self._fits[name] = Logistic.fit(features, labels)
         if histories.vectors is None:
             self.notes.append("similarity baseline left out: it needs --index")
             return
         rows = _some(train, _SIMILAR)
         for k in ks:
-            self._fits[f"similarity@{k}"] = _Logistic(self._similarity(rows, k, progress), samples.label[rows])
+            self._fits[f"similarity@{k}"] = Logistic.fit(self._similarity(rows, k, progress), samples.label[rows])
 
     def of(
         self, rows: npt.NDArray[np.int64], *, progress: Progress = no_progress
@@ -116,21 +117,6 @@ class Baselines:
             if place % 1000 == 999:
                 progress("retrieving for the similarity baseline", place + 1, len(rows))
         return result
-
-
-class _Logistic:
-    """A logistic regression on standardised features."""
-
-    def __init__(self, features: Floats, labels: npt.NDArray[np.int8]) -> None:
-        from sklearn.linear_model import LogisticRegression  # takes seconds to import
-
-        self._mean, deviation = features.mean(0), features.std(0)
-        self._scale = np.where(deviation > 0, deviation, 1)
-        self._model = LogisticRegression(max_iter=1000).fit((features - self._mean) / self._scale, labels)
-
-    def __call__(self, features: Floats) -> Floats:
-        probabilities: Floats = self._model.predict_proba((features - self._mean) / self._scale)[:, 1]
-        return probabilities
 
 
 def _some(rows: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:

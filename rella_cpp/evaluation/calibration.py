@@ -13,10 +13,12 @@ from typing import Any, Self
 import numpy as np
 
 from rella_cpp.errors import InputError
+from rella_cpp.evaluation.logistic import Logistic
 from rella_cpp.evaluation.metrics import Floats, Losses, Ranked, Reliability
 from rella_cpp.evaluation.runs import Run
 from rella_cpp.evaluation.statistics import STATISTICS, statistics_of
 from rella_cpp.files import digest, first_difference, read_json, write_json
+from rella_cpp.records import click_probability
 from rella_cpp.versions import library_versions
 
 _FORMAT = 1
@@ -93,7 +95,7 @@ class Calibration:
         for name, (low, _, high) in (self.ranges or {}).items():
             features[name] = min(max((statistics or {})[name], low), high)
         total = self.offset + sum(weight * features[name] for name, weight in self.weights.items())
-        return 1 / (1 + math.exp(-max(-700.0, min(700.0, total))))
+        return click_probability(total)
 
     def knows(self, item_id: object) -> bool:
         """Tell whether a blend has statistics of an item; without a blend there is nothing to know."""
@@ -236,7 +238,7 @@ def fit_calibration(run: Run, *, blend: bool = False, contrast: bool = False) ->
         if statistics is None:
             raise InputError("has no statistics to blend", source=run.folder, remedy="calibrate without --blend")
         features, names = np.hstack([features, statistics]), ["gap", *STATISTICS]
-    weights, offset = _fit(features, labels)
+    fitted = _fit(features, labels)
     settings = run.settings
     before, after = run.predictors()["model"], _cross_validated(features, labels)
     figures = {
@@ -245,8 +247,8 @@ def fit_calibration(run: Run, *, blend: bool = False, contrast: bool = False) ->
         "AUC": [Ranked(labels, p).auc() for p in (before, after)],
     }
     return Calibration(
-        dict(zip(names, map(float, weights), strict=True)),
-        offset,
+        dict(zip(names, map(float, fitted.weights), strict=True)),
+        fitted.offset,
         contrast,
         made_for(settings["judge"], settings["reading"]),
         {"samples": len(labels), "data": settings["data"], "draw": settings["samples"], "figures": figures},
@@ -274,18 +276,10 @@ def _cross_validated(features: Floats, labels: Floats) -> Floats:
     if folds < 2:
         return np.full(len(labels), labels.mean())
     for rest, fold in StratifiedKFold(folds, shuffle=True, random_state=0).split(features, labels):
-        weights, offset = _fit(features[rest], labels[rest])
-        result[fold] = 1 / (1 + np.exp(-np.clip(features[fold] @ weights + offset, -700, 700)))
+        result[fold] = _fit(features[rest], labels[rest])(features[fold])
     return result
 
 
-def _fit(features: Floats, labels: Floats) -> tuple[Floats, float]:
-    """Fit a logistic regression; hardly regularised for the gap alone, scikit-learn's default for a blend."""
-    from sklearn.linear_model import LogisticRegression  # takes seconds to import
-
-    mean, deviation = features.mean(0), features.std(0)
-    scale = np.where(deviation > 0, deviation, 1)
-    strength = 1e6 if features.shape[1] == 1 else 1.0
-    model = LogisticRegression(C=strength, max_iter=1000).fit((features - mean) / scale, labels)
-    weights: Floats = model.coef_[0] / scale
-    return weights, float(model.intercept_[0] - weights @ mean)
+def _fit(features: Floats, labels: Floats) -> Logistic:
+    """Fit; hardly regularised for the gap alone, as scikit-learn does by default for a blend."""
+    return Logistic.fit(features, labels, strength=1e6 if features.shape[1] == 1 else 1.0)

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rella_cpp.datasets.dataset import as_written
+from rella_cpp.datasets.sampling import history_lengths, users_of
 from rella_cpp.evaluation.metrics import Floats
 
 if TYPE_CHECKING:
@@ -70,8 +71,7 @@ class RatingStatistics:
         train = samples.rows("train")
         ends = np.zeros(len(rows.starts) - 1, np.int64)
         np.maximum.at(ends, samples.user[train], samples.position[train].astype(np.int64) + 1)
-        user = np.repeat(np.arange(len(ends)), np.diff(rows.starts))
-        counted = known & (np.arange(len(user)) - rows.starts[user] < ends[user])
+        counted = known & (history_lengths(rows) < ends[users_of(rows)])
         sums = np.bincount(rows.item[counted], self._rating[counted], data.items.num_rows).astype(np.float64)
         counts = np.bincount(rows.item[counted], minlength=data.items.num_rows).astype(np.float64)
         self.popularity = Popularity(sums, counts, float(sums.sum() / max(1.0, counts.sum())))

@@ -20,7 +20,7 @@ from rella_cpp.files import first_difference, locked, new_folder, refuse_foreign
 from rella_cpp.index.item_index import ItemIndex
 from rella_cpp.index.manifest import IndexManifest
 from rella_cpp.index.projection import Projection
-from rella_cpp.records import Item, ModelIdentity
+from rella_cpp.records import Item, ModelIdentity, encodable
 from rella_cpp.versions import library_versions
 
 DType = Literal["f16", "f32"]
@@ -287,10 +287,6 @@ def _add(index: Any, first: int, vectors: npt.NDArray[np.float32]) -> None:
     index.add(np.arange(first, first + len(vectors), dtype=np.uint64), vectors, threads=1)
 
 
-def _text(value: object) -> str:
-    return str(value).encode("utf-8", errors="replace").decode()  # an id may hold half a surrogate pair
-
-
 def _fields(item: Item) -> str:
     return json.dumps(dict(item.fields), ensure_ascii=True, sort_keys=True)
 
@@ -306,7 +302,7 @@ def _table(items: Sequence[Item], domain: Domain) -> Any:
     """
     import pyarrow as pa
 
-    ids = [None if item.fields.get("id") is None else _text(item.fields["id"]) for item in items]
+    ids = [None if item.fields.get("id") is None else encodable(str(item.fields["id"])) for item in items]
     seen: dict[object, int] = {}
     for place, (item, known) in enumerate(zip(items, ids, strict=True)):
         key = (True, known) if known is not None else (False, domain.show_item(item))

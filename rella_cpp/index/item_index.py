@@ -86,6 +86,11 @@ class ItemIndex:
         ids: list[str | None] = self._ids.to_pylist()
         return ids
 
+    def id(self, row: int) -> str | None:
+        """Return an item's id as text; None where it has none."""
+        known: str | None = self._ids[row].as_py()
+        return known
+
     def row(self, item: Item, domain: Domain) -> int | None:
         """Return an item's row: by its id, or where it or the stored one has none, as prompts show it; else None.
 
@@ -103,7 +108,7 @@ class ItemIndex:
             if self._ids.null_count == 0:
                 return None
             row = self._by_text(domain).get(domain.show_item(item))
-            return row if row is not None and self._ids[row].as_py() is None else None
+            return row if row is not None and self.id(row) is None else None
         return self._by_text(domain).get(domain.show_item(item))
 
     def find(self, text: str, field: str, domain: Domain) -> int | None:

@@ -1,0 +1,40 @@
+"""Logistic regression: the one that turns baselines' numbers into probabilities, and calibrates a model's gap."""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from rella_cpp.evaluation.metrics import Floats
+
+
+@dataclass(frozen=True)
+class Logistic:
+    """Weights of features, float64 of shape (features,), and what is added to their sum."""
+
+    weights: Floats
+    offset: float
+
+    @classmethod
+    def fit(cls, features: Floats, labels: npt.NDArray[np.generic], *, strength: float = 1.0) -> Self:
+        """Fit on standardised features, float64 of shape (n, features).
+
+        Parameters
+        ----------
+        strength
+            scikit-learn's C, the inverse of the regularisation.
+
+        """
+        from sklearn.linear_model import LogisticRegression  # takes seconds to import
+
+        mean, deviation = features.mean(0), features.std(0)
+        scale = np.where(deviation > 0, deviation, 1)
+        model = LogisticRegression(C=strength, max_iter=1000).fit((features - mean) / scale, labels)
+        weights: Floats = model.coef_[0] / scale
+        return cls(weights, float(model.intercept_[0] - weights @ mean))
+
+    def __call__(self, features: Floats) -> Floats:
+        """Return probabilities, float64 of shape (n,)."""
+        chances: Floats = 1 / (1 + np.exp(-np.clip(features @ self.weights + self.offset, -700, 700)))
+        return chances
