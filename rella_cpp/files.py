@@ -77,11 +77,19 @@ def read_json(path: Path, remedy: str, *, sealed: bool = True) -> dict[str, obje
     return value
 
 
+class NotFinite(ValueError):
+    """JSON holds NaN, an infinity or a number beyond every float; `name` is how it is written."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(f"it holds {name}")
+
+
 def loads(text: str) -> object:
-    """Parse JSON; numbers that are not finite raise ValueError."""
+    """Parse JSON; a number that is not finite raises NotFinite."""
 
     def refuse(name: str) -> NoReturn:
-        raise ValueError(f"it holds {name}")
+        raise NotFinite(name)
 
     def number(digits: str) -> float:
         return float(digits) if math.isfinite(float(digits)) else refuse(digits)

@@ -4,16 +4,15 @@ Every refusal names the file and the place in it.
 """
 
 import json
-import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 from rella_cpp.domains import Domain
 from rella_cpp.errors import InputError
+from rella_cpp.files import NotFinite, loads
 from rella_cpp.records import Behavior, Item, User, describe
 
 STANDARD_INPUT = "-"
@@ -245,16 +244,12 @@ def _parses(line: str) -> bool:
 
 
 def _parse(text: str, source: str, first_line: int) -> object:
-    def refuse(name: str) -> NoReturn:
-        raise InputError(
-            f"holds {name}, which is no number that can be used", source=source, remedy="leave the value out"
-        )
-
-    def number(digits: str) -> float:
-        return refuse(digits) if math.isinf(float(digits)) else float(digits)
-
     try:
-        return json.loads(text, parse_constant=refuse, parse_float=number)
+        return loads(text)
+    except NotFinite as error:
+        raise InputError(
+            f"holds {error.name}, which is no number that can be used", source=source, remedy="leave the value out"
+        ) from None
     except json.JSONDecodeError as error:
         raise InputError(
             f"is not JSON ({error.msg})",

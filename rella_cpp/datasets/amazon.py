@@ -1,7 +1,7 @@
 """Amazon products with their texts: `NAME.item.json` and `NAME.inter.json` (user → item ids in order).
 
 There are no ratings and no times. As sequential recommenders do it: a user's last item is the sample, its label 1;
-items that the user did not buy are drawn against it at evaluation.
+there are no negatives.
 """
 
 import json
