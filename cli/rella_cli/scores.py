@@ -86,7 +86,7 @@ class Scoring:
             facts.append(f"{score.excluded} left out: the item itself")
         if score.dropped:
             facts.append(f"{score.dropped} dropped for the context's sake")
-        if score.best is not score.probability:
+        if score.best != score.probability:
             facts.append(
                 f"{score.probability:.1%} before {'calibration' if score.calibrated is not None else 'contrast'}"
             )
