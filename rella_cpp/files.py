@@ -1,6 +1,5 @@
-"""Files of finished work: they appear whole by a rename, are sealed, and are never overwritten unasked."""
+"""Artefacts on disk: sealed JSON, folders that appear whole by a rename, locks."""
 
-import errno
 import hashlib
 import json
 import math
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from rella_cpp.errors import InputError
+from rella_gguf.files import is_empty, new_file, writing
 
 _NUMBERS = re.compile(r"\[\n[\s\d.,eE+-]*\]")
 """A list of numbers, which stands on one line."""
@@ -41,18 +41,11 @@ def write_json(path: Path, value: Mapping[str, object], *, sealed: bool = True) 
         It cannot be written.
 
     """
-    if path.is_dir() or not path.name:
-        raise InputError("is a folder", source=path, remedy="name a file")
     value = json.loads(json.dumps(value))
     text = json.dumps({**value, _SEAL: digest(value)} if sealed else value, ensure_ascii=False, indent=1)
     text = _NUMBERS.sub(lambda found: " ".join(found[0].split()), text) + "\n"
-    part = path.with_name(f"{path.name}.part")
-    with writing(path):
-        with part.open("wb") as file:
-            file.write(text.encode("utf-8", errors="surrogatepass"))
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+    with new_file(path) as file:
+        file.write(text.encode("utf-8", errors="surrogatepass"))
 
 
 def read_json(path: Path, remedy: str, *, sealed: bool = True) -> dict[str, object]:
@@ -98,28 +91,6 @@ def loads(text: str) -> object:
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Say which file could not be written: a full disk, a folder without permission.
-
-    Raises
-    ------
-    InputError
-        Writing failed.
-
-    """
-    try:
-        yield
-    except OSError as error:
-        full = "free space, then run it again: what was finished is kept"
-        remedy = {errno.ENOSPC: full, errno.EDQUOT: full, errno.ENOENT: "make its folder first"}
-        raise InputError(
-            f"cannot be written ({error.strerror or error})",
-            source=path,
-            remedy=remedy.get(error.errno or 0, "name another place"),
-        ) from None
-
-
-@contextmanager
 def new_folder(out: Path) -> Iterator[Path]:
     """Give a folder to write into; it becomes `out`, in place of what is there, when the block ends well.
 
@@ -146,19 +117,6 @@ def new_folder(out: Path) -> Iterator[Path]:
             shutil.rmtree(part, ignore_errors=True)
 
 
-def refuse_existing(out: Path) -> None:
-    """Refuse to overwrite.
-
-    Raises
-    ------
-    InputError
-        There is something already.
-
-    """
-    if os.path.lexists(out) and not _is_empty(out):
-        raise InputError("is there already", source=out, remedy="name another, or overwrite it with --force")
-
-
 def refuse_foreign(out: Path, mark: str, kind: str) -> None:
     """Refuse to write, or even overwrite, where something else stands than a folder of ours of this kind.
 
@@ -175,7 +133,7 @@ def refuse_foreign(out: Path, mark: str, kind: str) -> None:
         There is something else.
 
     """
-    if not os.path.lexists(out) or _is_empty(out):
+    if not os.path.lexists(out) or is_empty(out):
         return
     manifest: object = None
     if out.is_dir() and not out.is_symlink():
@@ -225,7 +183,3 @@ def first_difference(
         elif a != b:
             return f"{prefix}{key}", a, b
     return None
-
-
-def _is_empty(out: Path) -> bool:
-    return out.is_dir() and not out.is_symlink() and not any(out.iterdir())

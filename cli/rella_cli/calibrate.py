@@ -23,7 +23,7 @@ def calibrate(
     """Fit Platt scaling of the logit gap, or a blend of it with plain statistics, on a validation run."""
     from rella_cli.terminal import count, facts, note, print_json
     from rella_cpp import Run, fit_calibration
-    from rella_cpp.files import refuse_existing
+    from rella_gguf.files import refuse_existing
 
     if not force:
         refuse_existing(out)

@@ -12,7 +12,8 @@ from rella_cpp.cache import Progress, no_progress
 from rella_cpp.datasets.dataset import FORMAT_VERSION, MANIFEST, SPLITS, TABLES
 from rella_cpp.datasets.prepared import Prepared, split_names
 from rella_cpp.datasets.sampling import users_of
-from rella_cpp.files import new_folder, refuse_existing, refuse_foreign, sha256, write_json
+from rella_cpp.files import new_folder, refuse_foreign, sha256, write_json
+from rella_gguf.files import refuse_existing
 
 _ROWS_A_GROUP = 1 << 20
 

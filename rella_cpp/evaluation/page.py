@@ -15,7 +15,7 @@ from rella_cpp.evaluation.comparison import compare_runs, run_names
 from rella_cpp.evaluation.metrics import Floats, Reliability
 from rella_cpp.evaluation.report import OWN, report
 from rella_cpp.evaluation.runs import Run
-from rella_cpp.files import refuse_existing, writing
+from rella_gguf.files import new_file, refuse_existing
 
 _TITLES = dict(zip(METRICS, ("AUC", "LogLoss", "ACC", "ECE", "Brier", "user AUC"), strict=True))
 _STYLE = """
@@ -72,10 +72,8 @@ def write_page(runs: Sequence[Run], path: str | Path, *, force: bool = False) ->
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<style>{_STYLE}</style></head><body>{''.join(parts)}</body></html>\n"
     )
-    part = path.with_name(f"{path.name}.part")
-    with writing(path):
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
+    with new_file(path) as file:
+        file.write(text.encode())
 
 
 class _Curve:

@@ -19,7 +19,8 @@ import numpy.typing as npt
 from rella_cpp.errors import InputError
 from rella_cpp.evaluation.metrics import Floats
 from rella_cpp.evaluation.statistics import Popularity
-from rella_cpp.files import first_difference, loads, locked, read_json, sha256, write_json, writing
+from rella_cpp.files import first_difference, loads, locked, read_json, sha256, write_json
+from rella_gguf.files import writing
 
 GROUP = 8
 """Samples written together: the unit of resume."""

@@ -16,12 +16,13 @@ from rella_cpp.cache import Progress, no_progress
 from rella_cpp.domains import Domain
 from rella_cpp.encoding import Pool
 from rella_cpp.errors import InputError
-from rella_cpp.files import first_difference, locked, new_folder, refuse_foreign, sha256, writing
+from rella_cpp.files import first_difference, locked, new_folder, refuse_foreign, sha256
 from rella_cpp.index.item_index import ItemIndex
 from rella_cpp.index.manifest import IndexManifest
 from rella_cpp.index.projection import Projection
 from rella_cpp.records import Item, ModelIdentity, encodable
 from rella_cpp.versions import library_versions
+from rella_gguf.files import writing
 
 DType = Literal["f16", "f32"]
 
