@@ -1,5 +1,6 @@
 """rella-cpp: how likely is a user to like an item? A GGUF language model on this machine reads the history and says."""
 
+from rella_cpp.advice import ADVISED_TYPES, Advice, advise, recommended
 from rella_cpp.cache import Cache, CacheInfo
 from rella_cpp.candidates import Recommendation
 from rella_cpp.datasets import (
@@ -47,14 +48,20 @@ from rella_cpp.recommender import Rella
 from rella_cpp.records import AppliedAdapter, Behavior, Item, ModelIdentity, Score, User
 from rella_cpp.retrieval import Selection
 from rella_cpp.scoring import LOW_ANSWER_MASS, ranks
+from rella_cpp.tuning.examples import Example, Examples, TuningSettings
+from rella_cpp.tuning.fitting import tune_head
+from rella_cpp.tuning.head import Head
+from rella_cpp.tuning.rows import TuningRows, export_rows
 from rella_cpp.vectors import ItemVectors
 from rella_gguf import read_header
 
 __all__ = [
+    "ADVISED_TYPES",
     "DATA_FORMATS",
     "LOW_ANSWER_MASS",
     "SPLITS",
     "Adapter",
+    "Advice",
     "AppliedAdapter",
     "Behavior",
     "BuildInfo",
@@ -70,8 +77,11 @@ __all__ = [
     "EngineSettings",
     "EvaluationSettings",
     "EventColumns",
+    "Example",
+    "Examples",
     "Field",
     "GGUFError",
+    "Head",
     "Histories",
     "History",
     "IndexManifest",
@@ -98,8 +108,11 @@ __all__ = [
     "SplitSummary",
     "Summary",
     "Templates",
+    "TuningRows",
+    "TuningSettings",
     "User",
     "add_to_index",
+    "advise",
     "build_index",
     "build_info",
     "builtin_domains",
@@ -107,6 +120,7 @@ __all__ = [
     "domain_source",
     "evaluate",
     "evaluate_prompts",
+    "export_rows",
     "find_model",
     "fit_calibration",
     "load_domain",
@@ -121,8 +135,10 @@ __all__ = [
     "read_prompts",
     "read_recipe",
     "read_user",
+    "recommended",
     "report",
     "search_text",
     "summarize",
+    "tune_head",
     "write_page",
 ]

@@ -35,6 +35,11 @@ class Asker:
         """Make a question of a domain's prompt."""
         return self._question(self.frame, text)
 
+    @property
+    def lead(self) -> str:
+        """What stands between the prompt and the answer, and belongs to the answer's token."""
+        return self._lead(self.frame)
+
     def ready(self, text: str) -> Question:
         """Make a question of a ready prompt: the user's turn, with no system line of the domain's.
 
@@ -59,5 +64,8 @@ class Asker:
         return chat_frame(self._engine.header, name, system=system, bos=bos, eos=eos)
 
     def _question(self, frame: ChatFrame, text: PromptText) -> Question:
-        lead = self._domain.templates.lead
-        return ask(self._engine.encode, frame, text, self._domain.answers, frame.lead if lead is None else lead)
+        return ask(self._engine.encode, frame, text, self._domain.answers, self._lead(frame))
+
+    def _lead(self, frame: ChatFrame) -> str:
+        own = self._domain.templates.lead
+        return frame.lead if own is None else own

@@ -1,18 +1,20 @@
-"""What is remembered between runs: item vectors, gaps without history, and the fingerprints of model files.
+"""What is remembered between runs: item vectors, gaps without history, fingerprints of model files, adapters.
 
-One SQLite file in a folder that only its user may read; SQLite keeps two processes apart.
+One SQLite file, and converted adapters, in a folder that only its user may read; SQLite keeps two processes apart.
 """
 
 import hashlib
 import math
 import os
 import re
+import shutil
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Self
 
 import numpy as np
@@ -31,6 +33,7 @@ CREATE TABLE IF NOT EXISTS gaps (
 ) WITHOUT ROWID;
 """
 _BLOCK = 1 << 24
+_ADAPTERS = "adapters/*/*.gguf"  # PEFT folders, converted
 
 Progress = Callable[..., None]
 """Called with a task's name, what is done and the total, as work goes on; now and then with a note as the fourth."""
@@ -48,6 +51,7 @@ class CacheInfo:
     vectors: int
     models: int
     files: int
+    adapters: int
     bytes: int
 
 
@@ -74,6 +78,7 @@ class Cache:
         self.folder = folder
         self._lock = threading.Lock()
         self._database: sqlite3.Connection | None = None
+        self._files: TemporaryDirectory[str] | None = None
 
     @classmethod
     def default(cls) -> Self:
@@ -124,13 +129,36 @@ class Cache:
         digests = [self._file_digest(part.resolve(), progress) for part in shard_paths(path)]
         return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
+    def folder_for(self, kind: str) -> Path:
+        """Return a folder for files of one kind; of a cache that dies with this object, one that dies with it.
+
+        Raises
+        ------
+        InputError
+            It cannot be made.
+
+        """
+        if self.folder is None:
+            if self._files is None:
+                self._files = TemporaryDirectory(prefix="rella-")
+            root = Path(self._files.name)
+        else:
+            root = self.folder
+        try:
+            (root / kind).mkdir(parents=True, mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise self._unusable(error) from None
+        return root / kind
+
     def info(self) -> CacheInfo:
         """Count what is there."""
         with self._access() as database:
             vectors, models = database.execute("SELECT count(*), count(DISTINCT model) FROM vectors").fetchone()
             (files,) = database.execute("SELECT count(*) FROM files").fetchone()
-        size = sum(file.stat().st_size for file in self.folder.glob("rella.sqlite*")) if self.folder else 0
-        return CacheInfo(str(self.folder or "memory"), vectors, models, files, size)
+        kept = [*self.folder.glob("rella.sqlite*"), *self.folder.glob(_ADAPTERS)] if self.folder else []
+        adapters = sum(file.suffix == ".gguf" for file in kept)
+        size = sum(file.stat().st_size for file in kept)
+        return CacheInfo(str(self.folder or "memory"), vectors, models, files, adapters, size)
 
     def clear(self) -> None:
         """Forget everything."""
@@ -140,6 +168,8 @@ class Cache:
                 database.execute("DELETE FROM gaps")
                 database.execute("DELETE FROM files")
             database.execute("VACUUM")
+        if self.folder is not None:
+            shutil.rmtree(self.folder / "adapters", ignore_errors=True)
 
     def close(self) -> None:
         """Close the file; the next use opens it again."""
@@ -147,6 +177,9 @@ class Cache:
             if self._database is not None:
                 self._database.close()
                 self._database = None
+            if self._files is not None:
+                self._files.cleanup()
+                self._files = None
 
     def __enter__(self) -> Self:
         """Use as a context manager."""

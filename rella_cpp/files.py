@@ -2,17 +2,16 @@
 
 import hashlib
 import json
-import math
 import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NoReturn
 
 from rella_cpp.errors import InputError
 from rella_gguf.files import is_empty, new_file, writing
+from rella_gguf.strict_json import loads
 
 _NUMBERS = re.compile(r"\[\n[\s\d.,eE+-]*\]")
 """A list of numbers, which stands on one line."""
@@ -68,26 +67,6 @@ def read_json(path: Path, remedy: str, *, sealed: bool = True) -> dict[str, obje
     if sealed and value.pop(_SEAL, None) != digest(value):
         raise InputError("is damaged (its contents and its checksum differ)", source=path, remedy=remedy)
     return value
-
-
-class NotFinite(ValueError):
-    """JSON holds NaN, an infinity or a number beyond every float; `name` is how it is written."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        super().__init__(f"it holds {name}")
-
-
-def loads(text: str) -> object:
-    """Parse JSON; a number that is not finite raises NotFinite."""
-
-    def refuse(name: str) -> NoReturn:
-        raise NotFinite(name)
-
-    def number(digits: str) -> float:
-        return float(digits) if math.isfinite(float(digits)) else refuse(digits)
-
-    return json.loads(text, parse_constant=refuse, parse_float=number)
 
 
 @contextmanager

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from rella_cpp.domains import Domain
 from rella_cpp.errors import InputError
-from rella_cpp.files import NotFinite, loads
 from rella_cpp.records import Behavior, Item, User, describe
+from rella_gguf.strict_json import NotFinite, loads
 
 STANDARD_INPUT = "-"
 

@@ -1,7 +1,7 @@
 """Rella: a model, a domain and a chat frame together score items for a user."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Self
@@ -9,22 +9,25 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
+from rella_cpp.adapters import Adapters, load_adapters
+from rella_cpp.answering import Answerer
 from rella_cpp.asking import Asker
 from rella_cpp.cache import Cache, Progress, no_progress
+from rella_cpp.calibrating import Calibrator
 from rella_cpp.candidates import Recommendation, best_of, find_candidates
 from rella_cpp.chat import check_chat_format
 from rella_cpp.domains import Domain, load_domain
 from rella_cpp.engine import Adapter, Engine, EngineSettings
 from rella_cpp.errors import InputError
 from rella_cpp.evaluation.calibration import Calibration
-from rella_cpp.files import digest
 from rella_cpp.index import ItemIndex
 from rella_cpp.inputs import take_history, take_items, take_user
 from rella_cpp.prompts import Order, write_prompt
 from rella_cpp.reading import Reading
-from rella_cpp.records import AppliedAdapter, Behavior, Item, ModelIdentity, Score, User
+from rella_cpp.records import Behavior, Item, ModelIdentity, Score, User
 from rella_cpp.retrieval import Retrieval, Selection
-from rella_cpp.scoring import Answer, Question, read_answer
+from rella_cpp.scoring import Answer, Question
+from rella_cpp.tuning.head import Head
 from rella_cpp.vectors import ItemVectors
 
 logger = logging.getLogger("rella_cpp")
@@ -51,8 +54,6 @@ class Rella:
         Turns texts into questions, in the model's chat frame.
     vectors
         Items' vectors, by this model's base or from an index.
-    calibration
-        What calibrates probabilities, if anything; see `use_calibration`.
     contrast
         Whether scores also say what the same target gets with no history (contextual calibration, Zhao et al. 2021).
 
@@ -64,12 +65,11 @@ class Rella:
         self.engine, self.domain = engine, domain
         self.asker = Asker(engine, domain, chat_format)
         self._progress: Progress = no_progress
-        self.calibration: Calibration | None = None
         self.contrast = False
+        self._calibrator: Calibrator | None = None
         self._cache = cache or Cache.default()
         self.vectors = ItemVectors(engine, domain, self._cache)
-        self._any_reading = False
-        self._calibrated_by: str | Path | None = None
+        self._answerer = Answerer(engine, self.vectors, self._cache)
 
     @property
     def progress(self) -> Progress:
@@ -86,7 +86,7 @@ class Rella:
         path: str | Path,
         *,
         domain: str | Path | Domain = "movies",
-        lora: Sequence[str | Path | tuple[str | Path, float]] = (),
+        lora: Adapters = (),
         exact: bool = True,
         settings: EngineSettings | None = None,
         chat_format: str | None = None,
@@ -101,7 +101,7 @@ class Rella:
         domain
             A built-in domain's name, a TOML file, or a Domain.
         lora
-            GGUF LoRA adapters, each a path or (path, scale).
+            LoRA adapters; see `use_adapters`.
         exact
             A request gives the same bits alone or in company. The only mode there is so far.
         settings
@@ -123,14 +123,11 @@ class Rella:
             domain = load_domain(domain)
         if chat_format is not None:
             check_chat_format(chat_format)
-        if isinstance(lora, str | Path):
-            lora = (lora,)
         engine = Engine.from_gguf(path, settings)
         try:
-            engine.set_adapters([Adapter(Path(a[0]), a[1]) if isinstance(a, tuple) else Adapter(Path(a)) for a in lora])
-            for adapter in engine.adapters:
-                logger.warning("the adapter %s does not say which model it was tuned on", adapter.path)
-            return cls(engine, domain, chat_format=chat_format, cache=cache)
+            rella = cls(engine, domain, chat_format=chat_format, cache=cache)
+            rella.adapters = lora
+            return rella
         except BaseException:
             engine.close()
             raise
@@ -138,13 +135,54 @@ class Rella:
     @property
     def model(self) -> ModelIdentity:
         """Which model and adapters judge. The first call reads the whole file for its SHA-256; the cache keeps it."""
-        return replace(
-            self.vectors.base,
-            adapters=tuple(
-                AppliedAdapter(path.name, self._cache.fingerprint(path, self.progress), scale)
-                for path, scale in self.engine.adapters
-            ),
+        return self._answerer.model
+
+    @property
+    def adapters(self) -> tuple[Adapter, ...]:
+        """The LoRA adapters of this object's scores. Set them between requests: the model stays loaded.
+
+        They belong to this object: for users with adapters of their own at the same time, make one `Rella` each over
+        one engine.
+        """
+        return self._answerer.adapters
+
+    @adapters.setter
+    def adapters(self, adapters: Adapters) -> None:
+        self.use_adapters(adapters)
+
+    def use_adapters(self, adapters: Adapters, *, allow_mismatch: bool = False) -> None:
+        """Apply LoRA adapters in place of those before: GGUF files or PEFT folders, each alone or as (path, scale).
+
+        Raises
+        ------
+        InputError
+            One is no adapter, made for another model, named twice, or was tuned on another base, wording or chat format
+            and `allow_mismatch` is False. What was applied before stays.
+
+        """
+        self._answerer.adapters = load_adapters(
+            adapters, self.engine, self._cache, self.settings() if adapters else {}, allow_mismatch=allow_mismatch
         )
+
+    @property
+    def head(self) -> Head | None:
+        """What reads the hidden states beside the answers' logits, if anything; see `use_head`."""
+        return self._answerer.head
+
+    def use_head(self, head: Head | str | Path, *, allow_mismatch: bool = False) -> None:
+        """Judge by a head (`rella tune head`): scores gain `head`.
+
+        Raises
+        ------
+        InputError
+            There is no such head, or it was fitted for another model, adapters, wording or chat format and
+            `allow_mismatch` is False.
+
+        """
+        source = None if isinstance(head, Head) else head
+        head = head if isinstance(head, Head) else Head.load(head)
+        head.check(self.settings(), self.engine.n_embd, source=source, allow_mismatch=allow_mismatch)
+        self._answerer.head = head
 
     def use_calibration(self, calibration: Calibration | str | Path, *, allow_mismatch: bool = False) -> None:
         """Calibrate probabilities: scores gain `calibrated`.
@@ -158,9 +196,11 @@ class Rella:
         """
         source = None if isinstance(calibration, Calibration) else calibration
         calibration = calibration if isinstance(calibration, Calibration) else Calibration.load(calibration)
-        if not allow_mismatch:
-            calibration.check(self.settings(), source=source)
-        self.calibration, self._any_reading, self._calibrated_by = calibration, allow_mismatch, source
+        calibrator = Calibrator(
+            calibration, self.domain, lambda: self.vectors.index, any_reading=allow_mismatch, source=source
+        )
+        calibrator.check(self.settings())
+        self._calibrator = calibrator
         self.contrast = self.contrast or calibration.contrast
 
     def settings(self) -> dict[str, object]:
@@ -172,6 +212,7 @@ class Rella:
             "contrast": self.contrast,
             "ctx": self.engine.n_ctx,
             "engine": self.vectors.engine_key,
+            **({} if self.head is None else {"head": self.head.fingerprint}),
         }
 
     def score(
@@ -237,9 +278,10 @@ class Rella:
         selection = Selection(k, retrieval, order, allow_empty_history)
         behaviors = take_history(history, self.domain, allow_empty=allow_empty_history)
         targets, person = take_items(items, self.domain), take_user(user, self.domain)
-        if self.calibration is not None and not self._any_reading:
-            reading_now = {"k": k, "retrieval": retrieval, "order": order}
-            self.calibration.check(self.settings(), reading_now, source=self._calibrated_by)
+        if self.head is not None and self.contrast:
+            raise InputError("a head has no contrast: it knows no gap without history", remedy="leave one of them out")
+        if self._calibrator is not None:
+            self._calibrator.check(self.settings(), {"k": k, "retrieval": retrieval, "order": order})
         reading = Reading(
             behaviors,
             targets,
@@ -252,9 +294,8 @@ class Rella:
         asked = reading.choices()
         gaps = [self._empty_gap(item) if self.contrast else None for item in targets]
         model, scores = self.model, []
-        rows = self.engine.logits(choice.question.prompt for choice in asked)
-        for choice, gap, logits in zip(asked, gaps, rows, strict=True):
-            answer = read_answer(logits[-1], choice.question.yes, choice.question.no)
+        answers = self.answers([choice.question for choice in asked])
+        for choice, gap, answer in zip(asked, gaps, answers, strict=True):
             score = Score(
                 item=choice.item,
                 probability=answer.probability,
@@ -268,10 +309,14 @@ class Rella:
                 excluded=choice.excluded,
                 prompt=choice.question.text,
                 empty_gap=gap,
+                head_logit=answer.head_logit,
             )
-            scores.append(self._calibrated(score, behaviors))
+            if self._calibrator is not None:
+                score = self._calibrator.calibrated(score, [behavior for _, behavior in behaviors])
+            scores.append(score)
             self.progress("scoring", len(scores), len(items))
-        self._warn_of_unknown(targets)
+        if self._calibrator is not None:
+            self._calibrator.warn_of_unknown(targets)
         return scores
 
     def recommend(
@@ -327,10 +372,13 @@ class Rella:
         """Frame a ready prompt; see `Asker.ready`."""
         return self.asker.ready(text)
 
-    def answer(self, question: Question) -> Answer:
-        """Read a question; return what the logits at the answer position say."""
-        (logits,) = next(self.engine.logits([question.prompt]))
-        return read_answer(logits, question.yes, question.no)
+    def answers(self, questions: Sequence[Question]) -> Iterator[Answer]:
+        """Read questions one after another; yield what the logits at the answer position, and the head, say."""
+        return self._answerer.answers(questions)
+
+    def states(self, questions: Sequence[Question]) -> Iterator[tuple[npt.NDArray[np.float32], Answer]]:
+        """Read questions; yield the hidden states of target and question, and the answer; see `Answerer.states`."""
+        return self._answerer.states(questions)
 
     def close(self) -> None:
         """Free the model."""
@@ -345,45 +393,6 @@ class Rella:
         """Close."""
         self.close()
 
-    def _warn_of_unknown(self, items: Sequence[Item]) -> None:
-        """Say which items a blend takes for average ones."""
-        calibration = self.calibration
-        unknown = [item for item in items if calibration and not calibration.knows(self._known_id(item))]
-        if unknown:
-            logger.warning(
-                "the blend does not know %d of %d items and takes them for average ones (the first: %s); "
-                "it knows items by the id that they have in its data set, or by an index of it (--index)",
-                len(unknown),
-                len(items),
-                self.domain.show_item(unknown[0])[:60],
-            )
-
-    def _known_id(self, item: Item) -> object:
-        """Return the id that a blend may know an item by: its own, else that of the same item in the index."""
-        known, index = item.fields.get("id"), self.vectors.index
-        if index is None or (self.calibration is not None and self.calibration.knows(known)):
-            return known
-        row = index.row(item, self.domain)
-        return known if row is None else index.id(row)
-
     def _empty_gap(self, item: Item) -> float:
-        """Return the gap of an item judged with no history and no profile; known ones come from the cache."""
-        question = self.asker.ask(write_prompt(self.domain, User(), [], item))
-        key = f"{digest(self.model.as_dict())} {self.vectors.engine_key}"
-        prompt = f"{question.tokens} {question.borders} {question.yes} {question.no}"
-        gap = self._cache.gap(key, prompt)
-        if gap is None:
-            answer = self.answer(question)
-            gap = answer.yes_logit - answer.no_logit
-            self._cache.add_gap(key, prompt, gap)
-        return gap
-
-    def _calibrated(self, score: Score, behaviors: Sequence[tuple[int, Behavior]]) -> Score:
-        """Add the calibrated probability, if there is a calibration. The target's own ratings do not count."""
-        if self.calibration is None:
-            return score
-        target = self.domain.identity(score.item)
-        ratings = [b.rating for _, b in behaviors if not self.domain.identity(b.item).same(target)]
-        gap = score.gap - (score.empty_gap or 0.0 if self.calibration.contrast else 0.0)
-        statistics = self.calibration.statistics(ratings, self._known_id(score.item))
-        return replace(score, calibrated=self.calibration.probability(gap, statistics))
+        """Return the gap of an item judged with no history and no profile."""
+        return self._answerer.known_gap(self.asker.ask(write_prompt(self.domain, User(), [], item)))

@@ -153,6 +153,8 @@ class Score:
         The logit gap that the same target gets with no history and no profile; None unless contrast was asked for.
     calibrated
         The calibrated probability; None without a calibration.
+    head_logit
+        What a head made of the hidden states; None without one.
 
     """
 
@@ -169,11 +171,17 @@ class Score:
     prompt: str = ""
     empty_gap: float | None = None
     calibrated: float | None = None
+    head_logit: float | None = None
 
     @property
     def gap(self) -> float:
-        """The logit gap, yes − no."""
-        return self.yes_logit - self.no_logit
+        """The logit that calibration takes: the head's if there is one, else the gap yes − no."""
+        return self.yes_logit - self.no_logit if self.head_logit is None else self.head_logit
+
+    @property
+    def head(self) -> float | None:
+        """The head's probability."""
+        return None if self.head_logit is None else click_probability(self.head_logit)
 
     @property
     def contrast(self) -> float | None:
@@ -184,12 +192,18 @@ class Score:
 
     @property
     def best(self) -> float:
-        """The probability to go by: the calibrated one, else the contrast, else the plain one."""
-        return next(p for p in (self.calibrated, self.contrast, self.probability) if p is not None)
+        """The probability to go by: the calibrated one, else the head's, else the contrast, else the plain one."""
+        return next(p for p in (self.calibrated, self.head, self.contrast, self.probability) if p is not None)
 
     def extras(self) -> dict[str, object]:
         """Return the keys that are there only where they were asked for."""
-        found = {"contrast": self.contrast, "empty_gap": self.empty_gap, "calibrated": self.calibrated}
+        found = {
+            "head": self.head,
+            "head_logit": self.head_logit,
+            "contrast": self.contrast,
+            "empty_gap": self.empty_gap,
+            "calibrated": self.calibrated,
+        }
         return {name: value for name, value in found.items() if value is not None}
 
     def as_dict(self) -> dict[str, object]:

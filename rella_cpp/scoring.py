@@ -10,7 +10,7 @@ from rella_cpp.chat import HISTORY, TARGET, ChatFrame
 from rella_cpp.engine.segments import Encoded, Prompt, Span
 from rella_cpp.errors import EngineError, InputError
 from rella_cpp.prompts import PromptText
-from rella_cpp.records import Score
+from rella_cpp.records import Score, click_probability
 
 LOW_ANSWER_MASS = 0.2
 """Below this share of the softmax, the model mostly wants to say something else than the two answers."""
@@ -42,6 +42,17 @@ class Answer:
     yes_logit: float
     no_logit: float
     answer_mass: float
+    head_logit: float | None = None
+
+    @property
+    def gap(self) -> float:
+        """The logit gap, yes − no."""
+        return self.yes_logit - self.no_logit
+
+    @property
+    def head(self) -> float | None:
+        """The head's probability; None without one."""
+        return None if self.head_logit is None else click_probability(self.head_logit)
 
 
 def ask(encode: Encode, frame: ChatFrame, text: PromptText, answers: tuple[str, str], lead: str) -> Question:

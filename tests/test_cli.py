@@ -124,7 +124,7 @@ def test_a_user_file_and_an_adapter_with_a_scale(score: Run, tmp_path: Path, ada
     assert "age 35-44" in with_user.out
     adapted = score("--lora", f"{adapter}=0.5", "--json")
     assert adapted.lines()[0]["model"]["adapters"][0]["scale"] == 0.5  # type: ignore[index]
-    assert adapted.err.count("does not say which model it was tuned on") == 1
+    assert adapted.err.count("does not say what it was tuned on") == 1
 
 
 def test_the_cache_is_shown_cleared_and_left_alone(score: Run, rella: Run, own_cache: Path) -> None:

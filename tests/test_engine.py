@@ -113,16 +113,26 @@ def test_an_adapter_changes_scores_and_goes_without_reloading(engine: Engine, ad
     prompt = prompt_of([(30, 31, 32), (33, 34)])
     (before,) = engine.logits([prompt])
     vector = next(engine.hidden_means([text_prompt(engine, "movie")]))
-    engine.set_adapters([Adapter(adapter)])
-    (full,) = engine.logits([prompt])
-    engine.set_adapters([Adapter(adapter, 0.5)])
-    (half,) = engine.logits([prompt])
+    (full,) = engine.logits([prompt], [Adapter(adapter)])
+    (half,) = engine.logits([prompt], [Adapter(adapter, 0.5)])
     assert np.abs(full - before).max() > 1e-3 and np.abs(half - full).max() > 1e-3
-    # Embedding is the base model's, whatever is applied; and leaves what is applied as it was.
+    # Embedding is the base model's; nothing of an adapter is left for whoever comes next.
     np.testing.assert_array_equal(next(engine.hidden_means([text_prompt(engine, "movie")])), vector)
-    np.testing.assert_array_equal(next(engine.logits([prompt])), half)
-    engine.set_adapters([])
+    np.testing.assert_array_equal(next(engine.logits([prompt], [Adapter(adapter, 0.5)])), half)
     np.testing.assert_array_equal(next(engine.logits([prompt])), before)
+
+
+def test_states_are_what_means_and_logits_come_from(any_engine: Engine) -> None:
+    prompts = [prompt_of([(30, 31, 32), last]) for last in ((33, 34), (33, 35, 36), tuple(range(40, 47)))]
+    together = list(any_engine.states(prompts))
+    for prompt, states in zip(prompts, together, strict=True):
+        (mean,) = any_engine.hidden_means([prompt], last=True)
+        np.testing.assert_allclose(states.hidden.mean(axis=0), mean, atol=1e-5)
+        np.testing.assert_allclose(states.logits, next(any_engine.logits([prompt]))[-1], atol=1e-4)
+        # Exact: the same bits alone, after another mode, and in company.
+        (alone,) = any_engine.states([prompt])
+        np.testing.assert_array_equal(alone.hidden, states.hidden)
+        np.testing.assert_array_equal(alone.logits, states.logits)
 
 
 def test_an_adapter_does_what_its_numbers_say(tmp_path: Path) -> None:
@@ -143,8 +153,7 @@ def test_an_adapter_does_what_its_numbers_say(tmp_path: Path) -> None:
             merged[key] = merged[key] + delta
     prompt = prompt_of([(30, 31, 32, 33)])
     with Engine.from_gguf(write_model(tmp_path / "base.gguf", weights=weights), F32) as engine:
-        engine.set_adapters([Adapter(path, 0.5)])
-        (got,) = engine.logits([prompt])
+        (got,) = engine.logits([prompt], [Adapter(path, 0.5)])
     with Engine.from_gguf(write_model(tmp_path / "merged.gguf", weights=merged), F32) as engine:
         (wanted,) = engine.logits([prompt])
     np.testing.assert_allclose(got, wanted, atol=1e-4)

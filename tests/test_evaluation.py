@@ -20,13 +20,13 @@ from rella_cpp import (
     prepare,
     report,
 )
-from rella_cpp.evaluation.evaluating import draw
+from rella_cpp.evaluation.evaluating import drawn
 
 
 def test_a_run_has_one_line_a_sample_and_metrics_from_that_file(small_data: DataSet, tmp_path: Path) -> None:
     (done,) = run(small_data, tmp_path / "run", Mean())
     assert sorted(path.name for path in done.folder.iterdir()) == ["items.json", "predictions.jsonl", "run.json"]
-    rows = draw(small_data, EvaluationSettings("train", 60))
+    rows = drawn(small_data, EvaluationSettings("train", 60))
     assert done.samples == rows.tolist() and (np.diff(rows) > 0).all()
     samples, known = small_data.samples, small_data.interactions
     assert known.rating is not None
@@ -50,11 +50,11 @@ def test_a_run_has_one_line_a_sample_and_metrics_from_that_file(small_data: Data
 
 
 def test_the_same_samples_are_drawn_and_a_smaller_limit_is_part_of_a_greater(small_data: DataSet) -> None:
-    few, many = (draw(small_data, EvaluationSettings("train", limit)).tolist() for limit in (20, 50))
+    few, many = (drawn(small_data, EvaluationSettings("train", limit)).tolist() for limit in (20, 50))
     assert set(few) < set(many) and len(few) == 20
-    assert draw(small_data, EvaluationSettings("train", 20, ks=(3,))).tolist() == few
-    assert draw(small_data, EvaluationSettings("train", 20, seed=1)).tolist() != few
-    assert draw(small_data, EvaluationSettings("test", 10**6)).tolist() == small_data.samples.rows("test").tolist()
+    assert drawn(small_data, EvaluationSettings("train", 20, ks=(3,))).tolist() == few
+    assert drawn(small_data, EvaluationSettings("train", 20, seed=1)).tolist() != few
+    assert drawn(small_data, EvaluationSettings("test", 10**6)).tolist() == small_data.samples.rows("test").tolist()
 
 
 def test_a_sweep_makes_one_run_for_each_k_and_reads_equal_prompts_once(small_data: DataSet, tmp_path: Path) -> None:

@@ -161,7 +161,7 @@ def test_control_like_titles_are_data(roomy: Rella, monkeypatch: pytest.MonkeyPa
     seen: list[list[int]] = []
     logits, words = roomy.engine.logits, roomy.engine.vocabulary
 
-    def watch(prompts: Iterable[Prompt]) -> Iterator[npt.NDArray[np.float32]]:
+    def watch(prompts: Iterable[Prompt], *_: Any) -> Iterator[npt.NDArray[np.float32]]:
         listed = list(prompts)
         seen.extend(np.concatenate(prompt.segments).tolist() for prompt in listed)
         return logits(listed)

@@ -6,7 +6,7 @@ import typer
 
 from rella_cli import options
 
-app = typer.Typer(help="Show or clear the cache of item vectors and file fingerprints.")
+app = typer.Typer(help="Show or clear the cache of item vectors, file fingerprints and converted adapters.")
 
 
 @app.command()
@@ -22,7 +22,8 @@ def info(as_json: options.Json = False) -> None:
     else:
         typer.echo(found.folder)
         vectors, models = count(found.vectors, "item vector"), count(found.models, "model")
-        typer.echo(f"{vectors} of {models}, {found.bytes / 1e6:,.1f} MB")
+        adapters = count(found.adapters, "converted adapter")
+        typer.echo(f"{vectors} of {models}, {adapters}, {found.bytes / 1e6:,.1f} MB")
 
 
 @app.command()

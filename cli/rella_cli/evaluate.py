@@ -64,6 +64,7 @@ def evaluate(
     ] = False,
     model: options.Model = None,
     lora: options.Lora = None,
+    head: options.Head = None,
     chat_format: options.ChatFormat = None,
     ctx: options.Ctx = None,
     threads: options.Threads = None,
@@ -80,16 +81,14 @@ def evaluate(
     """Evaluate a model beside plain baselines. Killed, the same command goes on; finished, it prints the report."""
     from contextlib import ExitStack
 
-    from rella_cli.loading import domain_of, engine_settings, listen, open_rella, parse_sweep, resumable
+    from rella_cli.loading import engine_settings, listen, open_data, open_rella, parse_sweep, resumable
     from rella_cli.progress import ProgressBar
     from rella_cli.reports import show_reports
     from rella_cpp import (
         Calibration,
-        DataSet,
         EvaluationSettings,
         Histories,
         InputError,
-        ItemIndex,
         evaluate,
         evaluate_prompts,
         load_domain,
@@ -104,7 +103,7 @@ def evaluate(
             source=str(prompts),
             remedy="leave out --split, --sweep, --index, --contrast and --calibration",
         )
-    if baselines_only and (prompts is not None or contrast or calibration):
+    if baselines_only and (prompts is not None or contrast or calibration or head or lora):
         raise InputError("--baselines-only needs DATA and no model's options", remedy="leave one of them out")
     ks = (k,) if sweep is None else parse_sweep(sweep)
     settings = EvaluationSettings(split, limit, seed, ks, retrieval, order)  # type: ignore[arg-type]  # it checks them
@@ -112,16 +111,17 @@ def evaluate(
     listen(verbose)
     with ExitStack() as stack:
         stack.enter_context(resumable())
-        source = None if data is None else DataSet.open(data)
-        words = load_domain(domain or "movies") if source is None else domain_of(source.folder, source.domain, domain)
+        if data is not None:
+            source, words, catalog = open_data(data, domain, index, allow_mismatch)
+        else:
+            source, words, catalog = None, load_domain(domain or "movies"), None
         ready = None if prompts is None else read_prompts(prompts, words)
-        catalog = None if index is None else ItemIndex.open(index)
-        if catalog is not None and not allow_mismatch:
-            catalog.manifest.check_domain(words, catalog.folder)
         fitted = [Calibration.load(path) for path in calibration or []]
         rella = None
         if not baselines_only:
-            rella = stack.enter_context(open_rella(model, words, lora or [], chat_format, engine, no_cache, verbose))
+            rella = stack.enter_context(
+                open_rella(model, words, lora or [], chat_format, engine, no_cache, verbose, head, allow_mismatch)
+            )
             if catalog is not None:
                 rella.use_index(catalog, allow_mismatch=allow_mismatch)
             rella.contrast = contrast or any(each.contrast for each in fitted)

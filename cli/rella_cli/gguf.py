@@ -1,16 +1,22 @@
 """`rella gguf`: the model file itself."""
 
+import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rella_cli import options
+from rella_cli import options, quantize
 
 if TYPE_CHECKING:
     from rella_gguf import Inspection
 
+_LONGEST_FACT = 200
+
 app = typer.Typer(help="Look into GGUF files.")
+app.command("quantize")(quantize.quantize)
+app.command("advise")(quantize.advise)
 
 
 @app.callback()
@@ -80,4 +86,28 @@ def _facts(found: "Inspection") -> list[tuple[str, str]]:
         facts.append(("tokenizer", f"{name}, {words.vocabulary:,} tokens, BOS {words.bos}, EOS {words.eos}"))
     if found.kind == "model":
         facts.append(("chat template", "below" if found.chat_template else "none"))
-    return facts + sorted(found.adapter.items())
+    return facts + sorted(found.adapter.items()) + _lora_facts(found)
+
+
+def _lora_facts(found: "Inspection") -> list[tuple[str, str]]:
+    lora = found.lora
+    if lora is None:
+        return []
+    facts = [
+        ("adapts", f"{lora.pairs} matrices: {', '.join(lora.targets)}"),
+        ("rank", ", ".join(map(str, lora.ranks))),
+        ("tuned on", lora.base or "-"),
+    ]
+    return facts + record_facts(lora.record)
+
+
+def record_facts(record: Mapping[str, object] | None) -> list[tuple[str, str]]:
+    """Show how an adapter was tuned: a line a fact."""
+    if record is None:
+        return [("record", "none: it does not say how it was tuned")]
+    return [(f"record: {name}", _short(value)) for name, value in record.items()]
+
+
+def _short(value: object) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= _LONGEST_FACT else f"{text[: _LONGEST_FACT - 1]}…"

@@ -42,6 +42,7 @@ def judge(
     allow_mismatch: options.AllowMismatch = False,
     model: options.Model = None,
     lora: options.Lora = None,
+    head: options.Head = None,
     chat_format: options.ChatFormat = None,
     ctx: options.Ctx = None,
     threads: options.Threads = None,
@@ -68,7 +69,7 @@ def judge(
     past, person = read_past(history, user, words, allow_empty=allow_empty_history)
     items = read_items(item, words)
 
-    with open_rella(model, words, lora or [], chat_format, settings, no_cache, verbose) as rella:
+    with open_rella(model, words, lora or [], chat_format, settings, no_cache, verbose, head, allow_mismatch) as rella:
         rella.contrast = contrast
         if index is not None:
             rella.use_index(index, allow_mismatch=allow_mismatch)

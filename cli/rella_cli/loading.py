@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rella_cpp import Domain, EngineSettings, History, Rella, User
+    from rella_cpp import DataSet, Domain, EngineSettings, History, ItemIndex, Rella, User
 
 
 def engine_settings(
@@ -31,15 +31,39 @@ def open_rella(
     settings: "EngineSettings",
     no_cache: bool,
     verbose: bool,
+    head: str | None = None,
+    allow_mismatch: bool = False,
 ) -> "Rella":
-    """Find the model, load it, apply the adapters."""
+    """Find the model, load it, apply the adapters and the head."""
     from rella_cpp import Cache, Rella, find_model
 
     listen(verbose)
     adapters = [parse_adapter(text) for text in lora]
     path = find_model(model)
     cache = Cache(None) if no_cache else Cache.default()
-    return Rella.from_gguf(path, domain=domain, lora=adapters, settings=settings, chat_format=chat_format, cache=cache)
+    rella = Rella.from_gguf(path, domain=domain, settings=settings, chat_format=chat_format, cache=cache)
+    try:
+        rella.use_adapters(adapters, allow_mismatch=allow_mismatch)
+        if head is not None:
+            rella.use_head(head, allow_mismatch=allow_mismatch)
+    except BaseException:
+        rella.close()
+        raise
+    return rella
+
+
+def open_data(
+    data: Path, domain: str | None, index: str | None, allow_mismatch: bool
+) -> "tuple[DataSet, Domain, ItemIndex | None]":
+    """Open a data set, the domain that fits it, and an index, of the same wording unless a mismatch is allowed."""
+    from rella_cpp import DataSet, ItemIndex
+
+    source = DataSet.open(data)
+    words = domain_of(source.folder, source.domain, domain)
+    catalog = None if index is None else ItemIndex.open(index)
+    if catalog is not None and not allow_mismatch:
+        catalog.manifest.check_domain(words, catalog.folder)
+    return source, words, catalog
 
 
 def domain_of(made: "Path", name: str, chosen: str | None) -> "Domain":
@@ -90,7 +114,7 @@ def parse_adapter(text: str) -> tuple[Path, float]:
     try:
         return Path(name), float(scale)
     except ValueError:
-        raise InputError(f"--lora {text}: the scale is {scale!r}", remedy="give a number, as in A.gguf=0.5") from None
+        raise InputError(f"the scale is {scale!r}", source=text, remedy="give a number, as in A.gguf=0.5") from None
 
 
 def parse_sweep(text: str) -> tuple[int, ...]:

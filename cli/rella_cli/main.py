@@ -6,7 +6,22 @@ from typing import Annotated
 
 import typer
 
-from rella_cli import cache, calibrate, compare, data, domains, evaluate, gguf, index, judge, pull, recommend
+from rella_cli import (
+    cache,
+    calibrate,
+    compare,
+    data,
+    domains,
+    evaluate,
+    export,
+    gguf,
+    index,
+    judge,
+    lora,
+    pull,
+    recommend,
+    tune,
+)
 
 app = typer.Typer(
     name="rella",
@@ -23,7 +38,10 @@ app.command("compare")(compare.compare)
 app.command("pull")(pull.pull)
 app.command("domains")(domains.domains)
 app.add_typer(gguf.app, name="gguf")
+app.add_typer(lora.app, name="lora")
 app.add_typer(index.app, name="index")
+app.add_typer(export.app, name="export")
+app.add_typer(tune.app, name="tune")
 app.add_typer(data.app, name="data")
 app.add_typer(cache.app, name="cache")
 

@@ -21,8 +21,8 @@ Lora = Annotated[
     list[str] | None,
     typer.Option(
         "--lora",
-        metavar="A.gguf[=SCALE]",
-        help="LoRA adapter (GGUF); may be repeated.",
+        metavar="A.gguf|DIR[=SCALE]",
+        help="LoRA adapter: a GGUF, or a PEFT folder; may be repeated.",
         rich_help_panel=_MODEL,
     ),
 ]
@@ -102,13 +102,28 @@ Order = Annotated[
 AllowEmpty = Annotated[
     bool, typer.Option("--allow-empty-history", help="Score without any behavior.", rich_help_panel=_READING)
 ]
+Shots = Annotated[int, typer.Option("--shots", help="Samples of the training split.")]
+Mix = Annotated[
+    str,
+    typer.Option(
+        "--mix",
+        metavar="both|original|retrieved",
+        help="Each sample with its recent and its retrieved behaviors (ReiT), or with one of them.",
+    ),
+]
+Seed = Annotated[int, typer.Option("--seed", help="Which samples are drawn.")]
+DataDomain = Annotated[
+    str | None, typer.Option("--domain", "-d", metavar="NAME|TOML", help="What the items are; else the data's.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite what is there.")]
 Count = Annotated[int, typer.Option("-n", "--count", help="How many.", show_default=True)]
 AllowMismatch = Annotated[
     bool,
     typer.Option(
-        "--allow-mismatch", help="Use an index, a run or a calibration made for something else.", rich_help_panel=_MODEL
+        "--allow-mismatch",
+        help="Use an index, an adapter, a head or a calibration made for something else.",
+        rich_help_panel=_MODEL,
     ),
 ]
 Index = Annotated[
@@ -126,6 +141,15 @@ Contrast = Annotated[
         "--contrast",
         help="Also judge the item with no history, and subtract that gap (one more prompt an item, kept in the cache).",
         rich_help_panel=_READING,
+    ),
+]
+Head = Annotated[
+    str | None,
+    typer.Option(
+        "--head",
+        metavar="DIR",
+        help="Judge by a head on the hidden states (rella tune head).",
+        rich_help_panel=_MODEL,
     ),
 ]
 CalibrationFile = Annotated[

@@ -29,6 +29,7 @@ def recommend(
     allow_mismatch: options.AllowMismatch = False,
     model: options.Model = None,
     lora: options.Lora = None,
+    head: options.Head = None,
     chat_format: options.ChatFormat = None,
     ctx: options.Ctx = None,
     threads: options.Threads = None,
@@ -55,7 +56,7 @@ def recommend(
     catalog = ItemIndex.open(index)
     words = domain_of(catalog.folder, catalog.manifest.domain, domain)
     past, person = read_past(history, user, words)
-    with open_rella(model, words, lora or [], chat_format, settings, no_cache, verbose) as rella:
+    with open_rella(model, words, lora or [], chat_format, settings, no_cache, verbose, head, allow_mismatch) as rella:
         rella.contrast = contrast
         rella.use_index(catalog, allow_mismatch=allow_mismatch)
         if calibration is not None:

@@ -87,16 +87,15 @@ class Scoring:
         if score.dropped:
             facts.append(f"{score.dropped} dropped for the context's sake")
         if score.best != score.probability:
-            facts.append(
-                f"{score.probability:.1%} before {'calibration' if score.calibrated is not None else 'contrast'}"
-            )
+            by = "calibration" if score.calibrated is not None else "the head" if score.head is not None else "contrast"
+            facts.append(f"{score.probability:.1%} before {by}")
         console().print(Padding(Text(" · ".join([*facts, *_model(score)]), style="dim"), (1, 0, 0, 2)))
 
     def _warn(self) -> None:
         """Say what a reader would not see: answers in another form, fields that are not shown."""
         from rella_cpp import LOW_ANSWER_MASS
 
-        low = [score.answer_mass for score in self.scores if score.answer_mass < LOW_ANSWER_MASS]
+        low = [score.answer_mass for score in self.scores if score.answer_mass < LOW_ANSWER_MASS and score.head is None]
         if low:
             yes, no = self.domain.answers
             note(
@@ -196,7 +195,7 @@ def verdict(score: "Score") -> Text:
     from rella_cpp import LOW_ANSWER_MASS
 
     words, colour = next((words, colour) for least, words, colour in _VERDICTS if score.best >= least)
-    if score.answer_mass < LOW_ANSWER_MASS:
+    if score.answer_mass < LOW_ANSWER_MASS and score.head is None:
         words, colour = "but it hardly answers at all", "yellow"
     return Text(f" {score.best:6.1%}  {words}", style=colour)
 

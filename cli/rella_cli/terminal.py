@@ -47,4 +47,9 @@ def facts(values: Mapping[str, str]) -> None:
     table.add_column(overflow="fold")
     for name, value in values.items():
         table.add_row(Text(name), Text(printable(value)))
-    console().print(table)
+    out = console()
+    # What another program reads is not folded: a path stays one word.
+    if not out.is_terminal:
+        longest = max((len(line) for value in values.values() for line in value.splitlines()), default=0)
+        out.width = max(out.width, longest + max(map(len, values), default=0) + 4)
+    out.print(table)

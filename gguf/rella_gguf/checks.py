@@ -50,7 +50,7 @@ def check_model(path: str | Path) -> Header:
     header, *rest = [read_header(shard) for shard in shard_paths(path)]
     if header.kind != "model":
         remedy = {
-            "adapter": "give the base model as --model and this file as --lora",
+            "adapter": "give the base model in its place; an adapter goes with --lora",
             "vocabulary": "it holds a tokenizer and no weights; give the full model",
         }.get(header.kind, "give a language model")
         raise GGUFError(f"is a GGUF of the kind {header.kind}, not a model", source=header.path, remedy=remedy)
@@ -109,9 +109,10 @@ def check_adapter(path: str | Path, base: Header) -> Header:
 def _check_pairs(header: Header, base: Header) -> None:
     """Check that each pair of matrices fits a weight matrix of the base, and that there is one.
 
-    lora_a is (inputs, rank) and lora_b (rank, outputs) in GGML order; those of token_embd stand the other way round.
+    lora_a is (inputs, rank) and lora_b (rank, outputs) in GGML order; those of token_embd are (rank, tokens) and
+    (rank, width).
     """
-    shapes = {tensor.name: tensor.shape for part in _parts(base) for tensor in part.tensors}
+    shapes = tensor_shapes(base)
     sides = {tensor.name: tensor.shape for tensor in header.tensors}
     names = [tensor.name.rpartition(".lora_")[0] for tensor in header.tensors if tensor.name.endswith(".lora_a")]
     if not names:
@@ -120,16 +121,26 @@ def _check_pairs(header: Header, base: Header) -> None:
         )
     for name in names:
         a, b = sides[f"{name}.lora_a"], sides.get(f"{name}.lora_b", ())
+        # llama.cpp cannot adapt one use of a shared matrix: it refuses output, and stops the process at token_embd.
+        if name in ("output.weight", "token_embd.weight") and "output.weight" not in shapes:
+            raise GGUFError(
+                f"adapts {name}, and the model has one matrix for embeddings and output (tied)",
+                source=header.path,
+                remedy="use a GGUF of the model that holds output.weight by itself, or another adapter",
+            )
         if len(shapes.get(name, ())) < 2:
             raise GGUFError(
                 f"adapts {name}, which is no weight matrix of the model", source=header.path, remedy=_WRONG_BASE
             )
-        if len(a) != len(b) or len(a) < 2 or (a[1] != b[0] and name != "token_embd.weight"):
+        embedding = name == "token_embd.weight"
+        if len(a) != len(b) or len(a) < 2 or b[0] != a[0 if embedding else 1]:
             raise GGUFError(
                 f"{name} has the shapes {a} and {b}, which are no pair", source=header.path, remedy="convert it again"
             )
-        for side, found, expected in (("a", a[0], shapes[name][0]), ("b", b[1], shapes[name][1])):
-            if name != "token_embd.weight" and found != expected:
+        width, height = shapes[name][:2]
+        ends = (("a", a[1], height), ("b", b[1], width)) if embedding else (("a", a[0], width), ("b", b[1], height))
+        for side, found, expected in ends:
+            if found != expected:
                 raise GGUFError(
                     f"{name}.lora_{side} is made for a width of {found}, the model's {name} has {expected}",
                     source=header.path,
@@ -158,5 +169,7 @@ def check_complete(header: Header) -> None:
         )
 
 
-def _parts(base: Header) -> list[Header]:
-    return [base, *(read_header(path) for path in shard_paths(base.path)[1:])]
+def tensor_shapes(model: Header) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of a model's tensors in GGML order, by name (of all its parts, where it is split)."""
+    parts = [model, *(read_header(path) for path in shard_paths(model.path)[1:])]
+    return {tensor.name: tensor.shape for part in parts for tensor in part.tensors}

@@ -23,7 +23,7 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        full = "free space, then run it again: what was finished is kept"
+        full = "free space, then run it again"
         remedy = {errno.ENOSPC: full, errno.EDQUOT: full, errno.ENOENT: "make its folder first"}
         raise InputError(
             f"cannot be written ({error.strerror or error})",

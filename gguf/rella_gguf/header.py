@@ -7,7 +7,7 @@ need neither, only to walk over them.
 import mmap
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rella_gguf.errors import GGUFError
@@ -87,7 +87,8 @@ class TensorInfo:
 class Header:
     """Everything before the tensor data of one GGUF file.
 
-    `data_start` is the byte where tensor data begins, `size` the file's size in bytes.
+    `data_start` is the byte where tensor data begins, `size` the file's size in bytes; `ranges` has the first byte of
+    each metadata entry, key and type included, and the byte after it.
     """
 
     path: Path
@@ -96,6 +97,7 @@ class Header:
     tensors: tuple[TensorInfo, ...]
     data_start: int
     size: int
+    ranges: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def text(self, key: str) -> str:
         """Metadata string `key`, or `""` where it is absent or no string."""
@@ -106,6 +108,11 @@ class Header:
         """Metadata integer `key`, or None where it is absent or no integer."""
         value = self.metadata.get(key)
         return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+    @property
+    def alignment(self) -> int:
+        """What each tensor's offset is a multiple of, in bytes."""
+        return self.integer("general.alignment") or 32
 
     @property
     def architecture(self) -> str:
@@ -215,15 +222,18 @@ def _parse(cursor: _Cursor) -> Header:
         )
     tensor_count, metadata_count = cursor.number("Q"), cursor.number("Q")
     metadata: dict[str, MetadataValue] = {}
+    ranges: dict[str, tuple[int, int]] = {}
     for _ in range(metadata_count):
+        start = cursor.at
         key = cursor.string()
         metadata[key] = cursor.value(cursor.number("I"))
+        ranges[key] = start, cursor.at
     tensors = tuple(_tensors(cursor, tensor_count))
     alignment = metadata.get("general.alignment", 32)
     if not isinstance(alignment, int) or alignment < 8 or alignment & (alignment - 1):
         raise GGUFError(f"general.alignment is {alignment}", source=cursor.path, remedy="the file is damaged")
     data_start = -(-cursor.at // alignment) * alignment
-    return Header(cursor.path, version, metadata, tensors, data_start, len(cursor.data))
+    return Header(cursor.path, version, metadata, tensors, data_start, len(cursor.data), ranges)
 
 
 def _tensors(cursor: _Cursor, count: int) -> Iterator[TensorInfo]:

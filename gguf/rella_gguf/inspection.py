@@ -1,11 +1,19 @@
 """What is in a GGUF file: the facts behind `rella gguf inspect`."""
 
+import json
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 from rella_gguf.checks import check_complete, shard_paths
+from rella_gguf.errors import GGUFError
 from rella_gguf.header import ArrayInfo, Header, read_header
+
+RECORD_KEY, RECORD_HASH_KEY = "rella.record", "rella.record.sha256"
+QUANTIZED_FROM = "rella.quantized_from"
+"""The fingerprint of the model that this one was quantised from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +39,20 @@ class Tokenizer:
 
 
 @dataclass(frozen=True, slots=True)
+class Lora:
+    """What a LoRA adapter adapts: how many matrices, of which kinds (`attn_q`), with which ranks.
+
+    `base` is the model that it says it was tuned on, `record` how it was tuned, as its trainer wrote it.
+    """
+
+    pairs: int
+    targets: tuple[str, ...]
+    ranks: tuple[int, ...]
+    base: str
+    record: Mapping[str, object] | None
+
+
+@dataclass(frozen=True, slots=True)
 class Inspection:
     """Facts of a GGUF file (of all its parts, where it is split). Sizes are in bytes, lengths in tokens."""
 
@@ -51,6 +73,7 @@ class Inspection:
     tokenizer: Tokenizer | None
     chat_template: str | None
     adapter: dict[str, str]
+    lora: Lora | None
 
 
 def inspect(path: str | Path) -> Inspection:
@@ -91,6 +114,42 @@ def inspect(path: str | Path) -> Inspection:
         tokenizer=_tokenizer(header),
         chat_template=header.text("tokenizer.chat_template") or None,
         adapter={key: str(value) for key, value in header.metadata.items() if key.startswith("adapter.")},
+        lora=_lora(header) if header.kind == "adapter" else None,
+    )
+
+
+def tuning_record(header: Header) -> dict[str, object] | None:
+    """Return how an adapter was tuned, as `rella lora convert` copied it from its trainer; None where it does not say.
+
+    Raises
+    ------
+    GGUFError
+        The record is damaged, or was changed.
+
+    """
+    if RECORD_KEY not in header.metadata:
+        return None
+    text = header.text(RECORD_KEY)
+    try:
+        record = json.loads(text)
+    except (ValueError, RecursionError):
+        record = None
+    if not isinstance(record, dict) or sha256(text.encode()).hexdigest() != header.text(RECORD_HASH_KEY):
+        raise GGUFError(
+            f"its {RECORD_KEY} is damaged, or was changed", source=header.path, remedy="convert the adapter again"
+        )
+    return record
+
+
+def _lora(header: Header) -> Lora:
+    names = [tensor.name.removesuffix(".weight.lora_b") for tensor in header.tensors if tensor.name.endswith(".lora_b")]
+    ranks = {tensor.shape[0] for tensor in header.tensors if tensor.name.endswith(".lora_b") and tensor.shape}
+    return Lora(
+        pairs=len(names),
+        targets=tuple(sorted({name.rpartition(".")[2] for name in names})),
+        ranks=tuple(sorted(ranks)),
+        base=header.text("general.base_model.0.name"),
+        record=tuning_record(header),
     )
 
 

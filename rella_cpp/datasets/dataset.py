@@ -191,6 +191,32 @@ class DataSet:
         ]
         return Samples(**numbers, split=np.concatenate(parts) if parts else np.empty(0, np.uint8))
 
+    def draw(self, split: str, count: int | None, seed: int) -> npt.NDArray[np.int64]:
+        """Draw samples of a split at random: their row numbers, int64, in the order drawn; all where `count` is None.
+
+        The first hundred of a greater count are those of a smaller.
+
+        Raises
+        ------
+        InputError
+            The split has no samples, or fewer than `count`.
+
+        """
+        rows = self.samples.rows(split)
+        if not len(rows):
+            raise InputError(
+                f"has no samples in the split {split}",
+                source=self.folder,
+                remedy="name another --split (bookcrossing has a valid one if prepared with --valid 0.1)",
+            )
+        if count is not None and count > len(rows):
+            raise InputError(
+                f"has {len(rows):,} samples in the split {split}, {count:,} are wanted",
+                source=self.folder,
+                remedy=f"ask for {len(rows):,} at most",
+            )
+        return rows[np.random.default_rng(seed).permutation(len(rows))[:count]]
+
     def item(self, row: int) -> Item:
         """Return an item's record: the fields that it has, and its `id`. Repeated calls give the same object."""
         known = self._records.get(row)

@@ -7,7 +7,7 @@ is kept holds the very bits that computing it again would give.
 
 import ctypes
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,17 @@ from rella_cpp.errors import EngineError
 
 BATCH = 512
 """Longest piece of a segment decoded in one call; longer segments are cut every so many positions."""
+
+
+class States(NamedTuple):
+    """What comes out of a prompt's last segment.
+
+    `hidden` are the last layer's hidden states at its positions, float32 of shape (positions, n_embd); `logits` those
+    at the last one, float32 of shape (n_vocab,).
+    """
+
+    hidden: npt.NDArray[np.float32]
+    logits: npt.NDArray[np.float32]
 
 
 class SegmentDecoder:
@@ -56,19 +67,36 @@ class SegmentDecoder:
     def logits(self, prompt: Prompt) -> npt.NDArray[np.float32]:
         """Read a prompt; return the logits at its last positions, float32 of shape (outputs, n_vocab)."""
         self._embed(False)
-        position = self._keep_prefix(prompt)
+        position = self._read_leading(prompt)
+        segment = prompt.segments[-1]
         rows: list[npt.NDArray[np.float32]] = []
-        for segment in prompt.segments[len(self._kept) :]:
-            last = len(self._kept) == len(prompt.segments) - 1
-            wanted = prompt.outputs if last else 0
+        for start in range(0, len(segment), BATCH):
+            piece = segment[start : start + BATCH]
+            outputs = max(0, min(len(piece), start + len(piece) - (len(segment) - prompt.outputs)))
+            self._decode(piece, position + start, outputs)
+            rows += [self._row(i) for i in range(len(piece) - outputs, len(piece))]
+        self._kept.append(segment.copy())  # the caller may change his
+        return np.stack(rows)
+
+    def states(self, prompt: Prompt) -> States:
+        """Read a prompt; return the hidden states of its last segment, and the logits at its end.
+
+        llama.cpp gives hidden states of all positions or none, so leading segments are read without.
+        """
+        self._embed(False)
+        position = self._read_leading(prompt)
+        segment = prompt.segments[-1]
+        hidden: list[npt.NDArray[np.float32]] = []
+        self._lib.llama_set_embeddings(self._context, True)
+        try:
             for start in range(0, len(segment), BATCH):
                 piece = segment[start : start + BATCH]
-                outputs = max(0, min(len(piece), start + len(piece) - (len(segment) - wanted)))
-                self._decode(piece, position + start, outputs)
-                rows += [self._row(i) for i in range(len(piece) - outputs, len(piece))]
-            position += len(segment)
-            self._kept.append(segment.copy())  # the caller may change his
-        return np.stack(rows)
+                self._decode(piece, position + start, len(piece))
+                hidden.append(self._hidden(len(piece)).copy())
+            logits = self._row(len(piece) - 1)
+        finally:
+            self._lib.llama_set_embeddings(self._context, False)
+        return States(np.concatenate(hidden), logits)
 
     def hidden_sums(self, prompt: Prompt) -> list[npt.NDArray[np.float64]]:
         """Read a prompt; return each segment's sum of last-layer hidden states, float64 of shape (n_embd,)."""
@@ -79,8 +107,7 @@ class SegmentDecoder:
             for start in range(0, len(segment), BATCH):
                 piece = segment[start : start + BATCH]
                 self._decode(piece, position + start, len(piece))
-                pointer = self._lib.llama_get_embeddings(self._context)
-                total += np.ctypeslib.as_array(pointer, (len(piece), self._n_embd)).sum(axis=0, dtype=np.float64)
+                total += self._hidden(len(piece)).sum(axis=0, dtype=np.float64)
             position += len(segment)
             self._kept.append(segment.copy())
             self._sums.append(total)
@@ -130,6 +157,21 @@ class SegmentDecoder:
             reason = recent_errors[-1] if recent_errors else "no reason given"
             raise EngineError(f"llama_decode failed with status {status} on {count} positions: {reason}")
         self.decoded += count
+
+    def _read_leading(self, prompt: Prompt) -> int:
+        """Read all segments but the last, those in memory aside; return where the last one begins."""
+        position = self._keep_prefix(prompt)
+        for segment in prompt.segments[len(self._kept) : -1]:
+            for start in range(0, len(segment), BATCH):
+                self._decode(segment[start : start + BATCH], position + start, 0)
+            position += len(segment)
+            self._kept.append(segment.copy())
+        return position
+
+    def _hidden(self, count: int) -> npt.NDArray[np.float32]:
+        """Return the hidden states of what was decoded last, float32 of shape (count, n_embd); llama.cpp's memory."""
+        pointer = self._lib.llama_get_embeddings(self._context)
+        return np.ctypeslib.as_array(pointer, (count, self._n_embd))
 
     def _row(self, index: int) -> npt.NDArray[np.float32]:
         pointer = self._lib.llama_get_logits_ith(self._context, index)

@@ -13,12 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from rella_cpp.engine import native
-from rella_cpp.engine.decoder import BATCH, SegmentDecoder, check_segments
+from rella_cpp.engine.decoder import BATCH, SegmentDecoder, States, check_segments
 from rella_cpp.engine.segments import Encoded, Prompt, Span
 from rella_cpp.engine.settings import DEFAULT_CONTEXT, EngineSettings, usable_cores
 from rella_cpp.engine.vocabulary import Vocabulary
 from rella_cpp.errors import ContextError, EngineError, GGUFError, InputError
 from rella_gguf import Header, check_adapter, check_model
+
+_NOT_FINITE = "the model's hidden states are no finite numbers: its weights may be damaged"
 
 
 class Adapter(NamedTuple):
@@ -56,7 +58,6 @@ class Engine:
         self._decoder = SegmentDecoder(lib, context, self.vocabulary.size, self.n_embd)
         self._lock = threading.RLock()
         self._loaded: dict[Path, Any] = {}
-        self._adapters: tuple[Adapter, ...] = ()
         self._active: tuple[Adapter, ...] = ()
         self._free = weakref.finalize(self, _free, lib, model, context, self.vocabulary)
 
@@ -118,11 +119,6 @@ class Engine:
         return cls(header, settings, model, context, n_ctx)
 
     @property
-    def adapters(self) -> tuple[Adapter, ...]:
-        """The adapters applied now."""
-        return self._adapters
-
-    @property
     def decoded(self) -> int:
         """Positions computed so far; what was kept in memory and used again does not count."""
         return self._decoder.decoded
@@ -132,10 +128,18 @@ class Engine:
         with self._use():
             return self.vocabulary.encode(spans)
 
-    def logits(self, prompts: Iterable[Prompt]) -> Iterator[npt.NDArray[np.float32]]:
+    def logits(self, prompts: Iterable[Prompt], adapters: Sequence[Adapter] = ()) -> Iterator[npt.NDArray[np.float32]]:
         """Read prompts one after another; yield for each the logits at its last positions.
 
-        Exact: what comes out for a prompt does not depend, to the bit, on the prompts before it.
+        Exact: what comes out for a prompt does not depend, to the bit, on the prompts before it, nor on the adapters
+        that were applied to those.
+
+        Parameters
+        ----------
+        prompts
+            What to read.
+        adapters
+            Applied meanwhile; files are read once.
 
         Yields
         ------
@@ -145,17 +149,36 @@ class Engine:
         ------
         ContextError
             A prompt is longer than the context.
+        InputError
+            An adapter cannot be used; see `load_adapters`.
         ValueError
             A prompt holds token ids or embeddings that are not this model's.
 
         """
         for prompt in prompts:
-            check_segments(prompt.segments, self.vocabulary.size, self.n_embd)
-            self._check_length(len(prompt))
-            with self._use():
-                self._activate(self._adapters)
+            with self._reading(prompt, adapters):
                 rows = self._decoder.logits(prompt)
             yield rows
+
+    def states(self, prompts: Iterable[Prompt], adapters: Sequence[Adapter] = ()) -> Iterator[States]:
+        """Read prompts one after another; yield the hidden states of the last segment, and the logits that follow.
+
+        See `logits`. The logits may differ from those in the last bits: all rows of the last segment are computed.
+
+        Raises
+        ------
+        ContextError, InputError, ValueError
+            See `logits`.
+        EngineError
+            The model gives no finite numbers.
+
+        """
+        for prompt in prompts:
+            with self._reading(prompt, adapters):
+                states = self._decoder.states(prompt)
+            if not np.isfinite(states.hidden).all():
+                raise EngineError(_NOT_FINITE)
+            yield states
 
     def hidden_means(self, prompts: Iterable[Prompt], *, last: bool = False) -> Iterator[npt.NDArray[np.float32]]:
         """Embed prompts: the mean of the last layer's hidden states over all positions, BOS included (ReLLa §3.2).
@@ -185,19 +208,16 @@ class Engine:
 
         """
         for prompt in prompts:
-            check_segments(prompt.segments, self.vocabulary.size, self.n_embd)
-            self._check_length(len(prompt))
-            with self._use():
-                self._activate(())
+            with self._reading(prompt, ()):
                 sums = self._decoder.hidden_sums(prompt)
             counted, length = (sums[-1:], len(prompt.segments[-1])) if last else (sums, len(prompt))
             total = np.sum(counted, axis=0)
             if not np.isfinite(total).all():
-                raise EngineError("the model's hidden states are no finite numbers: its weights may be damaged")
+                raise EngineError(_NOT_FINITE)
             yield (total / length).astype(np.float32)
 
-    def set_adapters(self, adapters: Sequence[Adapter]) -> None:
-        """Apply these LoRA adapters, in place of those before; the model stays loaded, files are read once.
+    def load_adapters(self, adapters: Sequence[Adapter]) -> None:
+        """Check LoRA adapters and load them beside the model, so that they can be applied.
 
         Raises
         ------
@@ -216,16 +236,11 @@ class Engine:
             for path, _ in adapters:
                 if path not in self._loaded:
                     self._loaded[path] = self._load_adapter(path)
-            self._activate(tuple(adapters))
-            self._adapters = tuple(adapters)
 
-    def generate(self, prompt: Prompt, max_tokens: int) -> str:
+    def generate(self, prompt: Prompt, max_tokens: int, adapters: Sequence[Adapter] = ()) -> str:
         """Continue a prompt greedily, until the model ends its answer or `max_tokens` or the context are used up."""
-        check_segments(prompt.segments, self.vocabulary.size, self.n_embd)
-        self._check_length(len(prompt))
         tokens: list[int] = []
-        with self._use():
-            self._activate(self._adapters)
+        with self._reading(prompt, adapters):
             while len(tokens) < max_tokens and len(prompt) <= self.n_ctx:
                 token = int(self._decoder.logits(prompt)[-1].argmax())
                 if self.vocabulary.ends_generation(token):
@@ -253,6 +268,16 @@ class Engine:
         with self._lock:
             if not self._free.alive:
                 raise EngineError("the model is closed")
+            yield
+
+    @contextmanager
+    def _reading(self, prompt: Prompt, adapters: Sequence[Adapter]) -> Iterator[None]:
+        """Check a prompt, keep other threads out, and let the adapters take part."""
+        check_segments(prompt.segments, self.vocabulary.size, self.n_embd)
+        self._check_length(len(prompt))
+        with self._use():
+            self.load_adapters(adapters)
+            self._activate(tuple(adapters))
             yield
 
     def _check_length(self, length: int) -> None:

@@ -22,6 +22,7 @@ from rella_cpp.records import click_probability
 from rella_cpp.versions import library_versions
 
 _FORMAT = 1
+_JUDGE = ("model", "domain", "chat_format", "head")
 _REMEDY = "make one: rella calibrate RUN_VALID -o FILE"
 _LEAST = 20  # samples: fewer say nothing
 _ENOUGH = 50
@@ -258,8 +259,8 @@ def fit_calibration(run: Run, *, blend: bool = False, contrast: bool = False) ->
 
 
 def made_for(judge: Mapping[str, Any], reading: Mapping[str, object]) -> dict[str, Any]:
-    """Return what a calibration holds for: model and adapters, wording, chat format, and the reading."""
-    return {"judge": {name: judge[name] for name in ("model", "domain", "chat_format")}, "reading": dict(reading)}
+    """Return what a calibration holds for: model, adapters, head, wording, chat format, and the reading."""
+    return {"judge": {name: judge[name] for name in _JUDGE if name in judge}, "reading": dict(reading)}
 
 
 def _ranges(statistics: Floats) -> dict[str, tuple[float, float, float]]:

@@ -115,7 +115,7 @@ def evaluate(
     names = [calibration.name for calibration in calibrations]
     if len(set(names)) < len(names):
         raise InputError(f"two calibrations are of one kind ({', '.join(names)})", remedy="give one of each kind")
-    out, rows = Path(out), draw(data, settings)
+    out, rows = Path(out), drawn(data, settings)
     if len(settings.ks) > 1 and (out / "run.json").exists():
         raise InputError("is a run", source=out, remedy="name a folder of its own for a sweep")
     samples = [int(row) for row in rows]
@@ -142,8 +142,8 @@ def evaluate(
         return [writer.finish() for writer in writers]
 
 
-def draw(data: "DataSet", settings: EvaluationSettings) -> npt.NDArray[np.int64]:
-    """Draw the samples to evaluate: their row numbers, int64, ascending.
+def drawn(data: "DataSet", settings: EvaluationSettings) -> npt.NDArray[np.int64]:
+    """Draw the samples to evaluate: their row numbers, int64, ascending; all where the limit is greater.
 
     Raises
     ------
@@ -151,16 +151,9 @@ def draw(data: "DataSet", settings: EvaluationSettings) -> npt.NDArray[np.int64]
         The split has none.
 
     """
-    rows = data.samples.rows(settings.split)
-    if not len(rows):
-        raise InputError(
-            f"has no samples in the split {settings.split}",
-            source=data.folder,
-            remedy="name another --split (bookcrossing has a valid one if prepared with --valid 0.1)",
-        )
-    if settings.limit is not None and settings.limit < len(rows):
-        rows = np.sort(rows[np.random.default_rng(settings.seed).permutation(len(rows))[: settings.limit]])
-    return rows
+    available = len(data.samples.rows(settings.split))
+    count = None if settings.limit is None else min(settings.limit, available)
+    return np.sort(data.draw(settings.split, count, settings.seed))
 
 
 class _Work:
@@ -208,7 +201,8 @@ class _Work:
         if self._calibrations:
             line["calibrated"] = {}
             for calibration in self._calibrations:
-                gap = line["yes_logit"] - line["no_logit"] - (line["empty_gap"] if calibration.contrast else 0)
+                gap = line.get("head_logit", line["yes_logit"] - line["no_logit"])
+                gap -= line["empty_gap"] if calibration.contrast else 0
                 line["calibrated"][calibration.name] = calibration.probability(gap, line.get("statistics"))
         return line
 
@@ -219,7 +213,7 @@ class _Work:
 
     def _judged(self, row: int, k: int, judge: Judge) -> dict[str, Any]:
         settings = self._settings
-        positions = self._positions(row, k)
+        positions = self._histories.choose(row, k, settings.retrieval)
         key = (row, positions.tobytes() + (b"" if len(positions) <= k else str(k).encode()))
         if key not in self._known:
             samples = self._data.samples
@@ -246,14 +240,6 @@ class _Work:
             "dropped": score.dropped,
         }
         return judged | score.extras()
-
-    def _positions(self, row: int, k: int) -> npt.NDArray[np.int64]:
-        """Choose behaviors by position, ascending; without an index the judge chooses among all."""
-        if self._settings.retrieval == "recent":
-            return self._histories.latest(row, k)
-        if self._histories.vectors is None:
-            return self._histories.others(row)
-        return np.sort(self._histories.nearest(row, k)[0])
 
 
 def _run_settings(

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from rella_cpp.domains import Domain
 from rella_cpp.errors import InputError
 from rella_cpp.index import ItemIndex
-from rella_cpp.retrieval import nearest
+from rella_cpp.retrieval import Retrieval, nearest
 
 if TYPE_CHECKING:
     from rella_cpp.datasets import DataSet
@@ -53,6 +53,14 @@ class Histories:
         samples, start = self._data.samples, self.start(row)
         earlier = self._data.interactions.item[start : start + int(samples.position[row])]
         return np.flatnonzero(earlier != samples.item[row]).astype(np.int64)
+
+    def choose(self, row: int, k: int, retrieval: Retrieval) -> npt.NDArray[np.int64]:
+        """Choose K behaviors by position, ascending; all, for SUBR without an index: then the judge chooses."""
+        if retrieval == "recent":
+            return self.latest(row, k)
+        if self.vectors is None:
+            return self.others(row)
+        return np.sort(self.nearest(row, k)[0])
 
     def latest(self, row: int, k: int) -> npt.NDArray[np.int64]:
         """Return the positions of the K latest behaviors, ascending."""

@@ -1,7 +1,7 @@
 """Ready prompts, as other projects write them: `[{"input", "output"}]` or with an `instruction`."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,8 +46,8 @@ class TextJudge(Protocol):
     def question(self, text: str) -> Question:
         """Frame a text as a user's turn."""
 
-    def answer(self, question: Question) -> Answer:
-        """Read a question."""
+    def answers(self, questions: Sequence[Question]) -> Iterator[Answer]:
+        """Read questions one after another."""
 
     def settings(self) -> Mapping[str, object]:
         """Return all that its answers depend on besides the text."""
@@ -124,7 +124,7 @@ def evaluate_prompts(
 
 
 def _line(place: int, prompt: ReadyPrompt, question: Question, judge: TextJudge) -> dict[str, Any]:
-    answer = judge.answer(question)
+    (answer,) = judge.answers([question])
     return {
         "sample": place,
         "label": int(prompt.label),
@@ -133,6 +133,7 @@ def _line(place: int, prompt: ReadyPrompt, question: Question, judge: TextJudge)
         "no_logit": answer.no_logit,
         "answer_mass": answer.answer_mass,
         "prompt_tokens": len(question.tokens),
+        **({} if answer.head_logit is None else {"head": answer.head, "head_logit": answer.head_logit}),
     }
 
 

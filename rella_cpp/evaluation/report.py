@@ -8,7 +8,7 @@ from rella_cpp.evaluation.bootstrap import METRICS, Bootstrap, Interval
 from rella_cpp.evaluation.runs import Run
 from rella_cpp.scoring import LOW_ANSWER_MASS
 
-OWN = ("model", "contrast", "platt", "blend", "platt-contrast", "blend-contrast")
+OWN = ("model", "head", "contrast", "platt", "blend", "platt-contrast", "blend-contrast")
 """Predictors that come from the model; all others are baselines."""
 
 
@@ -72,7 +72,7 @@ def _verdicts(differences: dict[str, dict[str, dict[str, Any]]], boot: Bootstrap
     sentences = []
     for name, others in differences.items():
         if name.startswith("platt") and boot is not None:
-            plain = "contrast" if name.endswith("contrast") else "model"
+            plain = "contrast" if name.endswith("contrast") else "head" if "head" in differences else "model"
             changes = ", ".join(
                 f"{metric} {boot.interval(plain, key).value:.3f} → {boot.interval(name, key).value:.3f}"
                 for metric, key in (("LogLoss", "log_loss"), ("ECE", "ece"))

@@ -19,8 +19,9 @@ import numpy.typing as npt
 from rella_cpp.errors import InputError
 from rella_cpp.evaluation.metrics import Floats
 from rella_cpp.evaluation.statistics import Popularity
-from rella_cpp.files import first_difference, loads, locked, read_json, sha256, write_json
+from rella_cpp.files import first_difference, locked, read_json, sha256, write_json
 from rella_gguf.files import writing
+from rella_gguf.strict_json import loads
 
 GROUP = 8
 """Samples written together: the unit of resume."""
@@ -223,7 +224,7 @@ class Run:
 
     @property
     def gaps(self) -> Floats:
-        """The logit gaps yes − no, float64 of shape (n,).
+        """The logits that calibration takes, float64 of shape (n,): the head's if there was one, else yes − no.
 
         Raises
         ------
@@ -231,6 +232,8 @@ class Run:
             The run has only baselines.
 
         """
+        if (of_head := self.column("head_logit")) is not None:
+            return of_head
         try:
             return np.array([line["yes_logit"] - line["no_logit"] for line in self.lines], dtype=np.float64)
         except KeyError:
@@ -239,7 +242,7 @@ class Run:
     def predictors(self) -> dict[str, Floats]:
         """Return the predicted probabilities by name: the model's first, then the baselines'."""
         first = self.lines[0]
-        own = {"model": "probability", "contrast": "contrast"}
+        own = {"model": "probability", "head": "head", "contrast": "contrast"}
         found = {name: self._column(key) for name, key in own.items() if key in first}
         for group in ("calibrated", "baselines"):
             for name in first.get(group, {}):
@@ -311,7 +314,7 @@ def open_runs(folders: Sequence[str | Path]) -> list[Run]:
 def _prediction(text: str, first: Line | None) -> Line:
     """Parse a prediction; ValueError, KeyError or TypeError where it is none, or has other keys than the first."""
     line: Any = loads(text)
-    chances = [line[name] for name in ("probability", "contrast") if name in line]
+    chances = [line[name] for name in ("probability", "head", "contrast") if name in line]
     chances += [*line.get("calibrated", {}).values(), *line.get("baselines", {}).values()]
     line["sample"]
     if line["label"] not in (0, 1) or not all(0 <= chance <= 1 for chance in chances):

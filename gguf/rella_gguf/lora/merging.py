@@ -1,0 +1,221 @@
+"""Merge LoRA adapters into a base model, in one pass, a block of rows at a time."""
+
+import hashlib
+import math
+import os
+import shutil
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from rella_gguf.errors import InputError
+from rella_gguf.files import new_file
+from rella_gguf.lora.blocks import Piece, blocks_of
+from rella_gguf.lora.planning import MergePlan, plan_merge
+from rella_gguf.lora.provenance import UNKNOWN
+from rella_gguf.reading import CHUNK, DigestingReader, Reader
+
+Work = Callable[[], Piece]
+Progress = Callable[[str, int, int], None]
+"""Called with the task's name, the megabytes done and their total."""
+
+_MOST_THREADS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class MergedTensor:
+    """A tensor that was changed: as in `Change`, and by how much.
+
+    `relative_change` is ‖Δ‖ / ‖W‖ of what the adapters add to the base's weights (1 where those are all zero);
+    `rounding` is the error of putting the sum into its type over ‖Δ‖: above 1, rounding moves the weights further than
+    the adapters do.
+    """
+
+    tensor: str
+    shape: tuple[int, ...]
+    before: str
+    after: str
+    adapters: tuple[str, ...]
+    relative_change: float
+    rounding: float
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """A merged model that was written.
+
+    `base_sha256` is of the base's file (of a split one: of its parts' SHA-256s), as in the metadata of `out`; `copied`
+    counts the tensors copied byte for byte; `notes` are about what deserves a warning.
+    """
+
+    out: str
+    base: str
+    base_sha256: str
+    type: str
+    changes: tuple[MergedTensor, ...]
+    copied: int
+    bytes: int
+    notes: tuple[str, ...]
+
+
+def merge_adapters(
+    base: str | Path,
+    adapters: Iterable[tuple[str | Path, float]],
+    out: str | Path,
+    *,
+    type: str = "keep",
+    force: bool = False,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> Merge:
+    """Write the base model with LoRA adapters, each with its scale, added to its weights.
+
+    Tensors that no adapter touches are copied byte for byte, and so are rows to which nothing is added and whose type
+    stays. The others are computed in float32. The result does not depend on `threads`.
+
+    Parameters
+    ----------
+    base
+        A GGUF model; of a split one, its first part.
+    adapters
+        GGUF LoRA adapters and scales; the same sum as at run time, scale · alpha / rank · B · A of each.
+    out
+        The merged model, in one file.
+    type
+        What the tensors changed become: `keep` (each its own type) or F32, F16, Q8_0, Q4_0, Q4_K, Q6_K.
+    force
+        Overwrite what is there.
+    threads
+        How many quantise side by side; else as many as there are cores, up to 8.
+    progress
+        Told the megabytes done.
+
+    Raises
+    ------
+    GGUFError
+        As `plan_merge`; or weights are not finite, or too large for the type.
+    InputError
+        As `plan_merge`; or the output cannot be written.
+
+    """
+    plan = plan_merge(base, adapters, out, type=type, force=force)
+    return carry_out(plan, Path(out), threads, progress)
+
+
+def carry_out(plan: MergePlan, out: Path, threads: int | None = None, progress: Progress | None = None) -> Merge:
+    """Write the merge that was planned.
+
+    Raises
+    ------
+    GGUFError
+        Weights are not finite, or too large for the type; or an input was changed meanwhile.
+    InputError
+        The output cannot be written.
+
+    """
+    from threadpoolctl import threadpool_limits
+
+    size = plan.size
+    _check_space(out, size)
+    workers = threads or min(os.cpu_count() or 1, _MOST_THREADS)
+    squares = {change.tensor: np.zeros(3) for change in plan.changes}
+    with new_file(out) as file, ExitStack() as stack:
+        readers = [stack.enter_context(DigestingReader(part.path)) for part in plan.parts]
+        # Each of our threads multiplies by itself: BLAS's own threads would wait for one another, twenty times as long.
+        stack.enter_context(threadpool_limits(1, "blas"))
+        pool = ThreadPoolExecutor(workers)
+        stack.callback(pool.shutdown, cancel_futures=True)
+        written = file.write(plan.header(UNKNOWN))
+        for name, piece in _in_order(_pieces(plan, readers), pool, ahead=workers + 1):
+            written += file.write(piece.data)
+            if name in squares:
+                squares[name] += piece.squares
+            if progress is not None:
+                progress("merging", written >> 20, size >> 20)
+        file.seek(0)
+        sha256 = _fingerprint(readers)
+        file.write(plan.header(sha256))
+    changes = tuple(
+        MergedTensor(c.tensor, c.shape, c.before, c.after, c.adapters, *_measured(*squares[c.tensor]))
+        for c in plan.changes
+    )
+    notes = (*plan.notes, *_drowned(changes))
+    return Merge(str(out), str(plan.base), sha256, plan.type, changes, plan.copied, size, notes)
+
+
+def _check_space(out: Path, size: int) -> None:
+    """Refuse where the disk is too small, rather than after minutes of work."""
+    try:
+        free = shutil.disk_usage(out.parent).free
+    except OSError:
+        return
+    if free < size:
+        raise InputError(
+            f"needs {size / 1e6:,.0f} MB, and the disk has {free / 1e6:,.0f} MB left",
+            source=out,
+            remedy="free space, or name another place",
+        )
+
+
+def _in_order(
+    work: Iterable[tuple[str, Piece | Work]], pool: ThreadPoolExecutor, ahead: int
+) -> Iterator[tuple[str, Piece]]:
+    """Do the work on the pool's threads, a few pieces ahead, and yield what comes of it in order."""
+    waiting: deque[tuple[str, Piece | Future[Piece]]] = deque()
+    for name, item in work:
+        waiting.append((name, item if isinstance(item, Piece) else pool.submit(item)))
+        if len(waiting) > ahead:
+            yield _done(*waiting.popleft())
+    while waiting:
+        yield _done(*waiting.popleft())
+
+
+def _done(name: str, item: "Piece | Future[Piece]") -> tuple[str, Piece]:
+    return name, item if isinstance(item, Piece) else item.result()
+
+
+def _pieces(plan: MergePlan, readers: list[DigestingReader]) -> Iterator[tuple[str, Piece | Work]]:
+    """Go through the base's tensors: pieces that are copied, and the work that makes those changed."""
+    changed = {change.tensor for change in plan.changes}
+    after = iter(plan.rewrite.tensors)
+    with ExitStack() as stack:
+        sources = [stack.enter_context(Reader(adapter.path)) for adapter in plan.adapters]
+        loras = list(zip(plan.adapters, sources, strict=True))
+        for part, reader in zip(plan.parts, readers, strict=True):
+            for tensor in part.tensors:
+                put_back, start = next(after), part.data_start + tensor.offset
+                if tensor.name in changed:
+                    using = [(a, source) for a, source in loras if a.scale != 0 and tensor.name in a.pairs]
+                    for block in blocks_of(reader, start, tensor, put_back, using):
+                        yield tensor.name, block
+                else:
+                    for at in range(0, tensor.nbytes, CHUNK):
+                        yield tensor.name, Piece(reader.read(start + at, min(CHUNK, tensor.nbytes - at)))
+                yield "", Piece(plan.rewrite.padding(put_back))
+
+
+def _fingerprint(readers: list[DigestingReader]) -> str:
+    digests = [reader.sha256() for reader in readers]
+    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def _measured(weight: float, moved: float, error: float) -> tuple[float, float]:
+    """Return the relative change and the rounding, from sums of squares."""
+    relative = math.sqrt(moved / weight) if weight else float(moved > 0)
+    return relative, math.sqrt(error / moved) if moved else 0.0
+
+
+def _drowned(changes: Iterable[MergedTensor]) -> Iterator[str]:
+    """Say where rounding moves the weights further than the adapters do."""
+    lost = [change for change in changes if change.rounding > 1]
+    if lost:
+        kinds = ", ".join(dict.fromkeys(change.after for change in lost))
+        yield (
+            f"in {len(lost)} of the tensors changed, rounding to {kinds} moves the weights further than the adapters "
+            f"do (up to {max(change.rounding for change in lost):.1f} times): --type Q8_0 or F16 keeps more"
+        )

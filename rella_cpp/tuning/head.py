@@ -1,0 +1,152 @@
+"""Heads: a logistic regression on the hidden states at a prompt's end, in place of the answers' logits.
+
+The model stays as it is, so a head serves any GGUF, also one that nobody can tune at home, with adapters or without.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from rella_cpp.errors import InputError
+from rella_cpp.files import digest, first_difference, new_folder, read_json, sha256, write_json
+
+_FORMAT = 1
+_MARK = "rella_head"
+_WEIGHTS, _MANIFEST = "head.safetensors", "manifest.json"
+_REMEDY = "make one: rella tune head DATA … -o DIR"
+_JUDGE = ("model", "domain", "chat_format")
+PARTS = ("last", "mean", "gap")
+"""What a head reads: the last layer's state at the answer position, its mean over the target and the question, and the
+logit gap of the answers."""
+
+
+def read_features(hidden: npt.NDArray[np.float32], gap: float) -> npt.NDArray[np.float32]:
+    """Return what a head can read of a prompt, float32 of shape (2 · n_embd + 1,), in the order of `PARTS`.
+
+    Parameters
+    ----------
+    hidden
+        The last layer's states at the positions of the last segment (target and question), float32 of shape
+        (positions, n_embd).
+    gap
+        The logit gap of the answers, yes − no.
+
+    """
+    return np.concatenate([hidden[-1], hidden.mean(axis=0), np.array([gap], dtype=np.float32)])
+
+
+@dataclass(frozen=True, eq=False)
+class Head:
+    """A logistic regression on what `read_features` gives.
+
+    Attributes
+    ----------
+    weights
+        float64 of shape (2 · n_embd + 1,); zero for parts that it does not read.
+    offset
+        Added to the weighted sum.
+    made_for
+        The model with its adapters, the domain and the chat format that it was fitted for.
+    fitted_on
+        The examples, the strength of the regularisation, and what cross-validation found.
+
+    """
+
+    weights: npt.NDArray[np.float64]
+    offset: float
+    made_for: Mapping[str, Any]
+    fitted_on: Mapping[str, Any]
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of all that decides its logits."""
+        return digest([self.weights.tolist(), self.offset])
+
+    def logit(self, hidden: npt.NDArray[np.float32], gap: float) -> float:
+        """Return the logit of a positive answer; see `read_features`."""
+        return float(read_features(hidden, gap).astype(np.float64) @ self.weights + self.offset)
+
+    def check(
+        self,
+        judge: Mapping[str, Any],
+        width: int,
+        *,
+        source: str | Path | None = None,
+        allow_mismatch: bool = False,
+    ) -> None:
+        """Refuse a judge that the head was not fitted for; one of another width even with `allow_mismatch`.
+
+        Raises
+        ------
+        InputError
+            Naming what differs.
+
+        """
+        if len(self.weights) != 2 * width + 1:
+            raise InputError(
+                f"reads hidden states of the width {len(self.weights) // 2}, the model's is {width}",
+                source=source,
+                remedy="give the model that the head was fitted for",
+            )
+        difference = first_difference(self.made_for, heads_judge(judge))
+        if difference and not allow_mismatch:
+            name, was, now = difference
+            raise InputError(
+                f"was fitted with another {name}: {was}, not {now}",
+                source=source,
+                remedy="fit one for this (rella tune head), or take it as it is with --allow-mismatch",
+            )
+
+    def save(self, folder: Path) -> None:
+        """Write it, in place of what is there.
+
+        Raises
+        ------
+        InputError
+            It cannot be written.
+
+        """
+        from safetensors.numpy import save_file
+
+        with new_folder(folder) as out:
+            save_file({"weights": self.weights, "offset": np.array([self.offset])}, out / _WEIGHTS)
+            facts = {"made_for": dict(self.made_for), "fitted_on": dict(self.fitted_on)}
+            write_json(out / _MANIFEST, {_MARK: _FORMAT, **facts, "files": {_WEIGHTS: sha256(out / _WEIGHTS)}})
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Self:
+        """Read it back.
+
+        Raises
+        ------
+        InputError
+            There is none, or it is damaged.
+
+        """
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
+
+        folder = Path(folder)
+        if not (folder / _MANIFEST).is_file():
+            finding = "is no head (it has no manifest.json)" if folder.exists() else "no such folder"
+            raise InputError(finding, source=folder, remedy=_REMEDY)
+        facts: dict[str, Any] = read_json(folder / _MANIFEST, _REMEDY, sealed=False)
+        if facts.get(_MARK) != _FORMAT:
+            raise InputError("is no head, or one of another format", source=folder, remedy=_REMEDY)
+        facts = dict(read_json(folder / _MANIFEST, _REMEDY))
+        try:
+            if sha256(folder / _WEIGHTS) != facts["files"][_WEIGHTS]:
+                raise ValueError("it is not the file that the manifest names")
+            found = load_file(folder / _WEIGHTS)
+        except (OSError, ValueError, SafetensorError) as error:
+            raise InputError(f"is damaged ({error})", source=folder / _WEIGHTS, remedy=_REMEDY) from None
+        return cls(found["weights"], float(found["offset"][0]), facts["made_for"], facts["fitted_on"])
+
+
+def heads_judge(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a judge's settings a head depends on."""
+    return {name: settings[name] for name in _JUDGE}

@@ -1,0 +1,212 @@
+"""Rows for instruction tuning, in the forms that trainers read, and the manifest that ties them together.
+
+ReiT (ReLLa §3.3): every sample twice, with its recent and with its retrieved behaviors, one after the other.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, get_args
+
+from rella_cpp.cache import Progress, no_progress
+from rella_cpp.domains import Domain
+from rella_cpp.errors import ContextError, InputError
+from rella_cpp.files import write_json
+from rella_cpp.prompts import PromptText
+from rella_cpp.recommender import Rella
+from rella_cpp.tuning.examples import MIXES, Example, Examples
+from rella_cpp.versions import library_versions
+from rella_gguf.files import new_file, refuse_existing
+
+RowForm = Literal["messages", "alpaca", "text"]
+ROW_FORMS: tuple[str, ...] = get_args(RowForm)
+_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class TuningRows:
+    """What was written.
+
+    Attributes
+    ----------
+    train, valid, manifest
+        The files; `valid` is None where the data has no validation split, or none was wanted.
+    rows, valid_rows
+        How many rows each has.
+    same
+        Samples whose recent and retrieved behaviors are the same ones: their history is no longer than K.
+    liked
+        Share of the training rows with the positive answer.
+
+    """
+
+    train: Path
+    valid: Path | None
+    manifest: Path
+    rows: int
+    valid_rows: int
+    same: int
+    liked: float
+
+
+def export_rows(
+    examples: Examples,
+    out: str | Path,
+    *,
+    form: RowForm = "messages",
+    valid: int = 256,
+    judge: Rella | None = None,
+    force: bool = False,
+    progress: Progress = no_progress,
+) -> TuningRows:
+    """Write training rows, validation rows beside them (`train.valid.jsonl`) and a manifest (`train.manifest.json`).
+
+    A row has `sample` (its place among the data set's samples), `retrieval` and `label` besides what the form brings:
+    `messages` (a chat), `alpaca` (`instruction`, `input`, `output`), or `text`: the `text` that the judging model
+    reads, chat frame and answer included, cut into `prompt` and `completion`.
+
+    Parameters
+    ----------
+    examples
+        The samples and how they are read.
+    out
+        The training rows' file.
+    valid
+        How many samples of the validation split to write, at most; each once, read as the tuned model will be asked.
+    judge
+        The model whose chat frame `text` takes.
+
+    Raises
+    ------
+    InputError
+        An argument does not fit, there is a file already, a record does not fit the domain, or the split is too small.
+    ContextError
+        A text is longer than the judge's context.
+
+    """
+    if form not in ROW_FORMS:
+        raise InputError(f"format is {form!r}", remedy=f"one of {', '.join(ROW_FORMS)}")
+    if form == "text" and judge is None:
+        raise InputError("the format text is the text that a model reads", remedy="name the model: --model GGUF")
+    if valid < 0:
+        raise InputError(f"{valid} validation samples are wanted", remedy="give 0 or more")
+    train = Path(out)
+    paths = {name: train.with_name(f"{train.stem}.{name}") for name in ("valid.jsonl", "manifest.json")}
+    if not force:
+        for path in (train, *paths.values()):
+            refuse_existing(path)
+    write = _writer(form, examples.domain, judge)
+    total = examples.settings.shots * len(MIXES[examples.settings.mix])
+    training = _Tally(total, progress)
+    paths["manifest.json"].unlink(missing_ok=True)  # from here on the rows beside it are others
+    training.save(train, examples.training(), write, examples.data.folder)
+    validation = _Tally(valid, no_progress)
+    checked = list(examples.validation(valid))
+    paths["valid.jsonl"].unlink(missing_ok=True)
+    if checked:
+        validation.save(paths["valid.jsonl"], checked, write, examples.data.folder)
+    files = {train.name: training.sha256} | ({paths["valid.jsonl"].name: validation.sha256} if checked else {})
+    write_json(paths["manifest.json"], _manifest(examples, form, len(checked), judge, files))
+    return TuningRows(
+        train,
+        paths["valid.jsonl"] if checked else None,
+        paths["manifest.json"],
+        training.rows,
+        validation.rows,
+        training.same,
+        training.liked / training.rows,
+    )
+
+
+def _manifest(
+    examples: Examples, form: RowForm, valid: int, judge: Rella | None, files: Mapping[str, str]
+) -> dict[str, Any]:
+    """Say what the rows come from; `judge` only where they hold a model's chat frame."""
+    data, domain, index = examples.data, examples.domain, examples.histories.vectors
+    framed = judge is not None and form == "text"
+    return {
+        "format": _FORMAT,
+        "data": {"name": data.name, "fingerprint": data.fingerprint},
+        "domain": {"name": domain.name, "fingerprint": domain.fingerprint},
+        "samples": asdict(examples.settings) | {"valid": valid},
+        "index": None if index is None else {"fingerprint": index.fingerprint, "model": index.manifest.model},
+        "form": form,
+        "answers": list(domain.answers),
+        "chat_format": judge.asker.frame.name if judge is not None and framed else None,
+        "model": judge.model.as_dict() if judge is not None and framed else None,
+        "files": dict(files),
+        "versions": library_versions(),
+    }
+
+
+Write = Callable[[Example], dict[str, Any]]
+
+
+def _writer(form: RowForm, domain: Domain, judge: Rella | None) -> Write:
+    """Return the function that turns an example into what the form brings."""
+
+    def answer(example: Example) -> str:
+        return domain.answers[0 if example.label else 1]
+
+    def messages(example: Example) -> dict[str, Any]:
+        said = [("system", example.text.system), ("user", turn(example.text)), ("assistant", answer(example))]
+        return {"messages": [{"role": role, "content": content} for role, content in said if content]}
+
+    def alpaca(example: Example) -> dict[str, Any]:
+        return {"instruction": example.text.system, "input": turn(example.text), "output": answer(example)}
+
+    def text(example: Example) -> dict[str, Any]:
+        assert judge is not None
+        question = judge.asker.ask(example.text)
+        if len(question.tokens) > judge.engine.n_ctx:
+            raise ContextError(
+                f"a prompt of {len(question.tokens)} tokens does not fit the context of {judge.engine.n_ctx}",
+                remedy="raise --ctx, or show fewer behaviors (-k)",
+            )
+        completion = judge.asker.lead + answer(example)
+        return {"text": question.text + completion, "prompt": question.text, "completion": completion}
+
+    return {"messages": messages, "alpaca": alpaca, "text": text}[form]
+
+
+def turn(text: PromptText) -> str:
+    """Return the user's turn of a prompt, as one text."""
+    return text.profile + text.history + text.target
+
+
+class _Tally:
+    """Writes rows and counts them."""
+
+    def __init__(self, total: int, progress: Progress) -> None:
+        self._total, self._progress = total, progress
+        self._digest = hashlib.sha256()
+        self.rows = self.liked = self.same = 0
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of what was written."""
+        return self._digest.hexdigest()
+
+    def save(self, path: Path, examples: Iterable[Example], write: Write, source: Path) -> None:
+        with new_file(path) as file:
+            before: Example | None = None
+            for example in examples:
+                try:
+                    row = write(example)
+                except ContextError as error:
+                    raise error.located(source, f"sample {example.sample}") from None
+                self._save(file, example, row)
+                if before is not None and before.sample == example.sample:
+                    self.same += set(before.used) == set(example.used)
+                before = example
+
+    def _save(self, file: BinaryIO, example: Example, row: Mapping[str, Any]) -> None:
+        facts = {"sample": example.sample, "retrieval": example.retrieval, "label": int(example.label)}
+        line = json.dumps({**row, **facts}, ensure_ascii=False).encode("utf-8", errors="surrogatepass") + b"\n"
+        file.write(line)
+        self._digest.update(line)
+        self.rows += 1
+        self.liked += example.label
+        self._progress("writing rows", self.rows, self._total)

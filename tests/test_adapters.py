@@ -1,0 +1,163 @@
+import json
+import logging
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from peft_folder import write_peft
+from tiny_model import Shape, write_adapter, write_model
+
+from rella_cpp import Adapter, Cache, InputError, Rella, Score
+from rella_gguf import convert_adapter
+
+HISTORY = [{"title": "Alien", "rating": 5}, {"title": "Notting Hill", "rating": 1}]
+ITEM = {"title": "Aliens"}
+
+
+@pytest.fixture(scope="module")
+def files(models: Path) -> dict[str, Path]:
+    roomy = Shape(ctx=4096)
+    return {
+        "model": write_model(models / "for-adapters.gguf", shape=roomy),
+        "alice": write_adapter(models / "alice.gguf", seed=11),
+        "bob": write_adapter(models / "bob.gguf", seed=12),
+        "peft": write_peft(models / "carol", seed=13),
+    }
+
+
+@pytest.fixture
+def rella(files: dict[str, Path]) -> Iterator[Rella]:
+    with Rella.from_gguf(files["model"], cache=Cache(None)) as rella:
+        yield rella
+
+
+def gap(rella: Rella) -> float:
+    return rella.score(HISTORY, ITEM, retrieval="recent").gap
+
+
+def test_adapters_are_switched_between_requests_and_give_the_bits_of_being_alone(
+    rella: Rella, files: dict[str, Path]
+) -> None:
+    alone = {}
+    for name in ("alice", "bob"):
+        with Rella.from_gguf(files["model"], lora=[(files[name], 0.1)], cache=Cache(None)) as own:
+            alone[name] = gap(own)
+    plain = gap(rella)
+    assert len({plain, *alone.values()}) == 3
+    for name in ("alice", "bob", "alice"):
+        rella.adapters = [(files[name], 0.1)]
+        assert gap(rella) == alone[name]
+        assert [adapter.path for adapter in rella.adapters] == [files[name]]
+    rella.adapters = ()
+    assert gap(rella) == plain
+
+
+def test_two_users_with_two_adapters_at_the_same_time_do_not_meet(rella: Rella, files: dict[str, Path]) -> None:
+    others = {name: Rella(rella.engine, rella.domain, cache=Cache(None)) for name in ("alice", "bob")}
+    for name, other in others.items():
+        other.adapters = [(files[name], 0.1)]
+    alone = {name: gap(other) for name, other in others.items()}
+    found: dict[str, list[float]] = {name: [] for name in others}
+
+    def ask(name: str) -> None:
+        found[name] = [gap(others[name]) for _ in range(20)]
+
+    threads = [threading.Thread(target=ask, args=(name,)) for name in others]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == {name: [alone[name]] * 20 for name in others}
+
+
+def test_a_peft_folder_is_converted_once_into_the_cache(
+    files: dict[str, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    convert_adapter(files["peft"], tmp_path / "carol.gguf", base=files["model"])
+    with Rella.from_gguf(files["model"], lora=[tmp_path / "carol.gguf"], cache=Cache(None)) as rella:
+        wanted = gap(rella)
+    cache = Cache(tmp_path / "cache")
+    for _ in range(2):
+        with Rella.from_gguf(files["model"], lora=[files["peft"]], cache=cache) as rella:
+            assert gap(rella) == wanted
+            assert rella.model.adapters[0].name == "carol.gguf"
+    (converted,) = (tmp_path / "cache/adapters").rglob("*.gguf")
+    assert converted.read_bytes() == (tmp_path / "carol.gguf").read_bytes()
+    assert cache.info().adapters == 1
+    cache.clear()
+    assert not converted.exists()
+    assert caplog.text.count("does not say what it was tuned on") == 3
+
+
+def test_a_cache_that_dies_takes_converted_adapters_with_it(files: dict[str, Path]) -> None:
+    with Rella.from_gguf(files["model"], lora=[files["peft"]], cache=Cache(None)) as rella:
+        path = rella.adapters[0].path
+        assert path.exists() and rella.model.adapters
+    assert not path.exists()
+
+
+def recorded(files: dict[str, Path], folder: Path, rella: Rella, **changes: Any) -> Path:
+    """A PEFT folder with a record that fits the judge, but for `changes`."""
+    settings: dict[str, Any] = rella.settings()
+    record = {
+        "domain": settings["domain"],
+        "chat_format": settings["chat_format"],
+        "base": {"name": "m.gguf", "fingerprint": settings["model"]["fingerprint"]},
+        **changes,
+    }
+    write_peft(folder, seed=13)
+    (folder / "rella.json").write_text(json.dumps(record))
+    return folder
+
+
+def test_an_adapter_with_a_fitting_record_is_taken_without_a_word(
+    rella: Rella, files: dict[str, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING, "rella_cpp")
+    before = len(caplog.records)
+    rella.adapters = [recorded(files, tmp_path / "good", rella)]
+    rella.adapters = [recorded(files, tmp_path / "no-base", rella, base=None, chat_format=None)]
+    assert len(caplog.records) == before and len(rella.adapters) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"domain": {"name": "movies", "fingerprint": "other"}}, "domain movies in another wording"),
+        ({"base": {"name": "other.gguf", "fingerprint": "a" * 64}}, "model other.gguf (aaaaaaaaaaaa), not this one"),
+        ({"chat_format": "vicuna"}, "chat format vicuna, not the model's own"),
+    ],
+)
+def test_an_adapter_tuned_on_something_else_is_refused_unless_allowed(
+    rella: Rella, files: dict[str, Path], tmp_path: Path, changes: dict[str, Any], words: str
+) -> None:
+    plain = gap(rella)
+    folder = recorded(files, tmp_path / "other", rella, **changes)
+    with pytest.raises(InputError) as caught:
+        rella.adapters = [folder]
+    assert words in str(caught.value) and "--allow-mismatch" in str(caught.value) and str(folder) in str(caught.value)
+    assert gap(rella) == plain  # what was applied before stays
+    rella.use_adapters([Adapter(folder)], allow_mismatch=True)
+    assert gap(rella) != plain
+
+
+def test_a_record_of_another_kind_is_refused(rella: Rella, files: dict[str, Path], tmp_path: Path) -> None:
+    folder = recorded(files, tmp_path / "odd", rella, domain=None)
+    with pytest.raises(InputError, match="no manifest of rows"):
+        rella.adapters = [folder]
+
+
+def test_an_adapter_fits_a_model_that_was_quantised_from_its_base(files: dict[str, Path], tmp_path: Path) -> None:
+    from rella_gguf.quantizing import quantize
+
+    base = write_model(tmp_path / "base.gguf", shape=Shape(embd=32, ff=32, ctx=4096))
+    smaller = tmp_path / "smaller.gguf"
+    quantize(base, smaller, "Q8_0")
+    with Rella.from_gguf(base, cache=Cache(None)) as rella:
+        folder = recorded(files, tmp_path / "tuned", rella)
+    write_peft(folder, shape=Shape(embd=32, ff=32), seed=13)
+    with Rella.from_gguf(smaller, lora=[folder], cache=Cache(None)) as rella:
+        found: Score = rella.score(HISTORY, ITEM, retrieval="recent")
+        assert [adapter.name for adapter in found.model.adapters] == ["tuned.gguf"]
