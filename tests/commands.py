@@ -1,6 +1,8 @@
 """Runs a command as the terminal would, in this process."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -29,3 +31,8 @@ def runner(capsys: pytest.CaptureFixture[str]) -> Run:
         return Result(caught.value.code, captured.out, captured.err)
 
     return run
+
+
+def run_python(code: str, *arguments: object) -> str:
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout

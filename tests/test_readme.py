@@ -1,11 +1,14 @@
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from look_alikes import ml_1m, random_ratings, write_files
+from peft_folder import write_peft
+from tiny_model import Shape
 
 from rella_cpp import load_domain, packaged_model
 
@@ -13,18 +16,26 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+def blocks(language: str, text: str = README) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
 
 
-COMMANDS = [line.removeprefix("$ ") for block in blocks("console") for line in block.splitlines() if line[0] == "$"]
-PATH = [
-    command for command in COMMANDS if "ml-1m" in command or command.startswith(("rella calibrate", "rella compare"))
-]
+def commands(text: str) -> list[str]:
+    return [
+        line.removeprefix("$ ") for block in blocks("console", text) for line in block.splitlines() if line[0] == "$"
+    ]
+
+
+def section(title: str) -> str:
+    return README.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+
+
+COMMANDS = commands(README)
+PATH, TUNING = commands(section("From a download to a table")), commands(section("Tuning on a few hundred samples"))
 RELLA = [
     command.partition(" && ")[2] if command.startswith("pip") else command
     for command in COMMANDS
-    if command not in PATH
+    if command not in PATH + TUNING
 ]
 
 
@@ -55,6 +66,16 @@ def test_the_path_from_a_download_to_a_table_runs(tmp_path: Path) -> None:
         done = shell(command, tmp_path)
         assert done.returncode == 0 and done.stdout, (command, done.stderr)
     assert "<svg" in (tmp_path / "comparison.html").read_text()
+    # And on from there; in place of the training, which needs torch, an adapter such as it leaves.
+    assert len(TUNING) == 8
+    for command in TUNING:
+        if command.startswith("rella lora convert"):
+            shape = Shape(embd=576, heads=9, heads_kv=3, ff=1536, layers=30)
+            write_peft(tmp_path / "adapter", shape=shape, rank=2, alpha=0.01)
+            shutil.copyfile(tmp_path / "train.manifest.json", tmp_path / "adapter/rella.json")
+        done = shell(re.sub(r"--shots \d+|--limit \d+", lambda size: f"{size[0].split()[0]} 24", command), tmp_path)
+        assert done.returncode == 0 and done.stdout, (command, done.stderr)
+    assert (tmp_path / "tuned.gguf").stat().st_size > (tmp_path / "smollm2.gguf").stat().st_size * 0.99
 
 
 @pytest.mark.model
@@ -82,6 +103,9 @@ def test_it_can_be_tried_before_line_40() -> None:
 def test_every_option_it_names_exists() -> None:
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README))
     known = set(
-        re.findall(r'"(--[a-z-]+)(?:/--[a-z-]+)?"', "".join(p.read_text() for p in (ROOT / "cli").rglob("*.py")))
+        re.findall(
+            r'"(--[a-z-]+)(?:/--[a-z-]+)?"',
+            "".join(p.read_text() for folder in ("cli", "examples") for p in (ROOT / folder).rglob("*.py")),
+        )
     )
     assert named - known <= {"--force-reinstall", "--no-cache-dir", "--help", "--install"}
