@@ -41,6 +41,7 @@ from rella_cpp.evaluation.page import write_page
 from rella_cpp.evaluation.ready import evaluate_prompts, read_prompts
 from rella_cpp.evaluation.report import report
 from rella_cpp.evaluation.runs import Run, open_runs
+from rella_cpp.head import Head
 from rella_cpp.index import IndexManifest, IndexSettings, ItemIndex, add_to_index, build_index, search_text
 from rella_cpp.inputs import History, read_history, read_items, read_user
 from rella_cpp.models import find_model, packaged_model, pull_model
@@ -50,7 +51,6 @@ from rella_cpp.retrieval import Selection
 from rella_cpp.scoring import LOW_ANSWER_MASS, ranks
 from rella_cpp.tuning.examples import Example, Examples, TuningSettings
 from rella_cpp.tuning.fitting import tune_head
-from rella_cpp.tuning.head import Head
 from rella_cpp.tuning.rows import TuningRows, export_rows
 from rella_cpp.vectors import ItemVectors
 from rella_gguf import read_header

@@ -9,9 +9,9 @@ import numpy.typing as npt
 from rella_cpp.cache import Cache
 from rella_cpp.engine import Adapter, Engine
 from rella_cpp.files import digest
+from rella_cpp.head import Head
 from rella_cpp.records import AppliedAdapter, ModelIdentity
 from rella_cpp.scoring import Answer, Question, read_answer
-from rella_cpp.tuning.head import Head
 from rella_cpp.vectors import ItemVectors
 
 

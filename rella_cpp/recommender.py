@@ -20,6 +20,7 @@ from rella_cpp.domains import Domain, load_domain
 from rella_cpp.engine import Adapter, Engine, EngineSettings
 from rella_cpp.errors import InputError
 from rella_cpp.evaluation.calibration import Calibration
+from rella_cpp.head import Head
 from rella_cpp.index import ItemIndex
 from rella_cpp.inputs import take_history, take_items, take_user
 from rella_cpp.prompts import Order, write_prompt
@@ -27,7 +28,6 @@ from rella_cpp.reading import Reading
 from rella_cpp.records import Behavior, Item, ModelIdentity, Score, User
 from rella_cpp.retrieval import Retrieval, Selection
 from rella_cpp.scoring import Answer, Question
-from rella_cpp.tuning.head import Head
 from rella_cpp.vectors import ItemVectors
 
 logger = logging.getLogger("rella_cpp")

@@ -27,8 +27,8 @@ from rella_cpp import (
     report,
     tune_head,
 )
+from rella_cpp.head import read_features
 from rella_cpp.prompts import write_prompt
-from rella_cpp.tuning.head import read_features
 
 
 class Killed(BaseException):

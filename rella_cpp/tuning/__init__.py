@@ -1,1 +1,1 @@
-"""Few-shot tuning: rows for a trainer (ReiT), the record that ties an adapter to them, heads fitted with no trainer."""
+"""Few-shot tuning: rows for a trainer (ReiT), with a manifest that ties an adapter to them; heads with no trainer."""

@@ -14,10 +14,10 @@ from rella_cpp.errors import InputError
 from rella_cpp.evaluation.logistic import Logistic
 from rella_cpp.evaluation.metrics import Floats, Losses, Ranked
 from rella_cpp.files import refuse_foreign
+from rella_cpp.head import PARTS, Head, heads_judge, read_features
 from rella_cpp.recommender import Rella
 from rella_cpp.tuning.examples import Example, Examples
 from rella_cpp.tuning.features import FeatureFile
-from rella_cpp.tuning.head import PARTS, Head, heads_judge, read_features
 from rella_cpp.versions import library_versions
 from rella_gguf.files import refuse_existing
 
