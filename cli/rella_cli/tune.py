@@ -30,7 +30,7 @@ def head(
             metavar="last,mean,gap",
             help="What it reads: the hidden state at the answer, its mean over target and question, the logit gap.",
         ),
-    ] = "last,mean,gap",
+    ] = "last,gap",
     seed: options.Seed = 0,
     domain: options.DataDomain = None,
     index: options.Index = None,

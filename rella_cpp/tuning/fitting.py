@@ -32,7 +32,7 @@ def tune_head(
     judge: Rella,
     out: str | Path,
     *,
-    parts: Sequence[str] = PARTS,
+    parts: Sequence[str] = ("last", "gap"),
     force: bool = False,
     progress: Progress = no_progress,
 ) -> Head:
