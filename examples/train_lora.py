@@ -1,7 +1,7 @@
 """Tune a LoRA adapter on rows that `rella export reit … --format text` wrote (ReiT, ReLLa §3.3), with PEFT.
 
     pip install -e '.[train]'
-    rella export reit ml-1m --index ml-1m.index --shots 800 -k 5 --format text -o train.jsonl
+    rella export reit ml-1m --index ml-1m.index --shots 800 -k 5 --format text --model model.gguf -o train.jsonl
     python examples/train_lora.py train.jsonl --base model.gguf -o adapter/
     rella lora convert adapter/ --base model.gguf -o adapter.gguf
 
@@ -28,22 +28,26 @@ ALL_LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "d
 Rows = list[tuple[list[int], int]]  # the prompt's tokens, and 1 for the positive answer
 
 
+class Help(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):
+    """The docstring as it stands, and each option's default."""
+
+
 def options() -> argparse.Namespace:
     """Read the command line; the defaults are the paper's, the batch and the learning rate aside."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=Help)
     parser.add_argument("rows", type=Path, help="training rows; NAME.valid.jsonl and NAME.manifest.json beside them")
     parser.add_argument("--base", type=Path, required=True, help="a GGUF, or a Hugging Face folder")
     parser.add_argument("-o", "--out", type=Path, required=True, help="folder for the PEFT adapter")
-    parser.add_argument("--rank", type=int, default=8)
-    parser.add_argument("--alpha", type=int, default=16)
+    parser.add_argument("--rank", type=int, default=8, help="of the matrices")
+    parser.add_argument("--alpha", type=int, default=16, help="the adapter is scaled by alpha / rank")
     parser.add_argument("--dropout", type=float, default=0.05, help="0 takes half the time on a CPU")
     parser.add_argument("--targets", nargs="+", default=["q_proj", "v_proj"], help="module names, or all-linear")
-    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=5, help="times through the rows")
     parser.add_argument("--check", type=int, help="rows between two checks on the validation rows; else an epoch's")
-    parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--lr", type=float, default=1e-3)
-    parser.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--batch", type=int, default=16, help="rows a step")
+    parser.add_argument("--lr", type=float, default=1e-3, help="highest learning rate")
+    parser.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16", help="of the base")
+    parser.add_argument("--seed", type=int, default=0, help="of the order and the first matrices")
     return parser.parse_args()
 
 
@@ -171,12 +175,15 @@ def main() -> None:
     """Train; check on the validation rows now and then; keep the best."""
     given = options()
     manifest = json.loads(given.rows.with_name(f"{given.rows.stem}.manifest.json").read_text(encoding="utf-8"))
+    checked = given.rows.with_name(f"{given.rows.stem}.valid.jsonl")
     if manifest["form"] != "text":
         raise SystemExit(f"{given.rows}: holds rows of the form {manifest['form']}; export them with --format text")
+    if not checked.is_file():
+        raise SystemExit(f"{checked}: no such file; export validation rows too: one cannot choose an epoch without")
     torch.manual_seed(given.seed)
     base, tokenizer = load_base(given.base, given.dtype)
     train, yes, no = read_rows(given.rows, tokenizer, manifest["answers"])
-    valid, *_ = read_rows(given.rows.with_name(f"{given.rows.stem}.valid.jsonl"), tokenizer, manifest["answers"])
+    valid, *_ = read_rows(checked, tokenizer, manifest["answers"])
     config = LoraConfig(
         r=given.rank,
         lora_alpha=given.alpha,
@@ -186,6 +193,7 @@ def main() -> None:
         base_model_name_or_path=str(given.base),
     )
     model = get_peft_model(base, config)
+    model.peft_config["default"].base_model_name_or_path = str(given.base)  # PEFT puts the GGUF's folder in its place
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], weight_decay=0.0)
     progress = Progress(given, manifest, model, optimizer)
 

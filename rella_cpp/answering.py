@@ -43,12 +43,10 @@ class Answerer:
 
     @property
     def model(self) -> ModelIdentity:
-        """Which model and adapters judge."""
-        adapters = (
-            AppliedAdapter(path.name, self._cache.fingerprint(path, self._vectors.progress), scale)
-            for path, scale in self.adapters
-        )
-        return replace(self._vectors.base, adapters=tuple(adapters))
+        """Which model, adapters and head judge."""
+        adapters = tuple(AppliedAdapter(path.name, fingerprint, scale) for path, scale, fingerprint in self.adapters)
+        head = None if self.head is None else self.head.fingerprint
+        return replace(self._vectors.base, adapters=adapters, head=head)
 
     def answers(self, questions: Sequence[Question]) -> Iterator[Answer]:
         """Read questions one after another; yield what is said at the answer position."""

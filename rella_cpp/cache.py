@@ -33,7 +33,7 @@ CREATE TABLE IF NOT EXISTS gaps (
 ) WITHOUT ROWID;
 """
 _BLOCK = 1 << 24
-_ADAPTERS = "adapters/*/*.gguf"  # PEFT folders, converted
+_ADAPTERS = "adapters/[0-9a-f]*/*.gguf"  # PEFT folders, converted
 
 Progress = Callable[..., None]
 """Called with a task's name, what is done and the total, as work goes on; now and then with a note as the fourth."""
@@ -121,12 +121,14 @@ class Cache:
         with self._access() as database, database:
             database.execute("INSERT OR REPLACE INTO gaps VALUES (?, ?, ?)", (model, _digest(prompt), gap))
 
-    def fingerprint(self, path: str | Path, progress: Progress = no_progress) -> str:
-        """Return the SHA-256 of a file in hexadecimal (of a split model: of its parts' SHA-256s).
+    def fingerprint(self, path: str | Path, progress: Progress = no_progress, *, split: bool = True) -> str:
+        """Return the SHA-256 of a file in hexadecimal (of a split model, unless not `split`: of its parts' SHA-256s).
 
         Remembered by path, size, time and inode, so that a large file is read only once.
         """
-        digests = [self._file_digest(part.resolve(), progress) for part in shard_paths(path)]
+        digests = [
+            self._file_digest(part.resolve(), progress) for part in (shard_paths(path) if split else [Path(path)])
+        ]
         return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
     def folder_for(self, kind: str) -> Path:

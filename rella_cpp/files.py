@@ -150,6 +150,21 @@ def locked(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def brief(value: object) -> str:
+    """Write a setting for a message: fingerprints cut to 12 digits, adapters by name and scale."""
+    if value is None:
+        return "none"
+    if isinstance(value, str) and re.fullmatch(r"[0-9a-f]{64}", value):
+        return value[:12]
+    if isinstance(value, Mapping) and {"name", "scale", "fingerprint"} <= value.keys():
+        return f"{value['name']} × {value['scale']:g} ({brief(value['fingerprint'])})"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {brief(entry)}" for name, entry in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(brief, value))
+    return str(value)
+
+
 def first_difference(
     there: Mapping[str, object], wanted: Mapping[str, object], prefix: str = ""
 ) -> tuple[str, object, object] | None:

@@ -3,8 +3,10 @@
 The model stays as it is, so a head serves any GGUF, also one that nobody can tune at home, with adapters or without.
 """
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,7 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from rella_cpp.errors import InputError
-from rella_cpp.files import digest, first_difference, new_folder, read_json, sha256, write_json
+from rella_cpp.files import brief, digest, first_difference, new_folder, read_json, sha256, write_json
+
+logger = logging.getLogger("rella_cpp")
 
 _FORMAT = 1
 _MARK = "rella_head"
@@ -96,10 +100,24 @@ class Head:
         if difference and not allow_mismatch:
             name, was, now = difference
             raise InputError(
-                f"was fitted with another {name}: {was}, not {now}",
+                f"was fitted with another {name}: {brief(was)}, not {brief(now)}",
                 source=source,
                 remedy="fit one for this (rella tune head), or take it as it is with --allow-mismatch",
             )
+
+    def check_reading(self, k: int, order: str, *, contrast: bool = False) -> None:
+        """Refuse a contrast; say, once a process and K, that the head was fitted on histories read otherwise.
+
+        Raises
+        ------
+        InputError
+            A contrast is asked for: a head knows no gap without history.
+
+        """
+        if contrast:
+            raise InputError("a head has no contrast: it knows no gap without history", remedy="leave one of them out")
+        read = self.fitted_on.get("samples", {})
+        _warn_of_reading(read.get("k", k), read.get("order", order), k, order)
 
     def save(self, folder: Path) -> None:
         """Write it, in place of what is there.
@@ -142,11 +160,24 @@ class Head:
             if sha256(folder / _WEIGHTS) != facts["files"][_WEIGHTS]:
                 raise ValueError("it is not the file that the manifest names")
             found = load_file(folder / _WEIGHTS)
-        except (OSError, ValueError, SafetensorError) as error:
+            head = cls(found["weights"], float(found["offset"][0]), dict(facts["made_for"]), dict(facts["fitted_on"]))
+            if head.weights.ndim != 1 or not np.isfinite([*head.weights, head.offset]).all():
+                raise ValueError("its weights are no row of finite numbers")
+        except (OSError, ValueError, KeyError, IndexError, TypeError, SafetensorError) as error:
             raise InputError(f"is damaged ({error})", source=folder / _WEIGHTS, remedy=_REMEDY) from None
-        return cls(found["weights"], float(found["offset"][0]), facts["made_for"], facts["fitted_on"])
+        return head
+
+
+@cache
+def _warn_of_reading(fitted_k: int, fitted_order: str, k: int, order: str) -> None:
+    if (fitted_k, fitted_order) != (k, order):
+        logger.warning(
+            "the head was fitted on %d behaviors in the order %s, not %d in the order %s: its probabilities may be off",
+            *(fitted_k, fitted_order, k, order),
+        )
 
 
 def heads_judge(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what of a judge's settings a head depends on."""
-    return {name: settings[name] for name in _JUDGE}
+    """Return what of a judge's settings a head depends on; that the judge has a head already does not matter."""
+    model = {name: value for name, value in settings["model"].items() if name != "head"}
+    return {name: settings[name] for name in _JUDGE} | {"model": model}

@@ -139,10 +139,9 @@ class Rella:
 
     @property
     def adapters(self) -> tuple[Adapter, ...]:
-        """The LoRA adapters of this object's scores. Set them between requests: the model stays loaded.
+        """The LoRA adapters of this object's scores; set them between requests, the model stays loaded.
 
-        They belong to this object: for users with adapters of their own at the same time, make one `Rella` each over
-        one engine.
+        For users with adapters of their own at the same time, make one `Rella` each over one engine, closed with any.
         """
         return self._answerer.adapters
 
@@ -160,17 +159,22 @@ class Rella:
             and `allow_mismatch` is False. What was applied before stays.
 
         """
-        self._answerer.adapters = load_adapters(
-            adapters, self.engine, self._cache, self.settings() if adapters else {}, allow_mismatch=allow_mismatch
-        )
+        before, settings = self._answerer.adapters, self.settings()
+        found = load_adapters(adapters, self.engine, self._cache, settings, allow_mismatch=allow_mismatch)
+        self._answerer.adapters = found
+        try:
+            self.use_head(self.head, allow_mismatch=allow_mismatch)
+        except InputError:
+            self._answerer.adapters = before
+            raise
 
     @property
     def head(self) -> Head | None:
         """What reads the hidden states beside the answers' logits, if anything; see `use_head`."""
         return self._answerer.head
 
-    def use_head(self, head: Head | str | Path, *, allow_mismatch: bool = False) -> None:
-        """Judge by a head (`rella tune head`): scores gain `head`.
+    def use_head(self, head: Head | str | Path | None, *, allow_mismatch: bool = False) -> None:
+        """Judge by a head (`rella tune head`): scores gain `head`. None takes it off.
 
         Raises
         ------
@@ -180,8 +184,9 @@ class Rella:
 
         """
         source = None if isinstance(head, Head) else head
-        head = head if isinstance(head, Head) else Head.load(head)
-        head.check(self.settings(), self.engine.n_embd, source=source, allow_mismatch=allow_mismatch)
+        head = Head.load(head) if isinstance(head, str | Path) else head
+        if head is not None:
+            head.check(self.settings(), self.engine.n_embd, source=source, allow_mismatch=allow_mismatch)
         self._answerer.head = head
 
     def use_calibration(self, calibration: Calibration | str | Path, *, allow_mismatch: bool = False) -> None:
@@ -212,7 +217,6 @@ class Rella:
             "contrast": self.contrast,
             "ctx": self.engine.n_ctx,
             "engine": self.vectors.engine_key,
-            **({} if self.head is None else {"head": self.head.fingerprint}),
         }
 
     def score(
@@ -278,8 +282,8 @@ class Rella:
         selection = Selection(k, retrieval, order, allow_empty_history)
         behaviors = take_history(history, self.domain, allow_empty=allow_empty_history)
         targets, person = take_items(items, self.domain), take_user(user, self.domain)
-        if self.head is not None and self.contrast:
-            raise InputError("a head has no contrast: it knows no gap without history", remedy="leave one of them out")
+        if self.head is not None:
+            self.head.check_reading(k, order, contrast=self.contrast)
         if self._calibrator is not None:
             self._calibrator.check(self.settings(), {"k": k, "retrieval": retrieval, "order": order})
         reading = Reading(
@@ -292,7 +296,8 @@ class Rella:
             n_ctx=self.engine.n_ctx,
         )
         asked = reading.choices()
-        gaps = [self._empty_gap(item) if self.contrast else None for item in targets]
+        blank = [self.asker.ask(write_prompt(self.domain, User(), [], item)) for item in targets if self.contrast]
+        gaps = list(map(self._answerer.known_gap, blank)) if self.contrast else [None] * len(targets)
         model, scores = self.model, []
         answers = self.answers([choice.question for choice in asked])
         for choice, gap, answer in zip(asked, gaps, answers, strict=True):
@@ -392,7 +397,3 @@ class Rella:
     def __exit__(self, *_error: object) -> None:
         """Close."""
         self.close()
-
-    def _empty_gap(self, item: Item) -> float:
-        """Return the gap of an item judged with no history and no profile."""
-        return self._answerer.known_gap(self.asker.ask(write_prompt(self.domain, User(), [], item)))

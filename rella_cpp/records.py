@@ -109,17 +109,20 @@ class AppliedAdapter:
 
 @dataclass(frozen=True, slots=True)
 class ModelIdentity:
-    """Which model judged: the GGUF's own name, the SHA-256 of its file(s), and the adapters applied."""
+    """Which model judged: the GGUF's own name, the SHA-256 of its file(s), the adapters applied, the head's SHA-256."""
 
     name: str
     fingerprint: str
     adapters: tuple[AppliedAdapter, ...] = ()
+    head: str | None = None
 
     def as_dict(self) -> dict[str, object]:
-        """Return a JSON object; `adapters` only where some were applied."""
+        """Return a JSON object; `adapters` and `head` only where there are some."""
         identity: dict[str, object] = {"name": self.name, "fingerprint": self.fingerprint}
         if self.adapters:
             identity["adapters"] = [asdict(adapter) for adapter in self.adapters]
+        if self.head is not None:
+            identity["head"] = self.head
         return identity
 
 

@@ -15,6 +15,7 @@ from rella_cpp.errors import InputError
 from rella_cpp.index import ItemIndex
 from rella_cpp.inputs import take_items
 from rella_cpp.records import Item, ModelIdentity
+from rella_gguf.inspection import QUANTIZED_FROM
 
 
 class ItemVectors:
@@ -66,7 +67,8 @@ class ItemVectors:
     def use_index(self, index: ItemIndex | str | Path, *, allow_mismatch: bool = False) -> None:
         """Take vectors for SUBR from an index, whichever model made it.
 
-        Items that it lacks are embedded, where the judging model's base is the one that made it.
+        Items that it lacks are embedded, where the judging model's base is the one that made it, or was quantised from
+        that.
 
         Raises
         ------
@@ -112,7 +114,8 @@ class ItemVectors:
         rows = [self.index.row(item, self.domain) for item in items]
         vectors = self.index.vectors([0 if row is None else row for row in rows])
         if missing := [place for place, row in enumerate(rows) if row is None]:
-            if self.index.manifest.fingerprint != self.base.fingerprint:
+            # A model that was quantised from the one that made the index embeds alike.
+            if self.index.manifest.fingerprint not in (self.base.fingerprint, self._engine.header.text(QUANTIZED_FROM)):
                 raise InputError(
                     f"{self.domain.show_item(items[missing[0]])[:60]!r} is not in the index "
                     f"({len(missing)} of {len(items)} items are not), and another model made it",

@@ -1,5 +1,7 @@
 import json
 import logging
+import re
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -161,3 +163,69 @@ def test_an_adapter_fits_a_model_that_was_quantised_from_its_base(files: dict[st
     with Rella.from_gguf(smaller, lora=[folder], cache=Cache(None)) as rella:
         found: Score = rella.score(HISTORY, ITEM, retrieval="recent")
         assert [adapter.name for adapter in found.model.adapters] == ["tuned.gguf"]
+
+
+def test_an_adapter_that_takes_another_s_place_is_another_one(
+    rella: Rella, files: dict[str, Path], tmp_path: Path
+) -> None:
+    path = tmp_path / "swapped.gguf"
+    shutil.copyfile(files["alice"], path)
+    rella.adapters = [(path, 0.1)]
+    first, fingerprint = gap(rella), rella.model.adapters[0].fingerprint
+    shutil.copyfile(files["bob"], path)
+    assert gap(rella) == first and rella.model.adapters[0].fingerprint == fingerprint  # what was loaded stays
+    rella.adapters = [(path, 0.1)]
+    assert gap(rella) != first and rella.model.adapters[0].fingerprint != fingerprint
+
+
+def test_a_loaded_adapter_needs_its_file_no_more(files: dict[str, Path], tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "cache")
+    with Rella.from_gguf(files["model"], lora=[(files["peft"], 0.1)], cache=cache) as rella:
+        before = gap(rella)
+        cache.clear()
+        assert gap(rella) == before
+        rella.adapters = [(files["peft"], 0.1)]
+        assert gap(rella) == before
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (None, "no list of adapters"),
+        (5, "no list of adapters"),
+        ({"a.gguf": 0.5}, "no list of adapters"),
+        ([""], "'' is no adapter"),
+        ([("a.gguf", "x")], "the scale is x"),
+        ([("a.gguf", 10**400)], "the scale is 1000"),
+        ([("a.gguf", 1e39)], "the scale is 1e+39"),
+        (("a.gguf", 0.5), "0.5 is no adapter"),
+        ([("a.gguf", 0.5, 1)], "is no adapter"),
+    ],
+)
+def test_what_is_no_list_of_adapters_is_refused(rella: Rella, given: Any, said: str) -> None:
+    with pytest.raises(InputError, match=re.escape(said)):
+        rella.adapters = given
+
+
+def test_an_adapter_named_twice_is_refused_however_it_is_spelt(
+    rella: Rella, files: dict[str, Path], tmp_path: Path
+) -> None:
+    (tmp_path / "link.gguf").symlink_to(files["alice"])
+    shutil.copyfile(files["alice"], tmp_path / "copy.gguf")
+    shutil.copytree(files["peft"], tmp_path / "carol")
+    for twin in (tmp_path / "link.gguf", tmp_path / "copy.gguf"):
+        with pytest.raises(InputError, match="is named twice"):
+            rella.adapters = [files["alice"], twin]
+    with pytest.raises(InputError, match="is named twice"):
+        rella.adapters = [files["peft"], (tmp_path / "carol", 0.5)]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"base": "tiny/base"}, {"base": {"fingerprint": ["a"]}}, {"chat_format": 5}, {"domain": {"name": "x" * 999}}],,
+)
+def test_a_record_with_odd_entries_is_refused(
+    rella: Rella, files: dict[str, Path], tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    with pytest.raises(InputError, match="no manifest of rows"):
+        rella.adapters = [recorded(files, tmp_path / "odd", rella, **changes)]

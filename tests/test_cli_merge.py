@@ -73,7 +73,7 @@ def test_a_folder_that_peft_saved_is_converted_first(merge: Run, spm_model: Path
     twice = run(spm_model, folder, f"{tmp_path}/./peft=2", "-o", tmp_path / "x.gguf")
     assert twice.code == 2 and "peft: is named twice" in twice.err
     over = run(spm_model, folder, "-o", folder / "adapter_model.safetensors", "--force")
-    assert over.code == 2 and "adapter_model.safetensors: is also read" in over.err
+    assert over.code == 2 and "adapter_model.safetensors: is one of the inputs" in over.err
     assert not (tmp_path / "x.gguf").exists()
 
 
@@ -92,9 +92,9 @@ BAD = [
     ("{model} {adapter}=much -o {out}", "the scale is 'much'"),
     ("{model} {adapter}=inf -o {out}", "adapter.gguf: the scale is inf"),
     ("{model} {adapter} {adapter}=2 -o {out}", "adapter.gguf: is named twice"),
-    ("{model} {adapter} -o {model} --force", "is also read; name another output"),
-    ("{model} {adapter} -o {adapter} --force", "adapter.gguf: is also read"),
-    ("{model} {adapter} -o {adapter}", "adapter.gguf: is also read"),
+    ("{model} {adapter} -o {model} --force", "is one of the inputs; name another output"),
+    ("{model} {adapter} -o {adapter} --force", "adapter.gguf: is one of the inputs"),
+    ("{model} {adapter} -o {adapter}", "adapter.gguf: is one of the inputs"),
     ("{model} {adapter} -o {wide}", "wide.gguf: is there already"),
     ("{model} {adapter} -o {wide} --dry-run", "wide.gguf: is there already"),
     ("{model} {adapter} -o {empty}/none/m.gguf", "make its folder first"),

@@ -83,7 +83,7 @@ BAD = [
     ("quantize {good} -o {out} --type Q4_X", "unknown quantisation 'Q4_X'; did you mean"),
     ("quantize {good} -o {out} --type IQ2_XS", "IQ2_XS needs an importance matrix"),
     ("quantize {good} -o {out} --type Q4_0 --threads 0", "threads is 0"),
-    ("quantize {good} -o {good} --type Q4_0 --force", "tiny.F32.gguf: is the model itself"),
+    ("quantize {good} -o {good} --type Q4_0 --force", "tiny.F32.gguf: is one of the inputs"),
     ("quantize {good} -o {folder} --type Q4_0 --force", "is a folder"),
     ("quantize {good} -o {folder}/none/out.gguf --type Q4_0", "make its folder first"),
     ("quantize {good} -o {folder}/m-00001-of-00002.gguf --type Q4_0", "name of a part of a split model"),

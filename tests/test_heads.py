@@ -147,13 +147,13 @@ def test_evaluation_and_calibration_go_by_the_head(
     np.testing.assert_allclose(run.predictors()["head"], 1 / (1 + np.exp(-run.gaps)), atol=1e-12)
     assert "head" in report(run)["metrics"] and "head" in report(run)["differences"]
     platt = fit_calibration(run)
-    assert platt.made_for["judge"]["head"] == head.fingerprint
+    assert platt.made_for["judge"]["model"]["head"] == head.fingerprint
     judge.use_calibration(platt)
     calibrated = evaluated("calibrated", calibrations=[platt])
     found, scores = calibrated.predictors(), run.gaps
     wanted = [platt.probability(gap) for gap in scores]
     np.testing.assert_allclose(found["platt"], wanted)
-    with pytest.raises(InputError, match=r"another judge\.head"):
+    with pytest.raises(InputError, match=r"another judge\.model\.head: [0-9a-f]{12}, not none"):
         _without_head(judge).use_calibration(platt)
 
 
@@ -215,3 +215,70 @@ def test_what_cannot_be_fitted_is_refused(
     liked = relabelled(small_data, np.ones_like(small_data.samples.label))
     with pytest.raises(InputError, match="one label"):
         tune_head(examples(liked, small_index), judge, tmp_path / "head")
+
+
+def test_a_head_is_taken_off_and_refuses_other_adapters(
+    judge: Rella, head: Head, small_data: DataSet, tmp_path: Path
+) -> None:
+    judge.use_head(head)
+    with pytest.raises(InputError, match=r"another model\.adapters: none, not a\.gguf × 0\.2"):
+        judge.adapters = [(write_adapter(tmp_path / "a.gguf"), 0.2)]
+    assert judge.adapters == ()
+    history, item = small_data.history(5, 12), small_data.item(3)
+    assert judge.score(history, item, retrieval="recent").model.head == head.fingerprint
+    judge.use_head(None)
+    assert judge.score(history, item, retrieval="recent").head is None
+
+
+def test_a_finished_fit_given_again_is_the_head_that_is_there(
+    small_data: DataSet, small_index: ItemIndex, judge: Rella, head: Head, tmp_path: Path
+) -> None:
+    before = judge.engine.decoded
+    again = tune_head(examples(small_data, small_index), judge, tmp_path / "head")
+    assert again.fingerprint == head.fingerprint and judge.engine.decoded == before
+    with pytest.raises(InputError, match=r"another samples\.k: 5, not 4.*--force"):
+        tune_head(examples(small_data, small_index, k=4), judge, tmp_path / "head")
+    other = tune_head(examples(small_data, small_index, k=4), judge, tmp_path / "head", force=True)
+    assert Head.load(tmp_path / "head").fingerprint == other.fingerprint != head.fingerprint
+
+
+@pytest.mark.parametrize("damage", ["noise", "more", "no settings", "foreign"])
+def test_damaged_features_are_found(
+    small_data: DataSet, small_index: ItemIndex, judge: Rella, tmp_path: Path, damage: str
+) -> None:
+    chosen = examples(small_data, small_index)
+    whole = tune_head(chosen, judge, tmp_path / "whole")
+
+    def stop(*_: object) -> None:
+        raise Killed
+
+    folder = tmp_path / "head.features"
+    if damage == "foreign":
+        folder.mkdir()
+        (folder / "features.part").write_text("mine")
+    else:
+        with pytest.raises(Killed):
+            tune_head(chosen, judge, tmp_path / "head", progress=stop)
+        path = folder / "features.part"
+        data = path.read_bytes()
+        if damage == "noise":
+            path.write_bytes(data[:40] + b"\xff\xff" + data[42:])
+        elif damage == "more":
+            path.write_bytes(data * 20)
+        else:
+            (folder / "settings.json").unlink()
+    with pytest.raises(InputError):
+        tune_head(chosen, judge, tmp_path / "head")
+    if damage in ("noise", "more"):
+        assert tune_head(chosen, judge, tmp_path / "head", force=True).fingerprint == whole.fingerprint
+    else:
+        assert (folder / "features.part").exists()
+
+
+def test_a_head_read_otherwise_than_it_was_fitted_says_so(
+    judge: Rella, head: Head, small_data: DataSet, caplog: pytest.LogCaptureFixture
+) -> None:
+    judge.use_head(head)
+    for _ in range(2):
+        judge.score(small_data.history(5, 12), small_data.item(3), retrieval="recent", k=17)
+    assert caplog.text.count("fitted on 5 behaviors in the order time, not 17") == 1

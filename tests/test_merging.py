@@ -179,6 +179,8 @@ def test_types(tmp_path: Path, kind: str, width: int, wanted: str, after: str, n
     want, got = weights_of(base, Q) + b @ a, weights_of(tmp_path / "m.gguf", Q)
     assert np.linalg.norm(got - want) < 0.1 * np.linalg.norm(want)
     assert change.relative_change == pytest.approx(np.linalg.norm(b @ a) / np.linalg.norm(weights_of(base, Q)), 1e-4)
+    along = float(np.vdot(got - weights_of(base, Q), b @ a) / np.vdot(b @ a, b @ a))
+    assert change.kept == pytest.approx(along, rel=1e-3, abs=1e-3)
     assert change.rounding == pytest.approx(np.linalg.norm(got - want) / np.linalg.norm(b @ a), rel=1e-2, abs=1e-6)
 
 
@@ -194,7 +196,8 @@ def test_drowned_changes_are_said(tmp_path: Path) -> None:
     base = write_tensors(tmp_path / "b.gguf", {Q: ("Q4_0", normal(64, 256))})
     adapter = write_pairs(tmp_path / "a.gguf", {Q: (normal(2, 256), normal(64, 2))})
     (note,) = merge_adapters(base, [(adapter, 1e-3)], tmp_path / "m.gguf").notes
-    assert "in 1 of the tensors changed, rounding to Q4_0 moves the weights further than the adapters do" in note
+    assert "in 1 of the tensors changed, rounding to Q4_0 keeps only part of what the adapters add" in note
+    assert "--type Q8_0 or F16 keeps more" in note
     assert merge_adapters(base, [(adapter, 1e-3)], tmp_path / "n.gguf", type="F32").notes == ()
 
 

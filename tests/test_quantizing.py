@@ -151,10 +151,10 @@ def _there(_source: Path, folder: Path) -> Path:
 @pytest.mark.parametrize(
     ("out", "force", "said"),
     [
-        (lambda source, _: source, True, "is the model itself"),
-        (_link, True, "is the model itself"),
-        (_hard_link, True, "is the model itself"),
-        (_linked_part, True, "is the model itself"),
+        (lambda source, _: source, True, "is one of the inputs"),
+        (_link, True, "is one of the inputs"),
+        (_hard_link, True, "is one of the inputs"),
+        (_linked_part, True, "is one of the inputs"),
         (_there, False, "is there already"),
         (lambda _, folder: folder / "m-00001-of-00002.gguf", False, "name of a part of a split model"),
         (lambda _, folder: folder / "m-00002-of-00002.gguf", False, "name of a part of a split model"),

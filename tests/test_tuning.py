@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -201,3 +202,24 @@ def test_a_data_set_without_a_validation_split_gives_no_validation_file(tmp_path
 def test_settings_out_of_their_range_are_refused(settings: dict[str, Any], words: str) -> None:
     with pytest.raises(InputError, match=words):
         TuningSettings(**settings)
+
+
+def test_rows_are_never_written_over_what_is_read(
+    small_data: DataSet, small_index: ItemIndex, judge: Rella, tmp_path: Path
+) -> None:
+    folder = tmp_path / "data"
+    shutil.copytree(small_data.folder, folder)
+    chosen = examples(DataSet.open(folder), small_index)
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    for out in (folder / "samples.parquet", small_index.folder / "manifest.json", judge.engine.header.path):
+        with pytest.raises(InputError, match="is one of the inputs"):
+            export_rows(chosen, out, form="text", judge=judge, force=True)
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_a_failure_leaves_what_was_there(small_data: DataSet, small_index: ItemIndex, tmp_path: Path) -> None:
+    export_rows(examples(small_data, small_index), tmp_path / "train.jsonl")
+    before = {path.name: path.read_bytes() for path in tmp_path.glob("train*")}
+    with pytest.raises(InputError, match="are wanted"):
+        export_rows(examples(small_data, small_index, shots=40_000), tmp_path / "train.jsonl", force=True)
+    assert {path.name: path.read_bytes() for path in tmp_path.glob("train*")} == before and len(before) == 3

@@ -23,10 +23,9 @@ def calibrate(
     """Fit Platt scaling of the logit gap, or a blend of it with plain statistics, on a validation run."""
     from rella_cli.terminal import count, facts, note, print_json
     from rella_cpp import Run, fit_calibration
-    from rella_gguf.files import refuse_existing
+    from rella_gguf.files import check_output
 
-    if not force:
-        refuse_existing(out)
+    check_output(out, run.iterdir() if run.is_dir() else (), force=force)
     fitted = fit_calibration(Run.open(run), blend=blend, contrast=contrast)
     fitted.save(out)
     if as_json:

@@ -105,6 +105,8 @@ def evaluate(
         )
     if baselines_only and (prompts is not None or contrast or calibration or head or lora):
         raise InputError("--baselines-only needs DATA and no model's options", remedy="leave one of them out")
+    if head and contrast:
+        raise InputError("a head has no contrast: it knows no gap without history", remedy="leave one of them out")
     ks = (k,) if sweep is None else parse_sweep(sweep)
     settings = EvaluationSettings(split, limit, seed, ks, retrieval, order)  # type: ignore[arg-type]  # it checks them
     engine = engine_settings(ctx, threads, gpu_layers, flash_attn, kv_type, exact)

@@ -79,7 +79,8 @@ def reit(
             progress=bar,
         )
     if as_json:
-        print_json(asdict(written) | {name: str(getattr(written, name)) for name in ("train", "valid", "manifest")})
+        found = asdict(written)
+        print_json({name: str(value) if isinstance(value, Path) else value for name, value in found.items()})
         return
     lines = {"rows": f"{written.rows:,} in {written.train}, {written.liked:.1%} liked"}
     if written.valid is not None:

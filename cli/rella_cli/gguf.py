@@ -1,6 +1,5 @@
 """`rella gguf`: the model file itself."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
@@ -13,8 +12,9 @@ if TYPE_CHECKING:
     from rella_gguf import Inspection
 
 _LONGEST_FACT = 200
+_RECORDED = ("data", "domain", "samples", "chat_format", "base")
 
-app = typer.Typer(help="Look into GGUF files.")
+app = typer.Typer(help="Look into GGUF files; quantise them.")
 app.command("quantize")(quantize.quantize)
 app.command("advise")(quantize.advise)
 
@@ -86,7 +86,7 @@ def _facts(found: "Inspection") -> list[tuple[str, str]]:
         facts.append(("tokenizer", f"{name}, {words.vocabulary:,} tokens, BOS {words.bos}, EOS {words.eos}"))
     if found.kind == "model":
         facts.append(("chat template", "below" if found.chat_template else "none"))
-    return facts + sorted(found.adapter.items()) + _lora_facts(found)
+    return facts + _origin(found) + sorted(found.adapter.items()) + _lora_facts(found)
 
 
 def _lora_facts(found: "Inspection") -> list[tuple[str, str]]:
@@ -103,11 +103,24 @@ def _lora_facts(found: "Inspection") -> list[tuple[str, str]]:
 
 def record_facts(record: Mapping[str, object] | None) -> list[tuple[str, str]]:
     """Show how an adapter was tuned: a line a fact."""
+    from rella_cpp.files import brief
+
     if record is None:
         return [("record", "none: it does not say how it was tuned")]
-    return [(f"record: {name}", _short(value)) for name, value in record.items()]
+    known = [name for name in _RECORDED if record.get(name)] or list(record)
+    return [(f"record: {name}", brief(record[name])[:_LONGEST_FACT]) for name in known]
 
 
-def _short(value: object) -> str:
-    text = value if isinstance(value, str) else json.dumps(value)
-    return text if len(text) <= _LONGEST_FACT else f"{text[: _LONGEST_FACT - 1]}…"
+def _origin(found: "Inspection") -> list[tuple[str, str]]:
+    """Show what the file was made from."""
+    import json
+
+    facts = [("quantised from", found.quantized_from[:12])] if found.quantized_from else []
+    try:
+        merges = json.loads(found.merged or "[]")
+        for merge in merges:
+            adapters = ", ".join(f"{each['file']} × {each['scale']:g}" for each in merge["adapters"])
+            facts.append(("merged", f"{adapters} into {merge['base']['file']} ({merge['base']['sha256'][:12]})"))
+    except (ValueError, TypeError, KeyError):
+        facts.append(("merged", str(found.merged)[:_LONGEST_FACT]))
+    return facts

@@ -138,10 +138,19 @@ def refuse_second_stdin(*files: str | None) -> None:
         raise InputError("- is named twice", source="standard input", remedy="read one of them from a file")
 
 
+class _OneLine(logging.Formatter):
+    """Messages quote names of files, which may hold line breaks and worse."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        from rella_gguf.errors import one_line
+
+        return one_line(super().format(record))
+
+
 def listen(verbose: bool) -> None:
     """Show the library's warnings on stderr; with `verbose`, llama.cpp's log too."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("rella: %(levelname)s: %(message)s"))
+    handler.setFormatter(_OneLine("rella: %(levelname)s: %(message)s"))
     logging.getLogger("rella_cpp").handlers = [handler]
     native = logging.getLogger("rella_cpp.llama_cpp")
     native.propagate = verbose

@@ -43,12 +43,12 @@ def convert(
     from rella_gguf import convert_adapter
 
     done = convert_adapter(peft, out, base=base, force=force)
-    for text in done.notes:
-        note(f"note: {text}")
     if as_json:
         print_json(asdict(done))
-    else:
-        _show(done)
+        return
+    for text in done.notes:
+        note(f"note: {text}")
+    _show(done)
 
 
 def _show(done: "Conversion") -> None:

@@ -28,11 +28,12 @@ def merge(
         typer.Option(
             "--type",
             metavar="TYPE",
-            help="What the tensors changed become: keep (their own type), F32, F16, Q8_0, Q4_0, Q4_K or Q6_K. "
+            help="What the tensors changed become: keep (their own type), F32, F16, BF16, Q8_0, Q4_0, Q4_K or Q6_K. "
             "For the whole file: rella gguf quantize afterwards.",
         ),
     ] = "keep",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would change, and write nothing.")] = False,
+    threads: Annotated[int | None, typer.Option("--threads", help="Threads; else the cores, up to 8.")] = None,
     force: options.Force = False,
     as_json: options.Json = False,
 ) -> None:
@@ -52,13 +53,14 @@ def merge(
             result, notes = _planned(plan), plan.notes
         else:
             with ProgressBar() as progress:
-                done = merge_adapters(base, found, out, type=type_, force=force, progress=progress)
+                done = merge_adapters(base, found, out, type=type_, force=force, threads=threads, progress=progress)
             result, notes = asdict(done), done.notes
-    for text in notes:
-        note(f"note: {text}")
     if as_json:
         print_json(result)
-    elif dry_run or out is None:
+        return
+    for text in notes:
+        note(f"note: {text}")
+    if dry_run or out is None:
         _show_plan(plan)
     else:
         _show(done, found)

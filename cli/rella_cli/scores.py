@@ -117,7 +117,10 @@ class Scoring:
         from rella_cpp import packaged_model, read_header
 
         packaged = packaged_model()
-        if packaged is not None and read_header(packaged).text("general.name") == self.scores[0].model.name:
+        model = self.scores[0].model
+        if model.adapters or model.head is not None:
+            return
+        if packaged is not None and read_header(packaged).text("general.name") == model.name:
             note(
                 "This small packaged model shows the machinery; for judgement use Vicuna-7B or a tuned adapter "
                 "(rella pull, --model, --lora)."
@@ -203,7 +206,8 @@ def verdict(score: "Score") -> Text:
 def _model(score: "Score") -> list[str]:
     model = score.model
     adapters = [f"+ {adapter.name} × {adapter.scale:g}" for adapter in model.adapters]
-    return [printable(f"{model.name} ({model.fingerprint[:12]})"), *map(printable, adapters)]
+    heads = [] if model.head is None else [f"judged by the head {model.head[:12]}"]
+    return [printable(f"{model.name} ({model.fingerprint[:12]})"), *map(printable, adapters), *heads]
 
 
 def bar(probability: float, width: int) -> Text:

@@ -7,6 +7,8 @@ import typer
 
 from rella_cli import options
 
+_USEFUL = 0.55
+
 app = typer.Typer(help="Fit a judgement on a few hundred samples, with no trainer.", no_args_is_help=True)
 
 
@@ -30,7 +32,7 @@ def head(
             metavar="last,mean,gap",
             help="What it reads: the hidden state at the answer, its mean over target and question, the logit gap.",
         ),
-    ] = "last,gap",
+    ] = "last,mean,gap",
     seed: options.Seed = 0,
     domain: options.DataDomain = None,
     index: options.Index = None,
@@ -57,7 +59,7 @@ def head(
 
     from rella_cli.loading import engine_settings, open_data, open_rella, resumable
     from rella_cli.progress import ProgressBar
-    from rella_cli.terminal import facts, print_json
+    from rella_cli.terminal import facts, note, print_json
     from rella_cpp import Examples, Histories, TuningSettings, tune_head
 
     settings = TuningSettings(shots, k, mix, order, seed)  # type: ignore[arg-type]  # it checks them
@@ -70,8 +72,12 @@ def head(
         )
         bar = stack.enter_context(ProgressBar())
         examples = Examples(source, Histories(source, catalog, words), words, settings)
-        fitted = tune_head(examples, rella, out, parts=parts.split(","), force=force, progress=bar)
+        fitted = tune_head(
+            examples, rella, out, parts=[part.strip() for part in parts.split(",")], force=force, progress=bar
+        )
     found = fitted.fitted_on
+    if found["cross_validated"]["AUC"] < _USEFUL:
+        note("warning: hardly better than chance within the training rows: give more --shots")
     if as_json:
         print_json({"head": str(out), "fitted_on": dict(found)})
         return

@@ -4,7 +4,7 @@ import math
 import re
 from pathlib import Path
 
-from rella_gguf.errors import GGUFError
+from rella_gguf.errors import GGUFError, InputError
 from rella_gguf.header import Header, read_header
 
 _MAX_LAYERS = 512  # LLAMA_MAX_LAYERS; llama.cpp stops the process on more
@@ -36,6 +36,21 @@ def shard_paths(path: str | Path) -> tuple[Path, ...]:
             remedy=f"give its first part, {stem}-00001-of-{count:05d}.gguf",
         )
     return tuple(path.with_name(f"{stem}-{number:05d}-of-{count:05d}.gguf") for number in range(1, count + 1))
+
+
+def refuse_shard(out: Path) -> None:
+    """Refuse an output with the name of a part of a split model.
+
+    Raises
+    ------
+    InputError
+        It has such a name.
+
+    """
+    if _SHARD.match(out.name):
+        raise InputError(
+            "has the name of a part of a split model", source=out, remedy="one file is written: name it otherwise"
+        )
 
 
 def check_model(path: str | Path) -> Header:

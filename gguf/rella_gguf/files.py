@@ -2,7 +2,7 @@
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -36,26 +36,88 @@ def writing(path: Path) -> Iterator[None]:
 def new_file(path: Path) -> Iterator[BinaryIO]:
     """Give a file to write into; it becomes `path`, in place of what is there, when the block ends well.
 
-    It vanishes when the block does not.
+    It vanishes when the block does not. What a killed process left of it is written over; another that is still at
+    work is not disturbed.
 
     Raises
     ------
     InputError
-        It cannot be written, or a folder stands there.
+        It cannot be written, another process writes it, or something else than a file stands there.
 
     """
-    if path.is_dir() or not path.name:
-        raise InputError("is a folder", source=path, remedy="name a file")
-    part = path.with_name(f"{path.name}.part")
+    part = part_of(path)
     with writing(path):
-        try:
-            with part.open("wb") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+        if path.exists() and not path.is_file():
+            raise InputError("is there, and no regular file", source=path, remedy="name another")
+        with part.open("ab") as file:
+            _own(file, part, path)
+            try:
+                file.truncate(0)
+                with part.open("r+b") as writable:  # what is opened to append cannot be written in the middle
+                    yield writable
+                    writable.flush()
+                    os.fsync(writable.fileno())
+                part.replace(path)
+            except BaseException:
+                part.unlink(missing_ok=True)
+                raise
+
+
+def part_of(path: Path) -> Path:
+    """Return the name that a file is written under before it is whole.
+
+    Raises
+    ------
+    InputError
+        The path is no name for a file: it is a folder, or empty, or too long.
+
+    """
+    with writing(path):
+        if not path.name or path.is_dir():
+            raise InputError("is a folder", source=path, remedy="name a file")
+        part = path.with_name(f"{path.name}.part")
+        part.is_dir()  # a name too long raises
+    return part
+
+
+def check_output(out: Path, inputs: Iterable[Path] = (), *, force: bool) -> None:
+    """Refuse an output that cannot be a file or is there already; one that is also read, even with `force`.
+
+    Raises
+    ------
+    InputError
+        It is one of these, through links and other spellings too.
+
+    """
+    for taken in (out, part_of(out)):
+        for path in inputs:
+            if is_same(path, taken):
+                raise InputError("is one of the inputs", source=taken, remedy="name another output")
+    if not force:
+        refuse_existing(out)
+
+
+def is_same(path: Path, other: Path) -> bool:
+    """Tell whether both are one existing file."""
+    try:
+        return os.path.samefile(path, other)
+    except (OSError, ValueError):
+        return False
+
+
+def _own(file: BinaryIO, part: Path, path: Path) -> None:
+    """Lock a file that is being written; the lock goes with the process, however that ends."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        mine = os.fstat(file.fileno()).st_ino == part.stat().st_ino
+    except OSError:
+        mine = False
+    if not mine:  # or renamed by its owner, between our opening and our locking it
+        raise InputError("is being written by another process", source=path, remedy="wait for it, or name another")
 
 
 def refuse_existing(out: Path) -> None:

@@ -14,6 +14,8 @@ from rella_gguf.header import ArrayInfo, Header, read_header
 RECORD_KEY, RECORD_HASH_KEY = "rella.record", "rella.record.sha256"
 QUANTIZED_FROM = "rella.quantized_from"
 """The fingerprint of the model that this one was quantised from."""
+MERGED = "rella.merged"
+"""What was merged into a model: a JSON list, the latest merge last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,8 @@ class Inspection:
     chat_template: str | None
     adapter: dict[str, str]
     lora: Lora | None
+    quantized_from: str
+    merged: str
 
 
 def inspect(path: str | Path) -> Inspection:
@@ -115,6 +119,8 @@ def inspect(path: str | Path) -> Inspection:
         chat_template=header.text("tokenizer.chat_template") or None,
         adapter={key: str(value) for key, value in header.metadata.items() if key.startswith("adapter.")},
         lora=_lora(header) if header.kind == "adapter" else None,
+        quantized_from=header.text(QUANTIZED_FROM),
+        merged=header.text(MERGED),
     )
 
 

@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rella_gguf.checks import check_model, shard_paths
+from rella_gguf.checks import check_model, refuse_shard, shard_paths
 from rella_gguf.errors import GGUFError, InputError
 from rella_gguf.file_types import file_type
-from rella_gguf.files import new_file, refuse_existing, writing
+from rella_gguf.files import check_output, new_file, writing
 from rella_gguf.header import Header, TensorInfo, read_header
 from rella_gguf.inspection import TensorGroup, inspect
 from rella_gguf.quantizer import Job, run
@@ -123,7 +123,8 @@ def quantize(
     threads = usable_threads(threads)
     _check_alignment(check_model(source))
     parts = shard_paths(source)
-    check_out(out, parts, force=force)
+    check_output(out, parts, force=force)
+    refuse_shard(out)
     with writing(out):  # a folder that is not there is found before anything is read
         free = shutil.disk_usage(out.parent).free
     planned = plan(source, wanted.name)
@@ -222,31 +223,6 @@ def usable_threads(threads: int | None) -> int:
     if not 1 <= threads <= _MOST_THREADS:
         raise InputError(f"threads is {threads}", remedy=f"give 1 to {_MOST_THREADS}")
     return threads
-
-
-def check_out(out: Path, sources: tuple[Path, ...], *, force: bool) -> None:
-    """Refuse an output that is there (unless forced), that is one of the sources, or that is named like a shard.
-
-    Raises
-    ------
-    InputError
-        It is one of these.
-
-    """
-    for place in (out, out.with_name(f"{out.name}.part")) if out.name else ():
-        for source in sources:
-            if place.exists() and place.samefile(source):
-                raise InputError("is the model itself", source=place, remedy="name another output")
-    if not force:
-        refuse_existing(out)
-    try:
-        alone = len(shard_paths(out)) == 1
-    except GGUFError:
-        alone = False
-    if not alone:
-        raise InputError(
-            "has the name of a part of a split model", source=out, remedy="one file is written: name it otherwise"
-        )
 
 
 def check_space(free: int, needed: int, source: Path, remedy: str) -> None:

@@ -24,10 +24,14 @@ _NOT_FINITE = "the model's hidden states are no finite numbers: its weights may 
 
 
 class Adapter(NamedTuple):
-    """A LoRA adapter (GGUF) and its scale, a factor on top of the adapter's own alpha / rank."""
+    """A LoRA adapter (GGUF) and its scale, a factor on top of the adapter's own alpha / rank.
+
+    With the `fingerprint` of the file, another file that takes its place is another adapter.
+    """
 
     path: Path
     scale: float = 1.0
+    fingerprint: str = ""
 
 
 class Engine:
@@ -57,7 +61,7 @@ class Engine:
         self._lib, self._model, self._context = lib, model, context
         self._decoder = SegmentDecoder(lib, context, self.vocabulary.size, self.n_embd)
         self._lock = threading.RLock()
-        self._loaded: dict[Path, Any] = {}
+        self._loaded: dict[tuple[Path, str], Any] = {}
         self._active: tuple[Adapter, ...] = ()
         self._free = weakref.finalize(self, _free, lib, model, context, self.vocabulary)
 
@@ -227,15 +231,15 @@ class Engine:
             A scale is no finite number, or a file is named twice.
 
         """
-        for number, (path, scale) in enumerate(adapters):
+        for number, (path, scale, _) in enumerate(adapters):
             if not math.isfinite(scale):
                 raise InputError(f"the scale is {scale}", source=path, remedy="give a finite number, such as 1")
-            if any(path == other for other, _ in adapters[:number]):
+            if any(path == other for other, _, _ in adapters[:number]):
                 raise InputError("is named twice as an adapter", source=path, remedy="name it once, with one scale")
         with self._use():
-            for path, _ in adapters:
-                if path not in self._loaded:
-                    self._loaded[path] = self._load_adapter(path)
+            for path, _, fingerprint in adapters:
+                if (path, fingerprint) not in self._loaded:
+                    self._loaded[path, fingerprint] = self._load_adapter(path)
 
     def generate(self, prompt: Prompt, max_tokens: int, adapters: Sequence[Adapter] = ()) -> str:
         """Continue a prompt greedily, until the model ends its answer or `max_tokens` or the context are used up."""
@@ -300,8 +304,10 @@ class Engine:
         if adapters == self._active:
             return
         lib, count = self._lib, len(adapters)
-        handles = (lib.llama_adapter_lora_p_ctypes * count)(*(self._loaded[path] for path, _ in adapters))
-        scales = (lib.ctypes.c_float * count)(*(scale for _, scale in adapters))
+        handles = (lib.llama_adapter_lora_p_ctypes * count)(
+            *(self._loaded[path, fingerprint] for path, _, fingerprint in adapters)
+        )
+        scales = (lib.ctypes.c_float * count)(*(scale for _, scale, _ in adapters))
         if lib.llama_set_adapters_lora(self._context, handles, count, scales) != 0:
             raise EngineError(f"llama.cpp cannot apply the adapters ({_reason()})")
         self._active = adapters

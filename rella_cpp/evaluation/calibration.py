@@ -17,12 +17,12 @@ from rella_cpp.evaluation.logistic import Logistic
 from rella_cpp.evaluation.metrics import Floats, Losses, Ranked, Reliability
 from rella_cpp.evaluation.runs import Run
 from rella_cpp.evaluation.statistics import STATISTICS, statistics_of
-from rella_cpp.files import digest, first_difference, read_json, write_json
+from rella_cpp.files import brief, digest, first_difference, read_json, write_json
 from rella_cpp.records import click_probability
 from rella_cpp.versions import library_versions
 
 _FORMAT = 1
-_JUDGE = ("model", "domain", "chat_format", "head")
+_JUDGE = ("model", "domain", "chat_format")
 _REMEDY = "make one: rella calibrate RUN_VALID -o FILE"
 _LEAST = 20  # samples: fewer say nothing
 _ENOUGH = 50
@@ -145,7 +145,7 @@ class Calibration:
         if difference := first_difference(self.made_for, wanted):
             name, was, now = difference
             raise InputError(
-                f"the calibration was fitted with another {name}: {was}, not {now}",
+                f"the calibration was fitted with another {name}: {brief(was)}, not {brief(now)}",
                 source=source,
                 remedy="fit one for this (rella calibrate), or take it as it is with --allow-mismatch",
             )
@@ -241,7 +241,9 @@ def fit_calibration(run: Run, *, blend: bool = False, contrast: bool = False) ->
         features, names = np.hstack([features, statistics]), ["gap", *STATISTICS]
     fitted = _fit(features, labels)
     settings = run.settings
-    before, after = run.predictors()["model"], _cross_validated(features, labels)
+    predictors = run.predictors()
+    plain = "contrast" if contrast else "head" if "head" in predictors else "model"
+    before, after = predictors[plain], _cross_validated(features, labels)
     figures = {
         "LogLoss": [float(Losses.of(labels, p).log_loss.mean()) for p in (before, after)],
         "ECE": [Reliability(labels, p).ece() for p in (before, after)],
@@ -259,8 +261,8 @@ def fit_calibration(run: Run, *, blend: bool = False, contrast: bool = False) ->
 
 
 def made_for(judge: Mapping[str, Any], reading: Mapping[str, object]) -> dict[str, Any]:
-    """Return what a calibration holds for: model, adapters, head, wording, chat format, and the reading."""
-    return {"judge": {name: judge[name] for name in _JUDGE if name in judge}, "reading": dict(reading)}
+    """Return what a calibration holds for: model, adapters and head, wording, chat format, and the reading."""
+    return {"judge": {name: judge[name] for name in _JUDGE}, "reading": dict(reading)}
 
 
 def _ranges(statistics: Floats) -> dict[str, tuple[float, float, float]]:

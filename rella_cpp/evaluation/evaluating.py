@@ -193,7 +193,7 @@ class _Work:
         if self._judge is not None:
             line |= self._judged(row, k, self._judge)
             if k == self._settings.ks[0]:  # scores of several K are not one ranking
-                self._seen.append((line["label"], line["probability"]))
+                self._seen.append((line["label"], line.get("head", line["probability"])))
         found: dict[str, Floats] = self._baselines[k]
         line["baselines"] = {name: float(values[place]) for name, values in found.items()}
         if self._statistics is not None:

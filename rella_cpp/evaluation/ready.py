@@ -117,7 +117,7 @@ def evaluate_prompts(
             lines = []
             for place in chosen[start : start + GROUP].tolist():
                 lines.append(_line(place, ready.prompts[place], questions[place], judge))
-                seen.append((lines[-1]["label"], lines[-1]["probability"]))
+                seen.append((lines[-1]["label"], lines[-1].get("head", lines[-1]["probability"])))
             writer.write(lines)
             progress("evaluating", start + len(lines), len(chosen), auc_so_far(seen))
         return writer.finish()

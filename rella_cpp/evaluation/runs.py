@@ -19,7 +19,7 @@ import numpy.typing as npt
 from rella_cpp.errors import InputError
 from rella_cpp.evaluation.metrics import Floats
 from rella_cpp.evaluation.statistics import Popularity
-from rella_cpp.files import first_difference, locked, read_json, sha256, write_json
+from rella_cpp.files import brief, first_difference, locked, read_json, sha256, write_json
 from rella_gguf.files import writing
 from rella_gguf.strict_json import loads
 
@@ -126,7 +126,7 @@ class RunWriter:
             if difference := first_difference(read_json(there, _REMEDY), json.loads(json.dumps(settings))):
                 name, was, now = difference
                 raise InputError(
-                    f"is a run with another {name}: {was}, not {now}",
+                    f"is a run with another {name}: {brief(was)}, not {brief(now)}",
                     source=self.folder,
                     remedy="name another folder, or start anew with --force",
                 )

@@ -1,6 +1,7 @@
 """Fitting heads: few-shot judgement with no trainer at all."""
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -13,17 +14,17 @@ from rella_cpp.cache import Progress, no_progress
 from rella_cpp.errors import InputError
 from rella_cpp.evaluation.logistic import Logistic
 from rella_cpp.evaluation.metrics import Floats, Losses, Ranked
-from rella_cpp.files import refuse_foreign
+from rella_cpp.files import brief, first_difference, refuse_foreign
 from rella_cpp.head import PARTS, Head, heads_judge, read_features
 from rella_cpp.recommender import Rella
 from rella_cpp.tuning.examples import Example, Examples
 from rella_cpp.tuning.features import FeatureFile
 from rella_cpp.versions import library_versions
-from rella_gguf.files import refuse_existing
 
 _GROUP = 16
 _FOLDS = 5
 _STRENGTHS = tuple(10.0**power for power in np.arange(-5.5, 0.1, 0.5))
+_FACTS = ("data", "samples", "index", "versions")
 _LEAST = 20  # samples: fewer say nothing
 
 
@@ -32,13 +33,14 @@ def tune_head(
     judge: Rella,
     out: str | Path,
     *,
-    parts: Sequence[str] = ("last", "gap"),
+    parts: Sequence[str] = PARTS,
     force: bool = False,
     progress: Progress = no_progress,
 ) -> Head:
     """Fit a head on the training examples and save it.
 
     The features lie in a folder beside it while they are computed (`OUT.features`): killed, the same call goes on.
+    Finished, it gives the head that is there.
 
     Parameters
     ----------
@@ -54,27 +56,27 @@ def tune_head(
     Raises
     ------
     InputError
-        There is something at `out`, features with other settings lie beside it, there are fewer than 20 samples, or
-        they have one label only.
+        There is another head or something else at `out`, features with other settings lie beside it, there are fewer
+        than 20 samples, or they have one label only.
     ContextError
         A prompt is longer than the context.
 
     """
     out = Path(out)
     if judge.head is not None or judge.contrast:
-        raise ValueError("the judge has a head, or a contrast: a head is fitted on what the model says")
+        raise InputError("the judge has a head or a contrast", remedy="a head is fitted on a judge without")
     if not parts or not set(parts) <= set(PARTS):
         raise InputError(f"a head cannot read {', '.join(parts) or 'nothing'}", remedy=f"some of {', '.join(PARTS)}")
+    parts = [part for part in PARTS if part in parts]
     if examples.settings.shots < _LEAST:
         raise InputError(f"{examples.settings.shots} shots are too few for a head", remedy=f"give at least {_LEAST}")
     refuse_foreign(out, "rella_head", "head")
-    if not force:
-        refuse_existing(out)
     settings = _settings(examples, judge)
-    width = 2 * judge.engine.n_embd + 1
+    if (out / "manifest.json").is_file() and not force:
+        return _same_head(out, settings, parts)
+    width, chosen = 2 * judge.engine.n_embd + 1, list(examples.training())
     beside = out.absolute().with_name(f"{out.absolute().name}.features")
-    with FeatureFile(beside, settings, width, force=force) as file:
-        chosen = list(examples.training())
+    with FeatureFile(beside, settings, width, len(chosen), force=force) as file:
         labels = np.array([example.label for example in chosen], dtype=np.float64)
         if labels.min() == labels.max():
             raise InputError("all samples drawn have one label", remedy="give more --shots, or another --seed")
@@ -82,6 +84,21 @@ def tune_head(
         head = _fit(chosen, file.rows().astype(np.float64), labels, parts, settings)
         head.save(out)
         file.remove()
+    return head
+
+
+def _same_head(out: Path, settings: Mapping[str, Any], parts: Sequence[str]) -> Head:
+    """Return the head that is there, if it is the one asked for."""
+    head = Head.load(out)
+    asked = {name: settings[name] for name in _FACTS} | {"parts": parts, "judge": heads_judge(settings["judge"])}
+    there = {name: head.fitted_on.get(name) for name in (*_FACTS, "parts")} | {"judge": dict(head.made_for)}
+    if difference := first_difference(there, json.loads(json.dumps(asked))):
+        name, was, now = difference
+        raise InputError(
+            f"is a head fitted with another {name}: {brief(was)}, not {brief(now)}",
+            source=out,
+            remedy="name another folder, or fit it anew with --force",
+        )
     return head
 
 
@@ -118,8 +135,8 @@ def _fit(
     fitted = Logistic.fit(chosen, labels, strength=best)
     weights = np.zeros(features.shape[1])
     weights[columns] = fitted.weights
-    cross_validated = {"AUC": Ranked(labels, found[best]).auc(), "LogLoss": losses[best]}
-    facts = {name: settings[name] for name in ("data", "samples", "index", "versions")}
+    cross_validated = {"AUC": _mean_auc(found[best], labels, samples), "LogLoss": losses[best]}
+    facts = {name: settings[name] for name in _FACTS}
     rows = {"rows": len(labels), "parts": list(parts), "strength": best, "cross_validated": cross_validated}
     return Head(weights, fitted.offset, heads_judge(settings["judge"]), {**facts, **rows})
 
@@ -130,13 +147,28 @@ def _columns(parts: Sequence[str], width: int) -> npt.NDArray[np.int64]:
     return np.concatenate([np.arange(spans[part].start, spans[part].stop) for part in PARTS if part in parts])
 
 
-def _cross_validated(features: Floats, labels: Floats, samples: npt.NDArray[np.int64], strength: float) -> Floats:
-    """Return each row's probability by a fit on other folds; rows of one sample are in one fold."""
+def _folds(labels: Floats, samples: npt.NDArray[np.int64]) -> Iterator[tuple[npt.NDArray[np.int64], ...]]:
+    """Yield the rows to fit on and those to judge; rows of one sample are in one fold."""
     from sklearn.model_selection import StratifiedGroupKFold
 
-    result = np.full(len(labels), labels.mean())
     folds = StratifiedGroupKFold(_FOLDS, shuffle=True, random_state=0)
-    for rest, fold in folds.split(features, labels, samples):
+    yield from folds.split(np.zeros(len(labels)), labels, samples)
+
+
+def _mean_auc(chances: Floats, labels: Floats, samples: npt.NDArray[np.int64]) -> float:
+    """Return the mean of the folds' AUCs: chances of different fits are not one ranking."""
+    found = [
+        Ranked(labels[fold], chances[fold]).auc()
+        for _, fold in _folds(labels, samples)
+        if labels[fold].min() < labels[fold].max()
+    ]
+    return float(np.mean(found)) if found else 0.5
+
+
+def _cross_validated(features: Floats, labels: Floats, samples: npt.NDArray[np.int64], strength: float) -> Floats:
+    """Return each row's probability by a fit on other folds."""
+    result = np.full(len(labels), labels.mean())
+    for rest, fold in _folds(labels, samples):
         if labels[rest].min() < labels[rest].max():
             result[fold] = Logistic.fit(features[rest], labels[rest], strength=strength)(features[fold])
     return result

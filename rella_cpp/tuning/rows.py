@@ -18,7 +18,8 @@ from rella_cpp.prompts import PromptText
 from rella_cpp.recommender import Rella
 from rella_cpp.tuning.examples import MIXES, Example, Examples
 from rella_cpp.versions import library_versions
-from rella_gguf.files import new_file, refuse_existing
+from rella_gguf import shard_paths
+from rella_gguf.files import check_output, new_file, part_of
 
 RowForm = Literal["messages", "alpaca", "text"]
 ROW_FORMS: tuple[str, ...] = get_args(RowForm)
@@ -93,31 +94,42 @@ def export_rows(
     if valid < 0:
         raise InputError(f"{valid} validation samples are wanted", remedy="give 0 or more")
     train = Path(out)
-    paths = {name: train.with_name(f"{train.stem}.{name}") for name in ("valid.jsonl", "manifest.json")}
-    if not force:
-        for path in (train, *paths.values()):
-            refuse_existing(path)
+    part_of(train)  # refuses what is no name for a file
+    checked, manifest = (train.with_name(f"{train.stem}.{end}") for end in ("valid.jsonl", "manifest.json"))
+    for path in (train, checked, manifest):
+        check_output(path, _read_files(examples, judge), force=force)
     write = _writer(form, examples.domain, judge)
-    total = examples.settings.shots * len(MIXES[examples.settings.mix])
-    training = _Tally(total, progress)
-    paths["manifest.json"].unlink(missing_ok=True)  # from here on the rows beside it are others
-    training.save(train, examples.training(), write, examples.data.folder)
+    training = _Tally(examples.settings.shots * len(MIXES[examples.settings.mix]), progress)
     validation = _Tally(valid, no_progress)
-    checked = list(examples.validation(valid))
-    paths["valid.jsonl"].unlink(missing_ok=True)
-    if checked:
-        validation.save(paths["valid.jsonl"], checked, write, examples.data.folder)
-    files = {train.name: training.sha256} | ({paths["valid.jsonl"].name: validation.sha256} if checked else {})
-    write_json(paths["manifest.json"], _manifest(examples, form, len(checked), judge, files))
+    source = examples.data.folder
+    # Both files are written under other names before either appears: a failure leaves what was there.
+    with new_file(checked) as valid_file:
+        with new_file(train) as train_file:
+            training.write(train_file, examples.training(), write, source)
+            validation.write(valid_file, examples.validation(valid), write, source)
+            manifest.unlink(missing_ok=True)  # from here on the rows beside it are others
+    there = validation.rows > 0
+    if not there:
+        checked.unlink()
+    files = {train.name: training.sha256} | ({checked.name: validation.sha256} if there else {})
+    write_json(manifest, _manifest(examples, form, validation.rows, judge, files))
     return TuningRows(
         train,
-        paths["valid.jsonl"] if checked else None,
-        paths["manifest.json"],
+        checked if there else None,
+        manifest,
         training.rows,
         validation.rows,
         training.same,
         training.liked / training.rows,
     )
+
+
+def _read_files(examples: Examples, judge: Rella | None) -> list[Path]:
+    """List the files that are read, which are never written over."""
+    index = examples.histories.vectors
+    folders = [examples.data.folder, *([] if index is None else [index.folder])]
+    model = [] if judge is None else shard_paths(judge.engine.header.path)
+    return [*(path for folder in folders for path in folder.iterdir()), *model]
 
 
 def _manifest(
@@ -189,20 +201,20 @@ class _Tally:
         """SHA-256 of what was written."""
         return self._digest.hexdigest()
 
-    def save(self, path: Path, examples: Iterable[Example], write: Write, source: Path) -> None:
-        with new_file(path) as file:
-            before: Example | None = None
-            for example in examples:
-                try:
-                    row = write(example)
-                except ContextError as error:
-                    raise error.located(source, f"sample {example.sample}") from None
-                self._save(file, example, row)
-                if before is not None and before.sample == example.sample:
-                    self.same += set(before.used) == set(example.used)
-                before = example
+    def write(self, file: BinaryIO, examples: Iterable[Example], write: Write, source: Path) -> None:
+        """Write examples; `source` is where they come from, for messages."""
+        before: Example | None = None
+        for example in examples:
+            try:
+                row = write(example)
+            except ContextError as error:
+                raise error.located(source, f"sample {example.sample}") from None
+            self._write(file, example, row)
+            if before is not None and before.sample == example.sample:
+                self.same += set(before.used) == set(example.used)
+            before = example
 
-    def _save(self, file: BinaryIO, example: Example, row: Mapping[str, Any]) -> None:
+    def _write(self, file: BinaryIO, example: Example, row: Mapping[str, Any]) -> None:
         facts = {"sample": example.sample, "retrieval": example.retrieval, "label": int(example.label)}
         line = json.dumps({**row, **facts}, ensure_ascii=False).encode("utf-8", errors="surrogatepass") + b"\n"
         file.write(line)

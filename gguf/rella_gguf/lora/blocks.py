@@ -18,10 +18,10 @@ _DAMAGED = "the file is damaged, or the adapter's training went astray"
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Bytes that go to the file next, and the squares of W, Δ and the rounding error in them."""
+    """Bytes that go to the file next; the squares of W, Δ and the rounding error in them, and error · Δ."""
 
     data: bytes
-    squares: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    sums: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,21 +44,21 @@ class Block:
                         f"tensor {self.before.name}: {culprit}: not all are finite numbers", remedy=_DAMAGED
                     )
             still = ~change.any(axis=1)
-            change += rows
+            merged = rows + change
             try:
-                stored = encode(change, self.after)
+                stored = encode(merged, self.after)
                 if self.after.type == self.before.type:
                     stored[still] = np.frombuffer(self.data, np.uint8).reshape(stored.shape)[still]
-                change -= decode(stored, self.after)
-                error = _square(change)
+                merged -= decode(stored, self.after)
+                error, along = _square(merged), float(np.dot(merged.reshape(-1), change.reshape(-1)))
             except ValueError:
-                error = math.nan
+                error = along = math.nan
         if not math.isfinite(error):
             raise GGUFError(
                 f"tensor {self.before.name}: the merged weights are too large for {self.after.type_name}",
                 remedy="choose another type with --type, such as F32",
             )
-        return Piece(stored.tobytes(), (weight, moved, error))
+        return Piece(stored.tobytes(), (weight, moved, error, along))
 
 
 def blocks_of(

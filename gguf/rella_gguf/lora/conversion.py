@@ -5,7 +5,6 @@ them with as well, and logits are off by 1e-2 where they would be off by 1e-5.
 """
 
 import json
-import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from rella_gguf.checks import shard_paths
+from rella_gguf.checks import refuse_shard, shard_paths
 from rella_gguf.errors import InputError
-from rella_gguf.files import new_file, refuse_existing
+from rella_gguf.files import check_output, new_file
 from rella_gguf.inspection import RECORD_HASH_KEY, RECORD_KEY
 from rella_gguf.lora.bases import Base, find_base
 from rella_gguf.lora.peft import WEIGHTS, Matrix, PeftAdapter, PeftPair, read_peft
@@ -83,9 +82,10 @@ def convert_adapter(
 
     """
     folder, out, base = Path(folder), Path(out), None if base is None else Path(base)
-    _refuse_inputs(out, folder, base)
-    if not force:
-        refuse_existing(out)
+    # Neither over what is read nor over anything of PEFT's in its folder.
+    theirs = [path for path in folder.glob("*") if path.suffix != ".gguf"] if folder.is_dir() else []
+    check_output(out, [*theirs, *(() if base is None else shard_paths(base))], force=force)
+    refuse_shard(out)
     adapter = read_peft(folder)
     model = find_base(adapter.config, base, folder)
     pairs = _named(adapter, model)
@@ -110,15 +110,6 @@ def convert_adapter(
         record=adapter.record,
         notes=tuple(notes),
     )
-
-
-def _refuse_inputs(out: Path, folder: Path, base: Path | None) -> None:
-    """Refuse to write over what is read, or over anything of PEFT's in its folder; --force does not allow that."""
-    theirs = [path for path in folder.glob("*") if path.suffix != ".gguf"] if folder.is_dir() else []
-    for path in (*theirs, *(() if base is None else shard_paths(base))):
-        for taken in (out, out.with_name(f"{out.name}.part")):  # it is written under that name first
-            if path.exists() and taken.exists() and os.path.samefile(taken, path):
-                raise InputError("is one of the inputs", source=taken, remedy="name another file to write")
 
 
 def _named(adapter: PeftAdapter, model: Base) -> dict[str, PeftPair]:
@@ -179,7 +170,14 @@ def _sides(name: str, pair: PeftPair, alpha: float, model: Base) -> tuple[Matrix
     """Return lora_a and lora_b as llama.cpp wants them, of a pair whose scale is to be alpha / rank."""
     a, b = pair.a, pair.b
     if pair.alpha != alpha:
-        b = (b.astype(np.float64) * (pair.alpha / alpha)).astype(np.float32)
+        with np.errstate(over="ignore"):
+            b = (b.astype(np.float64) * (pair.alpha / alpha)).astype(np.float32)
+        if not np.isfinite(b).all():
+            raise InputError(
+                f"{name} has the alpha {pair.alpha:g}, most have {alpha:g}: its matrix overflows",
+                source=model.source,
+                remedy="train with alphas that are less far apart",
+            )
     heads = _heads(name, model)
     if heads:
         b = b.reshape(heads, 2, len(b) // heads // 2, b.shape[1]).swapaxes(1, 2).reshape(b.shape)

@@ -17,7 +17,7 @@ from rella_gguf.errors import InputError
 from rella_gguf.files import new_file
 from rella_gguf.lora.blocks import Piece, blocks_of
 from rella_gguf.lora.planning import MergePlan, plan_merge
-from rella_gguf.lora.provenance import UNKNOWN
+from rella_gguf.lora.provenance import UNKNOWN, strangers
 from rella_gguf.reading import CHUNK, DigestingReader, Reader
 
 Work = Callable[[], Piece]
@@ -25,6 +25,7 @@ Progress = Callable[[str, int, int], None]
 """Called with the task's name, the megabytes done and their total."""
 
 _MOST_THREADS = 8
+_KEPT = 0.9  # below that, less is kept than a user would think
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +33,8 @@ class MergedTensor:
     """A tensor that was changed: as in `Change`, and by how much.
 
     `relative_change` is ‖Δ‖ / ‖W‖ of what the adapters add to the base's weights (1 where those are all zero);
-    `rounding` is the error of putting the sum into its type over ‖Δ‖: above 1, rounding moves the weights further than
-    the adapters do.
+    `rounding` is the error of putting the sum into its type over ‖Δ‖. `kept` is how much of Δ is there after that: 1
+    all, 0 none (every weight went back to where it was).
     """
 
     tensor: str
@@ -43,6 +44,7 @@ class MergedTensor:
     adapters: tuple[str, ...]
     relative_change: float
     rounding: float
+    kept: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,7 @@ class Merge:
 
 def merge_adapters(
     base: str | Path,
-    adapters: Iterable[tuple[str | Path, float]],
+    adapters: Iterable[str | Path | tuple[str | Path, float]],
     out: str | Path,
     *,
     type: str = "keep",
@@ -123,7 +125,7 @@ def carry_out(plan: MergePlan, out: Path, threads: int | None = None, progress: 
     size = plan.size
     _check_space(out, size)
     workers = threads or min(os.cpu_count() or 1, _MOST_THREADS)
-    squares = {change.tensor: np.zeros(3) for change in plan.changes}
+    sums = {change.tensor: np.zeros(4) for change in plan.changes}
     with new_file(out) as file, ExitStack() as stack:
         readers = [stack.enter_context(DigestingReader(part.path)) for part in plan.parts]
         # Each of our threads multiplies by itself: BLAS's own threads would wait for one another, twenty times as long.
@@ -133,18 +135,18 @@ def carry_out(plan: MergePlan, out: Path, threads: int | None = None, progress: 
         written = file.write(plan.header(UNKNOWN))
         for name, piece in _in_order(_pieces(plan, readers), pool, ahead=workers + 1):
             written += file.write(piece.data)
-            if name in squares:
-                squares[name] += piece.squares
+            if name in sums:
+                sums[name] += piece.sums
             if progress is not None:
                 progress("merging", written >> 20, size >> 20)
         file.seek(0)
         sha256 = _fingerprint(readers)
         file.write(plan.header(sha256))
     changes = tuple(
-        MergedTensor(c.tensor, c.shape, c.before, c.after, c.adapters, *_measured(*squares[c.tensor]))
+        MergedTensor(c.tensor, c.shape, c.before, c.after, c.adapters, *_measured(*sums[c.tensor]))
         for c in plan.changes
     )
-    notes = (*plan.notes, *_drowned(changes))
+    notes = (*plan.notes, *strangers(plan.parts[0], sha256, plan.adapters), *_lost(changes))
     return Merge(str(out), str(plan.base), sha256, plan.type, changes, plan.copied, size, notes)
 
 
@@ -204,18 +206,19 @@ def _fingerprint(readers: list[DigestingReader]) -> str:
     return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
-def _measured(weight: float, moved: float, error: float) -> tuple[float, float]:
-    """Return the relative change and the rounding, from sums of squares."""
+def _measured(weight: float, moved: float, error: float, along: float) -> tuple[float, float, float]:
+    """Return the relative change, the rounding, and what is kept, from sums."""
     relative = math.sqrt(moved / weight) if weight else float(moved > 0)
-    return relative, math.sqrt(error / moved) if moved else 0.0
+    return (relative, math.sqrt(error / moved), 1 - along / moved) if moved else (relative, 0.0, 1.0)
 
 
-def _drowned(changes: Iterable[MergedTensor]) -> Iterator[str]:
-    """Say where rounding moves the weights further than the adapters do."""
-    lost = [change for change in changes if change.rounding > 1]
+def _lost(changes: Iterable[MergedTensor]) -> Iterator[str]:
+    """Say where rounding takes back what the adapters add."""
+    lost = [change for change in changes if change.kept < _KEPT]
     if lost:
-        kinds = ", ".join(dict.fromkeys(change.after for change in lost))
+        kinds = dict.fromkeys(change.after for change in lost)
+        finer = "F32" if "F16" in kinds else "F16" if kinds.keys() <= {"BF16", "Q8_0"} else "Q8_0 or F16"
         yield (
-            f"in {len(lost)} of the tensors changed, rounding to {kinds} moves the weights further than the adapters "
-            f"do (up to {max(change.rounding for change in lost):.1f} times): --type Q8_0 or F16 keeps more"
+            f"in {len(lost)} of the tensors changed, rounding to {', '.join(kinds)} keeps only part of what the "
+            f"adapters add (from {min(change.kept for change in lost):.0%}): --type {finer} keeps more"
         )

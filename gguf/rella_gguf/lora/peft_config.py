@@ -12,6 +12,7 @@ from rella_gguf.strict_json import loads
 
 CONFIG = "adapter_config.json"
 _TOO_MUCH = 1e9
+_LEAST = 1e-30  # below some 1e-38 a float32 is 0, which llama.cpp takes for no alpha at all
 _REPOSITORY = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 
 _MERGE = "merge it into the base in peft (merge_and_unload), and convert that model with llama.cpp"
@@ -144,7 +145,7 @@ def _text(values: Mapping[str, object], key: str) -> str:
 def _number(path: Path, place: str, value: object, *, whole: bool = False) -> float:
     """Check a rank or an alpha. Zero would adapt nothing, and llama.cpp takes an alpha of 0 for no alpha at all."""
     fits = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
-    if not fits or not isinstance(value, int | float) or not 0 < value < _TOO_MUCH:
+    if not fits or not isinstance(value, int | float) or not _LEAST < value < _TOO_MUCH:
         remedy = f"it is a {'whole ' if whole else ''}number above 0"
         raise InputError(f"is {json.dumps(value)[:100]}", source=path, place=place, remedy=remedy)
     return value
@@ -169,7 +170,7 @@ def _pattern(path: Path, values: Mapping[str, object], key: str, *, whole: bool 
         raise InputError("is no object", source=path, place=key, remedy="it maps module names to numbers")
     for name in pattern:
         try:
-            re.compile(name)
+            re.compile(rf"(.*\.)?({name})$")
         except (re.error, RecursionError, OverflowError) as error:
             raise InputError(
                 f"{name!r} is no regular expression ({error})", source=path, place=key, remedy="mend it"

@@ -4,18 +4,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rella_gguf.checks import check_model, shard_paths
+from rella_gguf.checks import check_model, refuse_shard, shard_paths
 from rella_gguf.errors import GGUFError, InputError
-from rella_gguf.files import refuse_existing
+from rella_gguf.files import check_output
 from rella_gguf.header import Header, TensorInfo, read_header
-from rella_gguf.inspection import QUANTIZED_FROM
-from rella_gguf.lora.adapters import check_named, refuse_input
+from rella_gguf.inspection import MERGED, QUANTIZED_FROM
+from rella_gguf.lora.adapters import named_adapters
 from rella_gguf.lora.pairs import LoraAdapter
-from rella_gguf.lora.provenance import MERGED, UNKNOWN, file_sha256, merged_text
+from rella_gguf.lora.provenance import UNKNOWN, file_sha256, merged_text
 from rella_gguf.rewriting import Rewrite
 from rella_gguf.weights import can_decode, can_encode, ggml_type, row_bytes, type_for
 
-MERGE_TYPES = ("keep", "F32", "F16", "Q8_0", "Q4_0", "Q4_K", "Q6_K")
+MERGE_TYPES = ("keep", "F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_K", "Q6_K")
 """What the tensors that a merge changes can be put back as; `keep`: each as its own type."""
 
 _WITHOUT = ("split.no", "split.count", "split.tensors.count", QUANTIZED_FROM)
@@ -77,7 +77,7 @@ class MergePlan:
 
 def plan_merge(
     base: str | Path,
-    adapters: Iterable[tuple[str | Path, float]],
+    adapters: Iterable[str | Path | tuple[str | Path, float]],
     out: str | Path | None = None,
     *,
     type: str = "keep",
@@ -98,12 +98,12 @@ def plan_merge(
     if type not in MERGE_TYPES:
         raise InputError(f"the type is {type!r}", remedy=f"one of {', '.join(MERGE_TYPES)}")
     parts = _open_base(Path(base))
-    named = [(Path(path), float(scale)) for path, scale in adapters]
+    named = named_adapters(adapters)
     if not named:
         raise InputError("there is no adapter to merge", source=base, remedy="name one or more")
-    check_named(named)
     if out is not None:
-        _check_out(Path(out), [*(part.path for part in parts), *(path for path, _ in named)], force)
+        check_output(Path(out), [*(part.path for part in parts), *(path for path, _ in named)], force=force)
+        refuse_shard(Path(out))
     tensors = {tensor.name: tensor for part in parts for tensor in part.tensors}
     opened = [LoraAdapter.open(path, scale, parts[0], tensors) for path, scale in named]
     changes = tuple(_changes(parts, opened, type))
@@ -127,16 +127,6 @@ def _open_base(path: Path) -> tuple[Header, ...]:
         twice = next(name for name in names if names.count(name) > 1)
         raise GGUFError(f"has two tensors {twice}", source=path, remedy="the file is damaged")
     return parts
-
-
-def _check_out(out: Path, inputs: Sequence[Path], force: bool) -> None:
-    refuse_input(out, inputs)
-    if len(shard_paths(out)) > 1:
-        raise InputError(
-            "is the name of a split model's part", source=out, remedy="one file is written: name it otherwise"
-        )
-    if not force:
-        refuse_existing(out)
 
 
 def _changes(parts: Sequence[Header], adapters: Sequence[LoraAdapter], wanted: str) -> Iterable[Change]:

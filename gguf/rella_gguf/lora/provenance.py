@@ -1,16 +1,15 @@
 """What was merged into a model, as its metadata tells: the key `rella.merged`, a JSON list, the latest merge last."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 from rella_gguf.header import Header
-from rella_gguf.inspection import tuning_record
+from rella_gguf.inspection import MERGED, QUANTIZED_FROM, tuning_record
 from rella_gguf.lora.pairs import LoraAdapter
 from rella_gguf.reading import DigestingReader
 
-MERGED = "rella.merged"
 UNKNOWN = "0" * 64
 """Stands for a SHA-256 that is not known yet, so that the text has its length already."""
 
@@ -42,6 +41,15 @@ def merged_text(base: Header, sha256: str, adapters: Sequence[tuple[LoraAdapter,
         "rella-cpp": version("rella-cpp"),
     }
     return json.dumps([*_earlier(base), merge], ensure_ascii=False)
+
+
+def strangers(base: Header, sha256: str, adapters: Sequence[LoraAdapter]) -> Iterator[str]:
+    """Say which adapters were tuned on another model than the base, or the one that it was quantised from."""
+    for adapter in adapters:
+        tuned = (tuning_record(adapter.header) or {}).get("base")
+        fingerprint = tuned.get("fingerprint") if isinstance(tuned, dict) else None
+        if fingerprint not in (None, sha256, base.text(QUANTIZED_FROM)):
+            yield f"{adapter.path.name} was tuned on another model than {base.path.name} ({str(fingerprint)[:12]})"
 
 
 def file_sha256(path: Path) -> str:
