@@ -222,7 +222,7 @@ def test_an_adapter_named_twice_is_refused_however_it_is_spelt(
 
 @pytest.mark.parametrize(
     "changes",
-    [{"base": "tiny/base"}, {"base": {"fingerprint": ["a"]}}, {"chat_format": 5}, {"domain": {"name": "x" * 999}}],,
+    [{"base": "tiny/base"}, {"base": {"fingerprint": ["a"]}}, {"chat_format": 5}, {"domain": {"name": "x" * 999}}],
 )
 def test_a_record_with_odd_entries_is_refused(
     rella: Rella, files: dict[str, Path], tmp_path: Path, changes: dict[str, Any]

@@ -75,6 +75,10 @@ def test_the_path_from_a_download_to_a_table_runs(tmp_path: Path) -> None:
             shutil.copyfile(tmp_path / "train.manifest.json", tmp_path / "adapter/rella.json")
         done = shell(re.sub(r"--shots \d+|--limit \d+", lambda size: f"{size[0].split()[0]} 24", command), tmp_path)
         assert done.returncode == 0 and done.stdout, (command, done.stderr)
+    (code,) = blocks("py")
+    code = code.replace("shots=256", "shots=24").replace('"train.jsonl"', '"rows.jsonl"').replace('"head"', '"head2"')
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
     assert (tmp_path / "tuned.gguf").stat().st_size > (tmp_path / "smollm2.gguf").stat().st_size * 0.99
 
 
