@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from rella_cpp.errors import InputError
 from rella_gguf import shard_paths
+from rella_gguf.reading import combined
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, state TEXT NOT NULL, sha256 TEXT NOT NULL) WITHOUT ROWID;
@@ -129,7 +130,7 @@ class Cache:
         digests = [
             self._file_digest(part.resolve(), progress) for part in (shard_paths(path) if split else [Path(path)])
         ]
-        return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+        return combined(digests)
 
     def folder_for(self, kind: str) -> Path:
         """Return a folder for files of one kind; of a cache that dies with this object, one that dies with it.

@@ -6,15 +6,15 @@ timed in seconds.
 
 import re
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
-from typing import BinaryIO
 
 from rella_gguf.checks import check_model, shard_paths
 from rella_gguf.errors import GGUFError, InputError
 from rella_gguf.files import new_file, refuse_existing
-from rella_gguf.header import MAGIC, ArrayInfo, Header, TensorInfo, read_header
-from rella_gguf.rewriting import padded
+from rella_gguf.header import ArrayInfo, Header, TensorInfo, read_header
+from rella_gguf.reading import CHUNK, Reader
+from rella_gguf.rewriting import SPLIT_KEYS, Rewrite, entry_start
 
 ALIKE = (
     "command-r falcon gemma gemma2 gemma3 granite internlm2 llama mistral3 olmo olmo2 phi2 phi3 qwen2 qwen2moe qwen3 "
@@ -22,11 +22,9 @@ ALIKE = (
 ).split()
 """Architectures whose layers are alike and know nothing of their number, so that the first ones stand for all."""
 
-_BLOCK = 1 << 24
 _LAYER = re.compile(r"^blk\.(\d+)\.")
 _UINT32 = 4  # GGUF value type
 _SIZES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}  # bytes by GGUF value type
-_SPLIT = ("split.no", "split.count", "split.tensors.count")
 
 
 def cut(source: str | Path, out: str | Path, layers: int, *, force: bool = False) -> Path:
@@ -54,11 +52,19 @@ def cut(source: str | Path, out: str | Path, layers: int, *, force: bool = False
         refuse_existing(out)
     parts = [read_header(path) for path in shard_paths(source)]
     kept = kept_tensors(parts, layers)
+    arch = header.architecture
+    rewrite = Rewrite.of(
+        header,
+        [tensor for _, tensor in kept],
+        without=(*SPLIT_KEYS, f"{arch}.nextn_predict_layers"),  # those layers come last, and are cut off
+    )
     with new_file(out) as file:
-        _write_header(file, header, [tensor for _, tensor in kept], layers)
+        file.write(rewrite.header({}, _shortened_entries(header, layers)))
         for part, tensor in kept:
-            _copy(part, tensor, file)
-            file.write(bytes(padded(tensor.nbytes, header.alignment) - tensor.nbytes))
+            with Reader(part.path) as reader:
+                for at in range(0, tensor.nbytes, CHUNK):
+                    file.write(reader.read(part.data_start + tensor.offset + at, min(CHUNK, tensor.nbytes - at)))
+            file.write(rewrite.padding(tensor))
     return out
 
 
@@ -73,38 +79,21 @@ def _layer(tensor: TensorInfo) -> int:
     return int(match[1]) if match else -1
 
 
-def _write_header(file: BinaryIO, header: Header, tensors: list[TensorInfo], layers: int) -> None:
-    entries = list(_entries(header, layers))
-    file.write(MAGIC + struct.pack("<IQQ", header.version, len(tensors), len(entries)))
-    file.writelines(entries)
-    offset = 0
-    for tensor in tensors:
-        shape = struct.pack(f"<I{len(tensor.shape)}Q", len(tensor.shape), *tensor.shape)
-        file.write(_string(tensor.name) + shape + struct.pack("<IQ", tensor.type, offset))
-        offset += padded(tensor.nbytes, header.alignment)
-    file.write(bytes(-file.tell() % header.alignment))
-
-
-def _entries(header: Header, layers: int) -> Iterator[bytes]:
-    """Yield the metadata entries of the cut model: the source's own bytes, but for what counts layers."""
-    arch, all_layers = header.architecture, header.integer(f"{header.architecture}.block_count") or layers
-    dropped = {*_SPLIT, f"{arch}.nextn_predict_layers"}  # those come last, and are cut off
-    with header.path.open("rb") as file:
+def _shortened_entries(header: Header, layers: int) -> dict[str, bytes]:
+    """Return the metadata entries that count layers, or have a value for each, as the cut model has them."""
+    arch = header.architecture
+    count = f"{arch}.block_count"
+    all_layers = header.integer(count) or layers
+    entries = {count: entry_start(count, _UINT32) + struct.pack("<I", min(layers, all_layers))}
+    with Reader(header.path) as reader:
         for key, (start, end) in header.ranges.items():
             value = header.metadata[key]
-            if key in dropped:
-                continue
-            if key == f"{arch}.block_count":
-                yield _string(key) + struct.pack("<II", _UINT32, min(layers, all_layers))
-                continue
-            file.seek(start)
-            entry = file.read(end - start)
             if key.startswith(f"{arch}.") and isinstance(value, ArrayInfo) and value.length == all_layers:
-                entry = _shortened(key, entry, value, layers)
-            yield entry
+                entries[key] = _shortened(reader.read(start, end - start), value, layers)
+    return entries
 
 
-def _shortened(key: str, entry: bytes, value: ArrayInfo, layers: int) -> bytes:
+def _shortened(entry: bytes, value: ArrayInfo, layers: int) -> bytes:
     """Keep the first values of an entry that has one a layer; one of texts stays as it is."""
     size = _SIZES.get(value.type)
     if size is None:
@@ -112,20 +101,3 @@ def _shortened(key: str, entry: bytes, value: ArrayInfo, layers: int) -> bytes:
     length = min(layers, value.length)
     start = len(entry) - value.length * size
     return entry[: start - 8] + struct.pack("<Q", length) + entry[start : start + length * size]
-
-
-def _string(text: str) -> bytes:
-    data = text.encode("utf-8", errors="replace")
-    return struct.pack("<Q", len(data)) + data
-
-
-def _copy(part: Header, tensor: TensorInfo, file: BinaryIO) -> None:
-    left = tensor.nbytes
-    with part.path.open("rb") as source:
-        source.seek(part.data_start + tensor.offset)
-        while left:
-            data = source.read(min(left, _BLOCK))
-            if not data:
-                raise GGUFError("has become shorter", source=part.path, remedy="leave it alone meanwhile")
-            file.write(data)
-            left -= len(data)

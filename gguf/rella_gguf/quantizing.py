@@ -15,6 +15,7 @@ from rella_gguf.files import check_output, new_file, writing
 from rella_gguf.header import Header, TensorInfo, read_header
 from rella_gguf.inspection import TensorGroup, inspect
 from rella_gguf.quantizer import Job, run
+from rella_gguf.reading import combined
 from rella_gguf.rewriting import padded
 
 Progress = Callable[..., None]
@@ -277,7 +278,7 @@ def _fingerprint(parts: tuple[Path, ...], progress: Progress) -> str:
             digests.append(_digest(part, progress))
         except OSError as error:
             raise GGUFError(error.strerror or str(error), source=part, remedy="give a readable GGUF file") from None
-    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+    return combined(digests)
 
 
 def _digest(part: Path, progress: Progress) -> str:

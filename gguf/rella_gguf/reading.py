@@ -1,6 +1,7 @@
 """Plain reads of a file (a mapping would count as memory), and one that digests every byte on the way."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -8,6 +9,11 @@ from typing import Self
 from rella_gguf.errors import GGUFError
 
 CHUNK = 1 << 22
+
+
+def combined(digests: Sequence[str]) -> str:
+    """Return a model's fingerprint from its parts' SHA-256s, in hexadecimal: of one file its own, else theirs."""
+    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 class Reader:

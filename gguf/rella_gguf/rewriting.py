@@ -40,8 +40,11 @@ class Rewrite:
         """Return the zeros that follow a tensor's data."""
         return bytes(padded(tensor.nbytes, self.base.alignment) - tensor.nbytes)
 
-    def header(self, texts: Mapping[str, str]) -> bytes:
-        """Return all that stands before the data: the base's metadata, then `texts` (instead of entries so named).
+    def header(self, texts: Mapping[str, str], entries: Mapping[str, bytes] | None = None) -> bytes:
+        """Return all that stands before the data: the base's metadata, with `entries` and `texts` in place of its own.
+
+        New ones stand behind those of the base. `entries` are whole metadata entries by their key, that and the type
+        included (see `entry_start`).
 
         Raises
         ------
@@ -49,11 +52,23 @@ class Rewrite:
             The base can no longer be read.
 
         """
-        kept = [range_ for key, range_ in self.base.ranges.items() if key not in self.without | texts.keys()]
-        counts = struct.pack("<IQQ", self.base.version, len(self.tensors), len(kept) + len(texts))
-        entries = [_string(key) + struct.pack("<I", _STRING) + _string(text) for key, text in texts.items()]
-        data = b"".join([MAGIC, counts, *_copied(self.base, kept), *entries, *map(_row, self.tensors)])
+        more = dict(entries or {}) | {key: entry_start(key, _STRING) + _string(text) for key, text in texts.items()}
+        kept = {key: range_ for key, range_ in self.base.ranges.items() if key not in self.without | more.keys()}
+        copied = dict(zip(kept, _copied(self.base, kept.values()), strict=True))
+        # What takes an entry's place stands where that stood.
+        written = {key: b"" for key in self.base.ranges if key not in self.without} | copied | more
+        counts = struct.pack("<IQQ", self.base.version, len(self.tensors), len(written))
+        data = b"".join([MAGIC, counts, *written.values(), *map(_row, self.tensors)])
         return data + bytes(padded(len(data), self.base.alignment) - len(data))
+
+
+SPLIT_KEYS = ("split.no", "split.count", "split.tensors.count")
+"""Metadata of a split model's parts, which one file does not have."""
+
+
+def entry_start(key: str, kind: int) -> bytes:
+    """Return what stands before the value of a metadata entry; `kind` is a GGUF value type."""
+    return _string(key) + struct.pack("<I", kind)
 
 
 def padded(size: int, alignment: int) -> int:

@@ -48,7 +48,7 @@ def can_decode(name: str) -> bool:
         size = int(GGML_QUANT_SIZES[ggml_type(name)][1])
         with np.errstate(all="ignore"):
             return bool(dequantize(np.zeros((1, size), np.uint8), ggml_type(name)).dtype == np.float32)
-    except (NotImplementedError, KeyError):
+    except (NotImplementedError, KeyError):  # what the gguf package says of types that it cannot read
         return False
 
 

@@ -1,6 +1,5 @@
 """Merge LoRA adapters into a base model, in one pass, a block of rows at a time."""
 
-import hashlib
 import math
 import os
 import shutil
@@ -18,7 +17,7 @@ from rella_gguf.files import new_file
 from rella_gguf.lora.blocks import Piece, blocks_of
 from rella_gguf.lora.planning import MergePlan, plan_merge
 from rella_gguf.lora.provenance import UNKNOWN, strangers
-from rella_gguf.reading import CHUNK, DigestingReader, Reader
+from rella_gguf.reading import CHUNK, DigestingReader, Reader, combined
 
 Work = Callable[[], Piece]
 Progress = Callable[[str, int, int], None]
@@ -140,7 +139,7 @@ def carry_out(plan: MergePlan, out: Path, threads: int | None = None, progress: 
             if progress is not None:
                 progress("merging", written >> 20, size >> 20)
         file.seek(0)
-        sha256 = _fingerprint(readers)
+        sha256 = combined([reader.sha256() for reader in readers])
         file.write(plan.header(sha256))
     changes = tuple(
         MergedTensor(c.tensor, c.shape, c.before, c.after, c.adapters, *_measured(*sums[c.tensor]))
@@ -199,11 +198,6 @@ def _pieces(plan: MergePlan, readers: list[DigestingReader]) -> Iterator[tuple[s
                     for at in range(0, tensor.nbytes, CHUNK):
                         yield tensor.name, Piece(reader.read(start + at, min(CHUNK, tensor.nbytes - at)))
                 yield "", Piece(plan.rewrite.padding(put_back))
-
-
-def _fingerprint(readers: list[DigestingReader]) -> str:
-    digests = [reader.sha256() for reader in readers]
-    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def _measured(weight: float, moved: float, error: float, along: float) -> tuple[float, float, float]:

@@ -12,13 +12,13 @@ from rella_gguf.inspection import MERGED, QUANTIZED_FROM
 from rella_gguf.lora.adapters import named_adapters
 from rella_gguf.lora.pairs import LoraAdapter
 from rella_gguf.lora.provenance import UNKNOWN, file_sha256, merged_text
-from rella_gguf.rewriting import Rewrite
+from rella_gguf.rewriting import SPLIT_KEYS, Rewrite
 from rella_gguf.weights import can_decode, can_encode, ggml_type, row_bytes, type_for
 
 MERGE_TYPES = ("keep", "F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_K", "Q6_K")
 """What the tensors that a merge changes can be put back as; `keep`: each as its own type."""
 
-_WITHOUT = ("split.no", "split.count", "split.tensors.count", QUANTIZED_FROM)
+_WITHOUT = (*SPLIT_KEYS, QUANTIZED_FROM)
 """Metadata that a merged file does not have: it is one file, and no other's copy."""
 _IMATRIX = "quantize.imatrix.file"
 
