@@ -44,6 +44,7 @@ from rella_cpp.evaluation.runs import Run, open_runs
 from rella_cpp.head import Head
 from rella_cpp.index import IndexManifest, IndexSettings, ItemIndex, add_to_index, build_index, search_text
 from rella_cpp.inputs import History, read_history, read_items, read_user
+from rella_cpp.judging import Query
 from rella_cpp.models import find_model, packaged_model, pull_model
 from rella_cpp.recommender import Rella
 from rella_cpp.records import AppliedAdapter, Behavior, Item, ModelIdentity, Score, User
@@ -94,6 +95,7 @@ __all__ = [
     "LengthBin",
     "ModelIdentity",
     "PrepareOptions",
+    "Query",
     "RatingScale",
     "Recipe",
     "Recommendation",

@@ -1,13 +1,13 @@
 """Answers to questions: by the logits of the answer tokens, and by a head where there is one; with adapters applied."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from rella_cpp.cache import Cache
-from rella_cpp.engine import Adapter, Engine
+from rella_cpp.engine import Adapter, Engine, States
 from rella_cpp.files import digest
 from rella_cpp.head import Head
 from rella_cpp.records import AppliedAdapter, ModelIdentity
@@ -48,19 +48,40 @@ class Answerer:
         head = None if self.head is None else self.head.fingerprint
         return replace(self._vectors.base, adapters=adapters, head=head)
 
-    def answers(self, questions: Sequence[Question]) -> Iterator[Answer]:
-        """Read questions one after another; yield what is said at the answer position."""
-        head = self.head
+    def answers(
+        self, questions: Sequence[Question], *, keep: bool = False, progress: Callable[[int], None] = lambda done: None
+    ) -> list[Answer]:
+        """Read questions; return what is said at the answer positions, in their order.
+
+        Parameters
+        ----------
+        keep
+            Let the next questions go on from what all of these begin with; see `Engine.read_logits`.
+        progress
+            Told how many are answered.
+
+        """
+        found: dict[int, Answer] = {}
+        prompts, head = [question.prompt for question in questions], self.head
+
+        def read(number: int, logits: npt.NDArray[np.float32]) -> None:
+            found[number] = read_answer(logits[-1], questions[number].yes, questions[number].no)
+            progress(len(found))
+
+        def read_with_head(number: int, states: States) -> None:
+            assert head is not None
+            answer = read_answer(states.logits, questions[number].yes, questions[number].no)
+            found[number] = replace(answer, head_logit=head.logit(states.hidden, answer.gap))
+            progress(len(found))
+
         if head is None:
-            prompts = [question.prompt for question in questions]
-            for question, logits in zip(questions, self._engine.logits(prompts, self.adapters), strict=True):
-                yield read_answer(logits[-1], question.yes, question.no)
-            return
-        for hidden, answer in self.states(questions):
-            yield replace(answer, head_logit=head.logit(hidden, answer.gap))
+            self._engine.read_logits(prompts, read, self.adapters, keep=keep)
+        else:
+            self._engine.read_states(prompts, read_with_head, self.adapters, keep=keep)
+        return [found[number] for number in range(len(questions))]
 
     def states(self, questions: Sequence[Question]) -> Iterator[tuple[npt.NDArray[np.float32], Answer]]:
-        """Read questions one after another; yield the hidden states of target and question, and the answer.
+        """Read questions; yield the hidden states of target and question, and the answer, in their order.
 
         The states are float32 of shape (positions, n_embd).
         """
@@ -68,9 +89,15 @@ class Answerer:
         for question, states in zip(questions, self._engine.states(prompts, self.adapters), strict=True):
             yield states.hidden, read_answer(states.logits, question.yes, question.no)
 
-    def known_gap(self, question: Question) -> float:
-        """Return a question's logit gap yes − no; known ones come from the cache."""
+    def known_gaps(self, questions: Sequence[Question]) -> list[float]:
+        """Return questions' logit gaps yes − no; known ones come from the cache.
+
+        Each is read alone, so that its bits do not depend on which of the others are known.
+        """
         key = f"{digest(self.model.as_dict())} {self._vectors.engine_key}"
+        return [self._known_gap(key, question) for question in questions]
+
+    def _known_gap(self, key: str, question: Question) -> float:
         prompt = f"{question.tokens} {question.borders} {question.yes} {question.no}"
         gap = self._cache.gap(key, prompt)
         if gap is None:

@@ -13,7 +13,7 @@ from rella_cpp.errors import ContextError, InputError
 from rella_cpp.prompts import item_start, item_text
 from rella_cpp.records import Item
 
-_GROUP = 16  # vectors written to the cache together: what a kill can lose
+_GROUP = 64  # texts embedded together, their vectors written to the cache at once: what a kill can lose
 
 Pool = Literal["prompt", "item"]
 """Which positions are averaged: those of the whole item text (the paper's), or those of the item's own words."""
@@ -48,6 +48,9 @@ class ItemEncoder:
         Length of a vector.
     pool
         Which positions are averaged.
+    together
+        Embed many texts in one call, which is faster; a vector's last bits then depend on those beside it. Else a
+        vector depends on its text alone.
 
     Attributes
     ----------
@@ -62,34 +65,52 @@ class ItemEncoder:
     """
 
     def __init__(
-        self, model: HiddenStates, domain: Domain, cache: Cache, key: str, width: int, pool: Pool = "prompt"
+        self,
+        model: HiddenStates,
+        domain: Domain,
+        cache: Cache,
+        key: str,
+        width: int,
+        pool: Pool = "prompt",
+        *,
+        together: bool = False,
     ) -> None:
         if pool not in get_args(Pool):
             raise InputError(f"pool is {pool!r}", remedy=f"one of {', '.join(get_args(Pool))}")
         self._model, self._domain, self._cache, self._width, self._pool = model, domain, cache, width, pool
-        self._key, self._start = f"{key} pool={pool}", item_start(domain)
+        self._key, self._start = f"{key} pool={pool}{' together' if together else ''}", item_start(domain)
+        self._together = together
         self.asked = 0
 
     def encode(self, items: Sequence[Item], progress: Progress = no_progress) -> npt.NDArray[np.float32]:
         """Return the items' vectors, float32 of shape (n, n_embd), in the order of the items."""
         texts = [item_text(self._domain, item) for item in items]
-        known = self._cache.vectors(self._key, list(dict.fromkeys(texts)), self._width)
-        missing = [text for text in dict.fromkeys(texts) if text not in known]
-        group: dict[str, npt.NDArray[np.float32]] = {}
-        vectors = self._model.hidden_means(map(self._prompt, missing), last=self._pool == "item")
-        for done, text in enumerate(missing, start=1):
-            try:
-                known[text] = group[text] = next(vectors)
-            except ContextError as error:
-                raise error.located(place=f"the item {text[:40]!r}…") from None
-            if len(group) == _GROUP or done == len(missing):
-                self._cache.add_vectors(self._key, group)
-                group = {}
-            progress("embedding items", done, len(missing))
+        distinct = list(dict.fromkeys(texts))
+        known = self._cache.vectors(self._key, distinct, self._width)
+        done, total = 0, sum(text not in known for text in distinct)
+        # Of the groups of all texts, not of the missing ones: after a kill each is computed in the same company.
+        for start in range(0, len(distinct), _GROUP):
+            group = [text for text in distinct[start : start + _GROUP] if text not in known]
+            if group:
+                vectors = dict(zip(group, self._vectors(group), strict=True))
+                self._cache.add_vectors(self._key, vectors)
+                known |= vectors
+                done += len(group)
+                progress("embedding items", done, total)
         return np.stack([known[text] for text in texts]) if texts else np.zeros((0, self._width), np.float32)
+
+    def _vectors(self, texts: Sequence[str]) -> list[npt.NDArray[np.float32]]:
+        prompts, last = [self._prompt(text) for text in texts], self._pool == "item"
+        calls = [prompts] if self._together else [[prompt] for prompt in prompts]
+        try:
+            vectors = [vector for call in calls for vector in self._model.hidden_means(call, last=last)]
+        except ContextError as error:
+            longest = texts[max(range(len(texts)), key=lambda place: len(prompts[place]))]
+            raise error.located(place=f"the item {longest[:40]!r}…") from None
+        self.asked += sum(map(len, prompts))
+        return vectors
 
     def _prompt(self, text: str) -> Prompt:
         start = self._start if text.startswith(self._start) else ""
         encoded = self._model.encode([Span(start), Span(text[len(start) :])])
-        self.asked += len(encoded.tokens)
         return Prompt.cut(encoded.tokens, encoded.starts[1:])

@@ -13,7 +13,7 @@ from rella_cpp.errors import InputError
 from rella_cpp.records import Behavior, Item, User
 from rella_cpp.templates import TemplateFailure, render
 
-Order = Literal["time", "similarity", "reversed"]
+Order = Literal["time", "similarity", "reversed", "shared"]
 
 # The built-in wording. A template sees: domain, user (fields by name), profile (the shown texts of the user's fields),
 # history and item (both with text and fields; behaviors also rating, points and stars), order, rated.

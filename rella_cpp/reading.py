@@ -1,5 +1,6 @@
 """Reading a history for some targets: which behaviors each prompt shows, so that it fits the context."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -68,9 +69,27 @@ class Reading:
         self._make_question, self._embed, self._n_ctx = ask, embed, n_ctx
         self._identities = [identity(behavior.item) for behavior in self._behaviors]
         self._targets = [identity(item) for item in items]
+        self._shortest: list[Question] = []
+        self._orders: Sequence[Sequence[int]] = []
 
-    def choices(self) -> list[Choice]:
-        """Choose for every target.
+    @property
+    def behaviors(self) -> list[Behavior]:
+        """The history, oldest first."""
+        return self._behaviors
+
+    def names(self) -> list[tuple[str, int]]:
+        """Return what tells a behavior from others in a prompt; of those alike, which one it is."""
+        seen: Counter[str] = Counter()
+        names = []
+        for behavior in self._behaviors:
+            text = repr((behavior.item, behavior.rating))
+            names.append((text, seen[text]))
+            seen[text] += 1
+        return names
+
+    @cached_property
+    def wanted(self) -> list[list[int]]:
+        """For each target the rows that its prompt shows where they fit, ascending: rows are numbered by time.
 
         Raises
         ------
@@ -78,10 +97,28 @@ class Reading:
             A target does not fit even with no history; found before anything is computed.
 
         """
-        shortest = [self._shortest(target) for target in range(len(self._items))]
-        return [self._choose(target, question) for target, question in enumerate(shortest)]
+        self._shortest = [self._ask_shortest(target) for target in range(len(self._items))]
+        return [sorted(self._wanted(target)) for target in range(len(self._items))]
 
-    def _shortest(self, target: int) -> Question:
+    def choices(self, orders: Sequence[Sequence[int]] | None = None) -> list[Choice]:
+        """Choose for every target.
+
+        Parameters
+        ----------
+        orders
+            For each target the rows of `wanted` in the order to show them; needed where the selection's order is
+            `shared`, which looks at other readings too.
+
+        Raises
+        ------
+        ContextError
+            See `wanted`.
+
+        """
+        self._orders = self.wanted if orders is None else orders
+        return [self._choose(target, rows) for target, rows in enumerate(self.wanted)]
+
+    def _ask_shortest(self, target: int) -> Question:
         """Ask with no history; refuse where even that does not fit: the target and the question are never cut."""
         question = self._ask([], target)
         if not self._fits(question):
@@ -92,22 +129,27 @@ class Reading:
             )
         return question
 
-    def _choose(self, target: int, shortest: Question) -> Choice:
-        """Choose at most K behaviors, as many of them as the context holds. Rows are numbered by time."""
-        item, k = self._items[target], self._selection.k
-        recent = self._selection.retrieval == "recent"
-        rows = [row for row, known in enumerate(self._identities) if not known.same(self._targets[target])]
-        excluded = len(self._behaviors) - len(rows)
+    def _others(self, target: int) -> list[int]:
+        """Return the rows of behaviors that are not the target itself."""
+        return [row for row, known in enumerate(self._identities) if not known.same(self._targets[target])]
 
-        wanted = rows[-k:] if recent else rows
-        if len(wanted) > k:
-            wanted = self._by_similarity(wanted, target)[:k]
+    def _wanted(self, target: int) -> list[int]:
+        """Choose at most K behaviors."""
+        rows, k = self._others(target), self._selection.k
+        if self._selection.retrieval == "recent":
+            return rows[-k:]
+        return rows if len(rows) <= k else self._by_similarity(rows, target)[:k]
+
+    def _choose(self, target: int, wanted: list[int]) -> Choice:
+        """Show as many of the behaviors wanted as the context holds."""
         question, kept = self._ask(wanted, target), len(wanted)
         if not self._fits(question):
+            recent = self._selection.retrieval == "recent"
             wanted = sorted(wanted, reverse=True) if recent else self._by_similarity(wanted, target)
-            kept, question = self._as_many_as_fit(wanted, target, shortest)
+            kept, question = self._as_many_as_fit(wanted, target, self._shortest[target])
         used = tuple(self._places[row] for row in self._ordered(wanted[:kept], target))
-        return Choice(item, question, used, len(wanted) - kept, excluded)
+        excluded = len(self._behaviors) - len(self._others(target))
+        return Choice(self._items[target], question, used, len(wanted) - kept, excluded)
 
     def _as_many_as_fit(self, wanted: list[int], target: int, shortest: Question) -> tuple[int, Question]:
         """Find the greatest number of leading rows whose prompt fits, by bisection."""
@@ -132,6 +174,9 @@ class Reading:
         """Bring rows into the prompt's order."""
         if self._selection.order == "similarity":
             return self._by_similarity(rows, target)
+        if self._selection.order == "shared":
+            kept = set(rows)
+            return [row for row in (self._orders[target] if rows else ()) if row in kept]
         return sorted(rows, reverse=self._selection.order == "reversed")
 
     def _by_similarity(self, rows: Sequence[int], target: int) -> list[int]:

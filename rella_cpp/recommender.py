@@ -12,7 +12,7 @@ import numpy.typing as npt
 from rella_cpp.adapters import Adapters, load_adapters
 from rella_cpp.answering import Answerer
 from rella_cpp.asking import Asker
-from rella_cpp.cache import Cache, Progress, no_progress
+from rella_cpp.cache import Cache, Progress
 from rella_cpp.calibrating import Calibrator
 from rella_cpp.candidates import Recommendation, best_of, find_candidates
 from rella_cpp.chat import check_chat_format
@@ -22,9 +22,9 @@ from rella_cpp.errors import InputError
 from rella_cpp.evaluation.calibration import Calibration
 from rella_cpp.head import Head
 from rella_cpp.index import ItemIndex
-from rella_cpp.inputs import take_history, take_items, take_user
-from rella_cpp.prompts import Order, write_prompt
-from rella_cpp.reading import Reading
+from rella_cpp.inputs import take_history
+from rella_cpp.judging import Judge, Query
+from rella_cpp.prompts import Order
 from rella_cpp.records import Behavior, Item, ModelIdentity, Score, User
 from rella_cpp.retrieval import Retrieval, Selection
 from rella_cpp.scoring import Answer, Question
@@ -54,8 +54,6 @@ class Rella:
         Turns texts into questions, in the model's chat frame.
     vectors
         Items' vectors, by this model's base or from an index.
-    contrast
-        Whether scores also say what the same target gets with no history (contextual calibration, Zhao et al. 2021).
 
     """
 
@@ -64,21 +62,28 @@ class Rella:
     ) -> None:
         self.engine, self.domain = engine, domain
         self.asker = Asker(engine, domain, chat_format)
-        self._progress: Progress = no_progress
-        self.contrast = False
-        self._calibrator: Calibrator | None = None
         self._cache = cache or Cache.default()
         self.vectors = ItemVectors(engine, domain, self._cache)
         self._answerer = Answerer(engine, self.vectors, self._cache)
+        self._judge = Judge(engine, domain, self.asker, self.vectors, self._answerer)
 
     @property
     def progress(self) -> Progress:
         """Called with a task's name, what is done and the total while work goes on; does nothing unless set."""
-        return self._progress
+        return self._judge.progress
 
     @progress.setter
     def progress(self, progress: Progress) -> None:
-        self._progress = self.vectors.progress = progress
+        self._judge.progress = self.vectors.progress = progress
+
+    @property
+    def contrast(self) -> bool:
+        """Whether scores also say what the target gets with no history (contextual calibration, Zhao et al. 2021)."""
+        return self._judge.contrast
+
+    @contrast.setter
+    def contrast(self, contrast: bool) -> None:
+        self._judge.contrast = contrast
 
     @classmethod
     def from_gguf(
@@ -87,7 +92,7 @@ class Rella:
         *,
         domain: str | Path | Domain = "movies",
         lora: Adapters = (),
-        exact: bool = True,
+        exact: bool | None = None,
         settings: EngineSettings | None = None,
         chat_format: str | None = None,
         cache: Cache | None = None,
@@ -102,10 +107,10 @@ class Rella:
             A built-in domain's name, a TOML file, or a Domain.
         lora
             LoRA adapters; see `use_adapters`.
-        exact
-            A request gives the same bits alone or in company. The only mode there is so far.
         settings
             Context, threads, GPU layers, …
+        exact
+            In place of what the settings say: whether a request gives the same bits alone or in company.
 
         Raises
         ------
@@ -113,12 +118,11 @@ class Rella:
             A file, name or setting cannot be used.
         EngineError
             llama.cpp failed.
-        ValueError
-            `exact` is False.
 
         """
-        if not exact:
-            raise ValueError("exact=False is not there yet: every score is exact")
+        settings = settings or EngineSettings()
+        if exact is not None:
+            settings = replace(settings, exact=exact)
         if not isinstance(domain, Domain):
             domain = load_domain(domain)
         if chat_format is not None:
@@ -205,19 +209,12 @@ class Rella:
             calibration, self.domain, lambda: self.vectors.index, any_reading=allow_mismatch, source=source
         )
         calibrator.check(self.settings())
-        self._calibrator = calibrator
+        self._judge.calibrator = calibrator
         self.contrast = self.contrast or calibration.contrast
 
     def settings(self) -> dict[str, object]:
         """Return all that scores depend on besides the request, as JSON."""
-        return {
-            "model": self.model.as_dict(),
-            "domain": {"name": self.domain.name, "fingerprint": self.domain.fingerprint},
-            "chat_format": self.asker.frame.name,
-            "contrast": self.contrast,
-            "ctx": self.engine.n_ctx,
-            "engine": self.vectors.engine_key,
-        }
+        return self._judge.settings()
 
     def score(
         self,
@@ -267,7 +264,8 @@ class Rella:
         retrieval
             `subr`: those nearest to the target (ReLLa §3.2); `recent`: the latest.
         order
-            How they stand in the prompt: `time` (chronological, the paper's), `reversed`, `similarity` (nearest first).
+            How they stand in the prompt: `time` (chronological, the paper's), `reversed`, `similarity` (nearest first),
+            `shared` (those first that most targets retrieve, so that prompts begin alike; see `rella_cpp.ordering`).
         allow_empty_history
             Score with no history at all, too.
 
@@ -279,50 +277,22 @@ class Rella:
             A prompt does not fit the context even with no history.
 
         """
-        selection = Selection(k, retrieval, order, allow_empty_history)
-        behaviors = take_history(history, self.domain, allow_empty=allow_empty_history)
-        targets, person = take_items(items, self.domain), take_user(user, self.domain)
-        if self.head is not None:
-            self.head.check_reading(k, order, contrast=self.contrast)
-        if self._calibrator is not None:
-            self._calibrator.check(self.settings(), {"k": k, "retrieval": retrieval, "order": order})
-        reading = Reading(
-            behaviors,
-            targets,
-            selection,
-            ask=lambda shown, item: self.asker.ask(write_prompt(self.domain, person, shown, item, order)),
-            embed=self.vectors,
-            identity=self.domain.identity,
-            n_ctx=self.engine.n_ctx,
-        )
-        asked = reading.choices()
-        blank = [self.asker.ask(write_prompt(self.domain, User(), [], item)) for item in targets if self.contrast]
-        gaps = list(map(self._answerer.known_gap, blank)) if self.contrast else [None] * len(targets)
-        model, scores = self.model, []
-        answers = self.answers([choice.question for choice in asked])
-        for choice, gap, answer in zip(asked, gaps, answers, strict=True):
-            score = Score(
-                item=choice.item,
-                probability=answer.probability,
-                yes_logit=answer.yes_logit,
-                no_logit=answer.no_logit,
-                answer_mass=answer.answer_mass,
-                prompt_tokens=len(choice.question.tokens),
-                used=choice.used,
-                dropped=choice.dropped,
-                model=model,
-                excluded=choice.excluded,
-                prompt=choice.question.text,
-                empty_gap=gap,
-                head_logit=answer.head_logit,
-            )
-            if self._calibrator is not None:
-                score = self._calibrator.calibrated(score, [behavior for _, behavior in behaviors])
-            scores.append(score)
-            self.progress("scoring", len(scores), len(items))
-        if self._calibrator is not None:
-            self._calibrator.warn_of_unknown(targets)
-        return scores
+        query = Query(history, items, user, Selection(k, retrieval, order, allow_empty_history))
+        return self._judge.judge([query], keep=True)[0]
+
+    def judge(self, queries: Sequence[Query]) -> list[list[Score]]:
+        """Score the targets of many queries; one list a query, as `rank` would give it.
+
+        What prompts share is decoded once, over all queries; unless the engine is exact, short ones are decoded
+        together, so scores may differ from those of `rank` in their last bits.
+
+        Raises
+        ------
+        InputError, ContextError
+            See `rank`; nothing was scored.
+
+        """
+        return self._judge.judge(queries)
 
     def recommend(
         self,
@@ -377,8 +347,8 @@ class Rella:
         """Frame a ready prompt; see `Asker.ready`."""
         return self.asker.ready(text)
 
-    def answers(self, questions: Sequence[Question]) -> Iterator[Answer]:
-        """Read questions one after another; yield what the logits at the answer position, and the head, say."""
+    def answers(self, questions: Sequence[Question]) -> list[Answer]:
+        """Read questions; return what the logits at the answer position, and the head, say."""
         return self._answerer.answers(questions)
 
     def states(self, questions: Sequence[Question]) -> Iterator[tuple[npt.NDArray[np.float32], Answer]]:

@@ -44,7 +44,7 @@ class ItemVectors:
         self.index: ItemIndex | None = None
         self.progress: Progress = no_progress
         self._engine, self._cache = engine, cache
-        self._encoders: dict[Pool, ItemEncoder] = {}
+        self._encoders: dict[tuple[Pool, bool], ItemEncoder] = {}
 
     @property
     def base(self) -> ModelIdentity:
@@ -62,7 +62,8 @@ class ItemVectors:
     def engine_key(self) -> str:
         """What a vector's bits depend on besides the model's file and the text: versions and settings, in words."""
         s = self._engine.settings
-        return f"llama-cpp-python {version('llama-cpp-python')} gpu={s.gpu_layers} flash={s.flash_attn} kv={s.kv_type}"
+        words = f"llama-cpp-python {version('llama-cpp-python')} gpu={s.gpu_layers} flash={s.flash_attn} kv={s.kv_type}"
+        return words + (" exact" if s.exact else "")
 
     def use_index(self, index: ItemIndex | str | Path, *, allow_mismatch: bool = False) -> None:
         """Take vectors for SUBR from an index, whichever model made it.
@@ -91,7 +92,8 @@ class ItemVectors:
         """Return the items' vectors, float32 of shape (n, n_embd), in input order.
 
         Each is the mean of the last layer over the item's text (`rella_cpp.prompts.item_text`), by the base model
-        without adapters; known ones come from the cache.
+        without adapters; known ones come from the cache. Unless the engine is exact, texts are embedded together, and
+        last bits depend on which.
 
         Parameters
         ----------
@@ -101,16 +103,25 @@ class ItemVectors:
             In place of the attribute.
 
         """
-        return self._encoder(pool).encode(take_items(items, self.domain) if items else (), progress or self.progress)
+        return self._encode(items, pool, progress or self.progress, together=True)
+
+    def _encode(
+        self, items: Sequence[Item | Mapping[str, object]], pool: Pool, progress: Progress, *, together: bool
+    ) -> npt.NDArray[np.float32]:
+        taken = take_items(items, self.domain) if items else ()
+        return self._encoder(pool, together=together).encode(taken, progress)
 
     def tokens(self, pool: Pool = "prompt") -> tuple[int, int]:
         """Return the tokens of the texts embedded so far, and how many of them were computed rather than kept."""
-        return self._encoder(pool).asked, self._engine.decoded
+        return self._encoder(pool, together=True).asked, self._engine.decoded
 
     def __call__(self, items: Sequence[Item]) -> npt.NDArray[np.float32]:
-        """Return vectors for SUBR, float32 of shape (n, dim): the index's, if there is one."""
+        """Return vectors for SUBR, float32 of shape (n, dim): the index's, if there is one.
+
+        Those embedded for it depend on their texts alone, so that no choice of behaviors hangs on earlier requests.
+        """
         if self.index is None:
-            return self.embed(items)
+            return self._encode(items, "prompt", self.progress, together=False)
         rows = [self.index.row(item, self.domain) for item in items]
         vectors = self.index.vectors([0 if row is None else row for row in rows])
         if missing := [place for place, row in enumerate(rows) if row is None]:
@@ -122,14 +133,17 @@ class ItemVectors:
                     source=self.index.folder,
                     remedy="add it with that model (rella index add), or leave the index out",
                 )
-            vectors[missing] = self.index.project(
-                self.embed([items[place] for place in missing], pool=self.index.manifest.pool)  # type: ignore[arg-type]
-            )
+            unknown, pool = [items[place] for place in missing], self.index.manifest.pool
+            hidden = self._encode(unknown, pool, self.progress, together=False)  # type: ignore[arg-type]
+            vectors[missing] = self.index.project(hidden)
         return vectors
 
-    def _encoder(self, pool: Pool) -> ItemEncoder:
-        """Return the encoder; its cache key names whatever can change a vector's bits besides the text."""
-        if pool not in self._encoders:
+    def _encoder(self, pool: Pool, *, together: bool) -> ItemEncoder:
+        """Return an encoder; its cache key names whatever can change a vector's bits besides the text."""
+        together = together and not self._engine.settings.exact
+        if (pool, together) not in self._encoders:
             key = f"{self.base.fingerprint} {self.engine_key}"
-            self._encoders[pool] = ItemEncoder(self._engine, self.domain, self._cache, key, self._engine.n_embd, pool)
-        return self._encoders[pool]
+            self._encoders[pool, together] = ItemEncoder(
+                self._engine, self.domain, self._cache, key, self._engine.n_embd, pool, together=together
+            )
+        return self._encoders[pool, together]

@@ -6,7 +6,7 @@ import pytest
 from look_alikes import ml_1m, random_ratings, write_files
 from tiny_model import Shape, write_adapter, write_model
 
-from rella_cpp import Cache, DataSet, Engine, ItemIndex, Rella, build_index, prepare
+from rella_cpp import Cache, DataSet, Engine, EngineSettings, ItemIndex, Rella, build_index, prepare
 
 
 @pytest.fixture(autouse=True)
@@ -50,6 +50,12 @@ def engine(spm_model: Path) -> Iterator[Engine]:
 
 
 @pytest.fixture
+def exact_engine(spm_model: Path) -> Iterator[Engine]:
+    with Engine.from_gguf(spm_model, EngineSettings(exact=True)) as engine:
+        yield engine
+
+
+@pytest.fixture
 def any_engine(any_model: Path) -> Iterator[Engine]:
     with Engine.from_gguf(any_model) as engine:
         yield engine
@@ -81,6 +87,12 @@ def small_data(models: Path) -> DataSet:
 @pytest.fixture
 def judge(roomy_model: Path) -> Iterator[Rella]:
     with Rella.from_gguf(roomy_model, cache=Cache(None)) as judge:
+        yield judge
+
+
+@pytest.fixture
+def exact_judge(roomy_model: Path) -> Iterator[Rella]:
+    with Rella.from_gguf(roomy_model, cache=Cache(None), exact=True) as judge:
         yield judge
 
 

@@ -14,9 +14,9 @@ from rella_cpp import (
     Item,
     ItemIndex,
     ModelIdentity,
+    Query,
     Run,
     Score,
-    User,
     evaluate,
     load_domain,
 )
@@ -35,10 +35,13 @@ class Mean:
         self.calls: list[tuple[int, ...]] = []
         self.stop_after = stop_after
 
-    def score(self, history: Sequence[Behavior], item: Item, *, user: User, k: int, **_: Any) -> Score:
+    def judge(self, queries: Sequence[Query]) -> list[list[Score]]:
+        return [[self.score(query.history, Item.of(item)) for item in query.items] for query in queries]
+
+    def score(self, history: Sequence[Behavior | Mapping[str, object]], item: Item) -> Score:
         if len(self.calls) == self.stop_after:
             raise Killed
-        ratings = [behavior.rating or 0 for behavior in history]
+        ratings = [Behavior.of(behavior).rating or 0 for behavior in history]
         self.calls.append(tuple(int(rating) for rating in ratings))
         mean = float(np.mean(ratings)) if ratings else 2.5
         model = ModelIdentity("mean", "f")

@@ -264,7 +264,6 @@ BAD = [
     ("--ctx 100000000", "good.gguf: ctx is 100000000; the model was trained on 4096 tokens"),
     ("--flash-attn maybe", "flash-attn is 'maybe'"),
     ("--kv-type q3", "kv-type is 'q3'"),
-    ("--no-exact", "--no-exact is not there yet"),
     ("--surprise", "surprise"),
 ]
 

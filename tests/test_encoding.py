@@ -1,4 +1,5 @@
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,7 @@ class Lengths:
 
     def __init__(self, stop_after: int = 10**6) -> None:
         self.asked: list[tuple[int, ...]] = []
+        self.calls: list[tuple[int, ...]] = []
         self.stop_after = stop_after
 
     def encode(self, spans: Sequence[Span]) -> Encoded:
@@ -21,7 +23,9 @@ class Lengths:
         return Encoded(tuple(tokens), (0, len(spans[0].text)))
 
     def hidden_means(self, prompts: Iterable[Prompt], *, last: bool = False) -> Iterator[npt.NDArray[np.float32]]:
-        for prompt in prompts:
+        listed = list(prompts)
+        self.calls.append(tuple(hash(segment.tobytes()) for prompt in listed for segment in prompt.segments))
+        for prompt in listed:
             if len(self.asked) == self.stop_after:
                 raise KeyboardInterrupt
             self.asked.append(tuple(len(segment) for segment in prompt.segments))
@@ -34,6 +38,10 @@ def items(*titles: str) -> list[Item]:
 
 def encoder(model: Lengths, cache: Cache, key: str = "m") -> ItemEncoder:
     return ItemEncoder(model, load_domain("movies"), cache, key, width=2)
+
+
+def together(model: Lengths, cache: Cache) -> ItemEncoder:
+    return ItemEncoder(model, load_domain("movies"), cache, "m", width=2, together=True)
 
 
 def test_each_distinct_text_is_embedded_once_and_then_never_again() -> None:
@@ -50,18 +58,38 @@ def test_each_distinct_text_is_embedded_once_and_then_never_again() -> None:
 
 
 def test_what_was_embedded_before_an_interruption_is_kept() -> None:
-    cache, names = Cache(None), [f"Movie {i}" for i in range(50)]
+    cache, names = Cache(None), [f"Movie {i}" for i in range(150)]
     with pytest.raises(KeyboardInterrupt):
-        encoder(Lengths(stop_after=40), cache).encode(items(*names))
+        encoder(Lengths(stop_after=140), cache).encode(items(*names))
     rest = Lengths()
     encoder(rest, cache).encode(items(*names))
-    assert len(rest.asked) == 50 - 32  # written in groups of 16
+    assert len(rest.asked) == 150 - 128  # written in groups of 64
+
+
+@pytest.mark.parametrize("stop_after", [10, 64, 100])
+def test_after_an_interruption_each_text_is_embedded_in_the_same_company(stop_after: int) -> None:
+    # What is embedded together decides last bits, so it must not depend on where a build was killed.
+    names, known = [f"Movie {i}" for i in range(150)], [f"Movie {i}" for i in (3, 70, 71)]
+
+    def calls(*models: Lengths) -> list[tuple[int, ...]]:
+        cache = Cache(None)
+        together(Lengths(), cache).encode(items(*known))
+        for model in models:
+            with suppress(KeyboardInterrupt):
+                together(model, cache).encode(items(*names))
+        return [call for model in models for call in model.calls]
+
+    whole, cut = calls(Lengths()), calls(Lengths(stop_after), Lengths())
+    assert len(whole) == 3 and set(cut) == set(whole)
+    alone = Lengths()
+    encoder(alone, Cache(None)).encode(items("a", "b"))
+    assert len(alone.calls) == 2
 
 
 def test_progress_counts_what_is_computed() -> None:
     seen: list[tuple[int, int]] = []
     encoder(Lengths(), Cache(None)).encode(items("a", "b", "a"), lambda _task, done, total: seen.append((done, total)))
-    assert seen == [(1, 2), (2, 2)]
+    assert seen == [(2, 2)]
 
 
 def test_the_words_all_items_begin_with_are_a_segment_of_their_own_and_can_be_left_out() -> None:

@@ -70,16 +70,18 @@ def test_the_shared_beginning_is_computed_once(judge: Rella, tmp_path: Path) -> 
     build_index(judge.vectors, CATALOG, tmp_path / "i")
     asked, computed = judge.vectors.tokens()
     start = len(judge.engine.vocabulary.tokenize("Movie. Title:")) + 1
-    assert asked - computed == pytest.approx(39 * start, abs=39)
+    assert 39 * (start - 1) < asked - computed  # once for all in one call; and titles begin alike, too
+    assert judge.engine.asked == asked
 
 
 class Killed(BaseException):
     pass
 
 
-@pytest.mark.parametrize("after", [1, 16, 17, 39])
+@pytest.mark.parametrize("after", [64, 128])
 def test_a_killed_build_goes_on_and_ends_the_same(judge: Rella, tmp_path: Path, after: int) -> None:
-    wanted = contents(build_index(judge.vectors, CATALOG, tmp_path / "a").folder)
+    catalog = [Item({"id": str(n), "title": f"Movie {n * n} {'x' * (n % 7)}"}) for n in range(150)]
+    wanted = contents(build_index(judge.vectors, catalog, tmp_path / "a").folder)
 
     def kill(task: str, done: int, _total: int) -> None:
         if task == "embedding items" and done == after:
@@ -87,14 +89,14 @@ def test_a_killed_build_goes_on_and_ends_the_same(judge: Rella, tmp_path: Path, 
 
     with Rella.from_gguf(judge.engine.header.path, cache=Cache(tmp_path / "c")) as other:
         with pytest.raises(Killed):
-            build_index(other.vectors, CATALOG, tmp_path / "b", progress=kill)
+            build_index(other.vectors, catalog, tmp_path / "b", progress=kill)
         assert not (tmp_path / "b").exists()
         before = other.engine.decoded
-        index = build_index(other.vectors, CATALOG, tmp_path / "b")
+        index = build_index(other.vectors, catalog, tmp_path / "b")
         assert contents(index.folder) == wanted
         asked, _ = other.vectors.tokens()
         assert other.engine.decoded - before < asked  # what was written to the cache is not computed again
-    assert index.ids() == [str(n) for n in range(40)]  # none lost, none doubled
+    assert index.ids() == [str(n) for n in range(150)]  # none lost, none doubled
 
 
 def test_building_again_returns_what_is_there_and_refuses_other_settings(judge: Rella, tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def test_its_vectors_know_what_is_alike(rella: Rella) -> None:
 def test_it_can_be_asked_to_go_on(rella: Rella) -> None:
     frame = "<|im_start|>user\nWhat is the capital of France?<|im_end|>\n<|im_start|>assistant\n"
     tokens = rella.engine.encode([Span(frame, trusted=True)]).tokens
-    assert "Paris" in rella.engine.generate(Prompt.cut(tokens, ()), 16)
+    assert "Paris" in rella.engine.generate([Prompt.cut(tokens, ())], 16)[0]
 
 
 def test_thread_counts_do_not_change_the_bits() -> None:

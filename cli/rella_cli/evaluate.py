@@ -71,7 +71,7 @@ def evaluate(
     gpu_layers: options.GpuLayers = -1,
     flash_attn: options.FlashAttn = "auto",
     kv_type: options.KvType = "f16",
-    exact: options.Exact = True,
+    exact: options.Exact = False,
     no_cache: options.NoCache = False,
     allow_mismatch: options.AllowMismatch = False,
     force: options.Force = False,

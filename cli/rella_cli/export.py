@@ -61,7 +61,7 @@ def reit(
     from rella_cpp import Examples, Histories, TuningSettings, export_rows
 
     settings = TuningSettings(shots, k, mix, order, seed)  # type: ignore[arg-type]  # it checks them
-    engine = engine_settings(ctx, None, 0, "auto", "f16", True)
+    engine = engine_settings(ctx, None, 0, "auto", "f16")
     with ExitStack() as stack:
         rella = None
         source, words, catalog = open_data(data, domain, index, allow_mismatch)

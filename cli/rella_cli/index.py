@@ -62,7 +62,7 @@ def build(
     from rella_cpp import IndexSettings, build_index
 
     settings = IndexSettings(dim, pool, dtype)  # type: ignore[arg-type]  # it checks them
-    engine = engine_settings(ctx, threads, gpu_layers, "auto", "f16", True)
+    engine = engine_settings(ctx, threads, gpu_layers, "auto", "f16")
     words, items = read_catalog(catalog, domain)
     start, there = time.monotonic(), (out / "manifest.json").is_file() and not force
     with open_rella(embed_model, words, [], None, engine, no_cache, verbose) as rella, ProgressBar() as bar:
@@ -93,7 +93,7 @@ def add(
 
     index = ItemIndex.open(folder)
     words, items = read_catalog(catalog, domain, index)
-    settings = engine_settings(None, threads, gpu_layers, "auto", "f16", True)
+    settings = engine_settings(None, threads, gpu_layers, "auto", "f16")
     with open_rella(embed_model, words, [], None, settings, no_cache, verbose) as rella, ProgressBar() as bar:
         index, added = add_to_index(index, rella.vectors, items, progress=bar)
     _show(index, as_json, added=added)
@@ -124,7 +124,7 @@ def search(
 
     index = ItemIndex.open(folder)
     words = domain_of(index.folder, index.manifest.domain, domain)
-    settings = engine_settings(None, threads, gpu_layers, "auto", "f16", True)
+    settings = engine_settings(None, threads, gpu_layers, "auto", "f16")
     with open_rella(embed_model, words, [], None, settings, no_cache, verbose) as rella:
         found = search_text(index, rella.vectors, text, count)
     table = Table(box=None, pad_edge=False)

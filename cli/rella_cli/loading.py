@@ -13,14 +13,12 @@ if TYPE_CHECKING:
 
 
 def engine_settings(
-    ctx: int | None, threads: int | None, gpu_layers: int, flash_attn: str, kv_type: str, exact: bool
+    ctx: int | None, threads: int | None, gpu_layers: int, flash_attn: str, kv_type: str, exact: bool = False
 ) -> "EngineSettings":
     """Turn the options of every command that loads a model into settings; they are checked here, before any file."""
-    from rella_cpp import EngineSettings, InputError
+    from rella_cpp import EngineSettings
 
-    if not exact:
-        raise InputError("--no-exact is not there yet", remedy="leave it out: every score is exact")
-    return EngineSettings(ctx, threads, gpu_layers, flash_attn, kv_type)  # type: ignore[arg-type]  # it checks them
+    return EngineSettings(ctx, threads, gpu_layers, flash_attn, kv_type, exact)  # type: ignore[arg-type]  # it checks
 
 
 def open_rella(

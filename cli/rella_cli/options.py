@@ -58,7 +58,7 @@ Exact = Annotated[
     bool,
     typer.Option(
         "--exact/--no-exact",
-        help="The same request gives the same bits, alone or in company. The only mode so far.",
+        help="The same bits alone or in company, at a third to a tenth of the speed where prompts share much.",
         rich_help_panel=_MODEL,
     ),
 ]
@@ -94,8 +94,8 @@ Order = Annotated[
     str,
     typer.Option(
         "--order",
-        metavar="time|similarity|reversed",
-        help="In the prompt: oldest, nearest or latest first.",
+        metavar="time|similarity|reversed|shared",
+        help="In the prompt: oldest, nearest or latest first; shared: what most targets retrieve (fastest to rank).",
         rich_help_panel=_READING,
     ),
 ]

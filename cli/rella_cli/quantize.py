@@ -78,7 +78,7 @@ def advise(
     from rella_cpp.advice import ADVISED_TYPES, recommended
     from rella_cpp.advice import advise as measure
 
-    settings = engine_settings(None, threads, gpu_layers, flash_attn, "f16", True)
+    settings = engine_settings(None, threads, gpu_layers, flash_attn, "f16")
     wanted = ADVISED_TYPES if types is None else [name.strip() for name in types.split(",")]
     listen(False)
     path = find_model(model)

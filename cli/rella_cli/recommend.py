@@ -36,7 +36,7 @@ def recommend(
     gpu_layers: options.GpuLayers = -1,
     flash_attn: options.FlashAttn = "auto",
     kv_type: options.KvType = "f16",
-    exact: options.Exact = True,
+    exact: options.Exact = False,
     no_cache: options.NoCache = False,
     verbose: options.Verbose = False,
     as_json: options.Json = False,

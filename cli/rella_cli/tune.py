@@ -63,7 +63,7 @@ def head(
     from rella_cpp import Examples, Histories, TuningSettings, tune_head
 
     settings = TuningSettings(shots, k, mix, order, seed)  # type: ignore[arg-type]  # it checks them
-    engine = engine_settings(ctx, threads, gpu_layers, flash_attn, kv_type, True)
+    engine = engine_settings(ctx, threads, gpu_layers, flash_attn, kv_type)
     with ExitStack() as stack:
         stack.enter_context(resumable())
         source, words, catalog = open_data(data, domain, index, allow_mismatch)

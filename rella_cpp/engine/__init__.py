@@ -1,7 +1,6 @@
 """The room that touches llama_cpp: load a model, tokenise, decode, embed, adapt, generate."""
 
-from rella_cpp.engine.decoder import States
-from rella_cpp.engine.engine import Adapter, Engine
+from rella_cpp.engine.engine import Adapter, Engine, States
 from rella_cpp.engine.native import BuildInfo, build_info
 from rella_cpp.engine.segments import Encoded, Prompt, Segment, Span
 from rella_cpp.engine.settings import EngineSettings

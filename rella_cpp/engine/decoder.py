@@ -1,47 +1,51 @@
-"""The exact decode plan: segments in order, one sequence, whole leading segments kept from call to call.
+"""Makes the calls of a plan, except for what is in memory already, and hands on what comes out."""
 
-llama.cpp is not batch-invariant: the same token gets other last bits in a batch of another shape. Cut at fixed
-borders and decoded one segment at a time, a prompt meets the same shapes whoever comes before it, and a prefix that
-is kept holds the very bits that computing it again would give.
-"""
-
-import ctypes
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from rella_cpp.engine.native import interrupted, raise_interruption, recent_errors
-from rella_cpp.engine.segments import Prompt, Segment
-from rella_cpp.errors import EngineError
-
-BATCH = 512
-"""Longest piece of a segment decoded in one call; longer segments are cut every so many positions."""
+from rella_cpp.engine.plan import Call, Piece, Wanted
+from rella_cpp.engine.segments import Segment
 
 
-class States(NamedTuple):
-    """What comes out of a prompt's last segment.
+class Context(Protocol):
+    """What decodes; `LlamaContext` is one."""
 
-    `hidden` are the last layer's hidden states at its positions, float32 of shape (positions, n_embd); `logits` those
-    at the last one, float32 of shape (n_vocab,).
-    """
+    def clear(self) -> None:
+        """Forget all sequences."""
 
-    hidden: npt.NDArray[np.float32]
-    logits: npt.NDArray[np.float32]
+    def cut(self, length: int) -> None:
+        """Keep so many positions of the trunk, drop the rest and all branches."""
+
+    def fork(self, branches: int) -> None:
+        """Let branches 1 … n begin with the trunk."""
+
+    def decode(self, pieces: Sequence[Piece], *, hidden: bool) -> None:
+        """Decode pieces in one call."""
+
+    def logits(self, index: int) -> npt.NDArray[np.float32]:
+        """Copy the logits at a position of the last call."""
+
+    def hidden(self, first: int, count: int) -> npt.NDArray[np.float32]:
+        """Copy the hidden states at positions of the last call."""
 
 
-class SegmentDecoder:
-    """Feeds segments to one llama.cpp context and reads what comes out.
+Take = Callable[[Wanted, int], None]
+"""Told of wanted rows when they are there: whose they are, and the place of the first in the last call."""
+
+
+class Decoder:
+    """Makes calls on a context, and remembers what stands on its trunk.
 
     Parameters
     ----------
-    lib
-        The llama_cpp module.
     context
-        A `llama_context` pointer with `n_batch` ≥ 512 and room for sequence 0.
-    n_vocab, n_embd
-        Widths of the model's outputs.
+        What decodes.
+    rewinds
+        Whether its trunk can be cut back.
 
     Attributes
     ----------
@@ -50,143 +54,76 @@ class SegmentDecoder:
 
     """
 
-    def __init__(self, lib: Any, context: Any, n_vocab: int, n_embd: int) -> None:
-        self._lib, self._context = lib, context
-        self._n_vocab, self._n_embd = n_vocab, n_embd
-        self._memory = lib.llama_get_memory(context)
+    def __init__(self, context: Context, *, rewinds: bool = True) -> None:
+        self.context, self._rewinds = context, rewinds
+        self._starts: list[int] = []
         self._kept: list[Segment] = []
-        self._sums: list[npt.NDArray[np.float64]] = []  # of the kept segments' hidden states; while embedding only
-        self._embedding = False
         self.decoded = 0
 
     def forget(self) -> None:
         """Drop what is kept: it no longer holds (other adapters, say)."""
-        self._kept, self._sums = [], []
-        self._lib.llama_memory_clear(self._memory, False)
+        self._starts, self._kept = [], []
+        self.context.clear()
 
-    def logits(self, prompt: Prompt) -> npt.NDArray[np.float32]:
-        """Read a prompt; return the logits at its last positions, float32 of shape (outputs, n_vocab)."""
-        self._embed(False)
-        position = self._read_leading(prompt)
-        segment = prompt.segments[-1]
-        rows: list[npt.NDArray[np.float32]] = []
-        for start in range(0, len(segment), BATCH):
-            piece = segment[start : start + BATCH]
-            outputs = max(0, min(len(piece), start + len(piece) - (len(segment) - prompt.outputs)))
-            self._decode(piece, position + start, outputs)
-            rows += [self._row(i) for i in range(len(piece) - outputs, len(piece))]
-        self._kept.append(segment.copy())  # the caller may change his
-        return np.stack(rows)
+    def run(self, calls: Iterable[Call], take: Take, *, hidden: bool = False) -> None:
+        """Make calls, those that would only repeat what stands on the trunk left out.
 
-    def states(self, prompt: Prompt) -> States:
-        """Read a prompt; return the hidden states of its last segment, and the logits at its end.
+        Parameters
+        ----------
+        calls
+            A plan.
+        take
+            Told of the wanted rows after each call.
+        hidden
+            Let hidden states come out where anything is wanted.
 
-        llama.cpp gives hidden states of all positions or none, so leading segments are read without.
         """
-        self._embed(False)
-        position = self._read_leading(prompt)
-        segment = prompt.segments[-1]
-        hidden: list[npt.NDArray[np.float32]] = []
-        self._lib.llama_set_embeddings(self._context, True)
         try:
-            for start in range(0, len(segment), BATCH):
-                piece = segment[start : start + BATCH]
-                self._decode(piece, position + start, len(piece))
-                hidden.append(self._hidden(len(piece)).copy())
-            logits = self._row(len(piece) - 1)
-        finally:
-            self._lib.llama_set_embeddings(self._context, False)
-        return States(np.concatenate(hidden), logits)
-
-    def hidden_sums(self, prompt: Prompt) -> list[npt.NDArray[np.float64]]:
-        """Read a prompt; return each segment's sum of last-layer hidden states, float64 of shape (n_embd,)."""
-        self._embed(True)
-        position = self._keep_prefix(prompt)
-        for segment in prompt.segments[len(self._kept) :]:
-            total = np.zeros(self._n_embd)
-            for start in range(0, len(segment), BATCH):
-                piece = segment[start : start + BATCH]
-                self._decode(piece, position + start, len(piece))
-                total += self._hidden(len(piece)).sum(axis=0, dtype=np.float64)
-            position += len(segment)
-            self._kept.append(segment.copy())
-            self._sums.append(total)
-        return list(self._sums)
-
-    def _embed(self, wanted: bool) -> None:
-        """Let the context give hidden states, or logits; nothing is kept from one to the other."""
-        if wanted != self._embedding:
-            self._lib.llama_set_embeddings(self._context, wanted)
-            self._embedding = wanted
+            for call in calls:
+                if not self._stands(call):
+                    self._make(call, take, hidden)
+        except BaseException:  # what the memory holds now is uncertain
             self.forget()
+            raise
 
-    def _keep_prefix(self, prompt: Prompt) -> int:
-        """Keep the leading segments that are in memory already, drop the rest; return their length."""
-        same = 0
-        # The last segment is always decoded: its logits are wanted.
-        for kept, segment in zip(self._kept, prompt.segments[:-1], strict=False):
-            if kept.dtype != segment.dtype or not np.array_equal(kept, segment):
-                break
-            same += 1
-        length = sum(len(segment) for segment in self._kept[:same])
-        if same == 0 or not self._lib.llama_memory_seq_rm(self._memory, 0, length, -1):
-            self.forget()  # also models whose state cannot be cut back (recurrent ones)
-            return 0
-        del self._kept[same:], self._sums[same:]
-        return length
+    def _make(self, call: Call, take: Take, hidden: bool) -> None:
+        if call.start is not None:
+            self._cut(call.start)
+            self.context.fork(call.branches)
+        self.context.decode(call.pieces, hidden=hidden and any(piece.wanted for piece in call.pieces))
+        place = 0
+        for piece in call.pieces:
+            for wanted in piece.wanted:
+                take(wanted, place + wanted.row)
+            place += len(piece.segment)
+        self.decoded += place
+        if call.start is not None and not call.branches:
+            self._starts.append(call.start)
+            self._kept.append(call.pieces[0].segment.copy())  # the caller may change his
 
-    def _decode(self, piece: Segment, position: int, outputs: int) -> None:
-        lib, count = self._lib, len(piece)
-        positions = np.arange(position, position + count, dtype=np.int32)
-        flags = np.zeros(count, dtype=np.int8)
-        flags[count - outputs :] = 1
-        data = np.ascontiguousarray(piece)
-        batch = lib.llama_batch(n_tokens=count, pos=_pointer(positions, ctypes.c_int32))
-        batch.logits = _pointer(flags, ctypes.c_int8)
-        if data.dtype == np.int32:
-            batch.token = _pointer(data, ctypes.c_int32)
-        else:
-            batch.embd = _pointer(data, ctypes.c_float)
-        recent_errors.clear()
-        status = lib.llama_decode(self._context, batch)
-        if interrupted():
-            self.forget()
-            raise_interruption()
-        if status != 0:
-            self.forget()
-            reason = recent_errors[-1] if recent_errors else "no reason given"
-            raise EngineError(f"llama_decode failed with status {status} on {count} positions: {reason}")
-        self.decoded += count
+    def _cut(self, length: int) -> None:
+        """Cut the trunk back to so many positions, where a piece ends."""
+        if length == 0 or not self._rewinds:
+            if length == 0:
+                self.forget()
+            return
+        stay = bisect_left(self._starts, length)
+        del self._starts[stay:], self._kept[stay:]
+        self.context.cut(length)
 
-    def _read_leading(self, prompt: Prompt) -> int:
-        """Read all segments but the last, those in memory aside; return where the last one begins."""
-        position = self._keep_prefix(prompt)
-        for segment in prompt.segments[len(self._kept) : -1]:
-            for start in range(0, len(segment), BATCH):
-                self._decode(segment[start : start + BATCH], position + start, 0)
-            position += len(segment)
-            self._kept.append(segment.copy())
-        return position
-
-    def _hidden(self, count: int) -> npt.NDArray[np.float32]:
-        """Return the hidden states of what was decoded last, float32 of shape (count, n_embd); llama.cpp's memory."""
-        pointer = self._lib.llama_get_embeddings(self._context)
-        return np.ctypeslib.as_array(pointer, (count, self._n_embd))
-
-    def _row(self, index: int) -> npt.NDArray[np.float32]:
-        pointer = self._lib.llama_get_logits_ith(self._context, index)
-        if not pointer:
-            raise EngineError(f"llama.cpp gave no logits for position {index} of a batch")
-        row: npt.NDArray[np.float32] = np.ctypeslib.as_array(pointer, (self._n_vocab,)).copy()
-        return row
-
-
-def _pointer(array: npt.NDArray[Any], kind: Any) -> Any:
-    return array.ctypes.data_as(ctypes.POINTER(kind))
+    def _stands(self, call: Call) -> bool:
+        """Tell whether the trunk holds this very piece, decoded as the call would, and no row of it is wanted."""
+        if call.start is None or call.branches or call.pieces[0].wanted or not self._rewinds:
+            return False
+        place, segment = bisect_left(self._starts, call.start), call.pieces[0].segment
+        if place == len(self._starts) or self._starts[place] != call.start:
+            return False
+        kept = self._kept[place]
+        return kept.dtype == segment.dtype and np.array_equal(kept, segment)
 
 
 def check_segments(segments: Sequence[Segment], n_vocab: int, n_embd: int) -> None:
-    """Refuse segments that this model cannot read: llama.cpp would stop the process on some of them.
+    """Refuse segments that a model cannot read: llama.cpp would stop the process on some of them.
 
     Raises
     ------

@@ -4,8 +4,9 @@ import math
 import os
 import threading
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -13,14 +14,32 @@ import numpy as np
 import numpy.typing as npt
 
 from rella_cpp.engine import native
-from rella_cpp.engine.decoder import BATCH, SegmentDecoder, States, check_segments
+from rella_cpp.engine.context import LlamaContext
+from rella_cpp.engine.decoder import Decoder, check_segments
+from rella_cpp.engine.generation import generate
+from rella_cpp.engine.loading import Loaded, load
+from rella_cpp.engine.plan import TRUNK, Piece, Wanted, plan
 from rella_cpp.engine.segments import Encoded, Prompt, Span
-from rella_cpp.engine.settings import DEFAULT_CONTEXT, EngineSettings, usable_cores
+from rella_cpp.engine.settings import EngineSettings
 from rella_cpp.engine.vocabulary import Vocabulary
 from rella_cpp.errors import ContextError, EngineError, GGUFError, InputError
-from rella_gguf import Header, check_adapter, check_model
+from rella_gguf import check_adapter
 
-_NOT_FINITE = "the model's hidden states are no finite numbers: its weights may be damaged"
+_WINDOW = 256
+"""Prompts planned together at most: the tree of a million would take long to make, and the depth of a recursion."""
+
+Logits = npt.NDArray[np.float32]
+
+
+class States(NamedTuple):
+    """What comes out of a prompt's last segment.
+
+    `hidden` are the last layer's hidden states at its positions, float32 of shape (positions, n_embd); `logits` those
+    at the last one, float32 of shape (n_vocab,).
+    """
+
+    hidden: npt.NDArray[np.float32]
+    logits: npt.NDArray[np.float32]
 
 
 class Adapter(NamedTuple):
@@ -49,20 +68,24 @@ class Engine:
         The model's tokens.
     n_ctx, n_embd
         Context in tokens; width of the hidden states.
+    asked
+        Positions of all prompts read so far; see `decoded`.
 
     """
 
-    def __init__(self, header: Header, settings: EngineSettings, model: Any, context: Any, n_ctx: int) -> None:
-        lib = native.load()
-        self.header, self.settings = header, settings
+    def __init__(self, loaded: Loaded, settings: EngineSettings) -> None:
+        lib, model, context = native.load(), loaded.model, loaded.context
+        self.header, self.settings = loaded.header, settings
         self.vocabulary = Vocabulary(lib, lib.llama_model_get_vocab(model))
         # llama.cpp rounds the context up to a multiple of 256; what was asked for is what counts.
-        self.n_ctx, self.n_embd = n_ctx, int(lib.llama_model_n_embd(model))
-        self._lib, self._model, self._context = lib, model, context
-        self._decoder = SegmentDecoder(lib, context, self.vocabulary.size, self.n_embd)
+        self.n_ctx, self.n_embd = loaded.n_ctx, int(lib.llama_model_n_embd(model))
+        self._lib, self._model, self._pointer, self._limits = lib, model, context, loaded.limits
+        self._context = LlamaContext(lib, context, self.vocabulary.size, self.n_embd)
+        self._decoder = Decoder(self._context, rewinds=loaded.limits.rewinds)
         self._lock = threading.RLock()
         self._loaded: dict[tuple[Path, str], Any] = {}
         self._active: tuple[Adapter, ...] = ()
+        self.asked = 0
         self._free = weakref.finalize(self, _free, lib, model, context, self.vocabulary)
 
     @classmethod
@@ -80,47 +103,7 @@ class Engine:
 
         """
         settings = settings or EngineSettings()
-        header = check_model(path)
-        lib = native.load()
-        native.recent_errors.clear()
-        model = lib.llama_model_load_from_file(os.fsencode(path), _model_params(lib, settings))
-        if native.interrupted() and model:
-            lib.llama_model_free(model)
-        native.raise_interruption()
-        if not model and "bad_cast" in _reason():
-            raise EngineError(
-                "llama.cpp cannot tokenise beside a library that was imported before it (usearch does that): load a "
-                "model first"
-            )
-        if not model:
-            raise GGUFError(
-                f"llama.cpp cannot load it ({_reason()})",
-                source=path,
-                remedy="it may be damaged, or of an architecture newer than the installed llama-cpp-python",
-            )
-        if lib.llama_model_has_encoder(model) or not lib.llama_model_has_decoder(model):
-            lib.llama_model_free(model)
-            raise GGUFError(
-                f"is no decoder-only language model ({header.architecture})",
-                source=path,
-                remedy="give a chat model",
-            )
-        trained = int(lib.llama_model_n_ctx_train(model))
-        if settings.ctx is not None and settings.ctx > trained:
-            lib.llama_model_free(model)
-            raise InputError(
-                f"ctx is {settings.ctx}",
-                source=path,
-                remedy=f"the model was trained on {trained} tokens: give at most that",
-            )
-        n_ctx = settings.ctx or min(trained, DEFAULT_CONTEXT)
-        context = lib.llama_init_from_model(model, _context_params(lib, settings, n_ctx))
-        if not context:
-            lib.llama_model_free(model)
-            raise EngineError(
-                f"no context of {n_ctx} tokens could be made ({_reason()}): a smaller --ctx or another --kv-type may do"
-            )
-        return cls(header, settings, model, context, n_ctx)
+        return cls(load(path, settings), settings)
 
     @property
     def decoded(self) -> int:
@@ -132,11 +115,11 @@ class Engine:
         with self._use():
             return self.vocabulary.encode(spans)
 
-    def logits(self, prompts: Iterable[Prompt], adapters: Sequence[Adapter] = ()) -> Iterator[npt.NDArray[np.float32]]:
-        """Read prompts one after another; yield for each the logits at its last positions.
+    def logits(self, prompts: Iterable[Prompt], adapters: Sequence[Adapter] = ()) -> Iterator[Logits]:
+        """Read prompts; yield for each the logits at its last positions.
 
-        Exact: what comes out for a prompt does not depend, to the bit, on the prompts before it, nor on the adapters
-        that were applied to those.
+        What prompts share is decoded once, and short ones together; of the settings, `exact` says whether that may
+        change last bits. Nothing depends, to the bit, on prompts of earlier calls, nor on their adapters.
 
         Parameters
         ----------
@@ -159,13 +142,47 @@ class Engine:
             A prompt holds token ids or embeddings that are not this model's.
 
         """
-        for prompt in prompts:
-            with self._reading(prompt, adapters):
-                rows = self._decoder.logits(prompt)
-            yield rows
+        for window in _windows(prompts):
+            rows: dict[int, Logits] = {}
+            self.read_logits(window, rows.__setitem__, adapters)
+            yield from (rows.pop(number) for number in range(len(window)))
+
+    def read_logits(
+        self,
+        prompts: Sequence[Prompt],
+        read: Callable[[int, Logits], None],
+        adapters: Sequence[Adapter] = (),
+        *,
+        keep: bool = False,
+    ) -> None:
+        """Read prompts as `logits` does, and call `read` with each one's number and logits as soon as they are there.
+
+        Parameters
+        ----------
+        keep
+            Cut what all prompts begin with where the next call may take it up: two calls instead of one for a lone
+            prompt, and none for its beginning the next time.
+
+        """
+        buffers: dict[int, Logits] = {}
+
+        def take(wanted: Wanted, place: int) -> None:
+            number, slot, _, length = wanted
+            rows = buffers.setdefault(
+                number, np.empty((prompts[first + number].outputs, self.vocabulary.size), np.float32)
+            )
+            for row in range(length):
+                rows[slot + row] = self._context.logits(place + row)
+            if slot + length == len(rows):
+                read(first + number, buffers.pop(number))
+
+        for first in range(0, len(prompts), _WINDOW):
+            window = prompts[first : first + _WINDOW]
+            with self._reading(window, adapters):
+                self._decoder.run(plan(window, self._limits, keep=keep), take)
 
     def states(self, prompts: Iterable[Prompt], adapters: Sequence[Adapter] = ()) -> Iterator[States]:
-        """Read prompts one after another; yield the hidden states of the last segment, and the logits that follow.
+        """Read prompts; yield the hidden states of the last segment, and the logits that follow.
 
         See `logits`. The logits may differ from those in the last bits: all rows of the last segment are computed.
 
@@ -177,18 +194,40 @@ class Engine:
             The model gives no finite numbers.
 
         """
-        for prompt in prompts:
-            with self._reading(prompt, adapters):
-                states = self._decoder.states(prompt)
-            if not np.isfinite(states.hidden).all():
-                raise EngineError(_NOT_FINITE)
-            yield states
+        for window in _windows(prompts):
+            states: dict[int, States] = {}
+            self.read_states(window, states.__setitem__, adapters)
+            yield from (states.pop(number) for number in range(len(window)))
+
+    def read_states(
+        self,
+        prompts: Sequence[Prompt],
+        read: Callable[[int, States], None],
+        adapters: Sequence[Adapter] = (),
+        *,
+        keep: bool = False,
+    ) -> None:
+        """Read prompts as `states` does, and call `read` with each one's number and states; see `read_logits`."""
+        buffers: dict[int, npt.NDArray[np.float32]] = {}
+        lengths = [len(prompt.segments[-1]) for prompt in prompts]
+
+        def take(wanted: Wanted, place: int) -> None:
+            number, slot, _, length = wanted
+            rows = buffers.setdefault(number, np.empty((lengths[first + number], self.n_embd), np.float32))
+            rows[slot : slot + length] = self._finite(self._context.hidden(place, length))
+            if slot + length == len(rows):
+                read(first + number, States(buffers.pop(number), self._context.logits(place + length - 1)))
+
+        for first in range(0, len(prompts), _WINDOW):
+            window = prompts[first : first + _WINDOW]
+            with self._reading(window, adapters):
+                calls = plan(window, self._limits, lengths[first : first + _WINDOW], keep=keep)
+                self._decoder.run(calls, take, hidden=True)
 
     def hidden_means(self, prompts: Iterable[Prompt], *, last: bool = False) -> Iterator[npt.NDArray[np.float32]]:
         """Embed prompts: the mean of the last layer's hidden states over all positions, BOS included (ReLLa §3.2).
 
-        By the base model: adapters are set aside meanwhile. Exact: a vector does not depend, to the bit, on the prompts
-        before it; leading segments that are in memory are not decoded again.
+        By the base model: adapters are set aside meanwhile. See `logits` for what is shared.
 
         Parameters
         ----------
@@ -211,14 +250,17 @@ class Engine:
             The model gives no finite numbers.
 
         """
-        for prompt in prompts:
-            with self._reading(prompt, ()):
-                sums = self._decoder.hidden_sums(prompt)
-            counted, length = (sums[-1:], len(prompt.segments[-1])) if last else (sums, len(prompt))
-            total = np.sum(counted, axis=0)
-            if not np.isfinite(total).all():
-                raise EngineError(_NOT_FINITE)
-            yield (total / length).astype(np.float32)
+        for window in _windows(prompts):
+            counts = [len(prompt.segments[-1]) if last else len(prompt) for prompt in window]
+            sums = np.zeros((len(window), self.n_embd))
+
+            def take(wanted: Wanted, place: int, sums: npt.NDArray[np.float64] = sums) -> None:
+                rows = self._finite(self._context.hidden(place, wanted.length))
+                sums[wanted.prompt] += rows.sum(axis=0, dtype=np.float64)
+
+            with self._reading(window, ()):
+                self._decoder.run(plan(window, self._limits, counts), take, hidden=True)
+            yield from (sums / np.array(counts)[:, None]).astype(np.float32)
 
     def load_adapters(self, adapters: Sequence[Adapter]) -> None:
         """Check LoRA adapters and load them beside the model, so that they can be applied.
@@ -241,17 +283,30 @@ class Engine:
                 if (path, fingerprint) not in self._loaded:
                     self._loaded[path, fingerprint] = self._load_adapter(path)
 
-    def generate(self, prompt: Prompt, max_tokens: int, adapters: Sequence[Adapter] = ()) -> str:
-        """Continue a prompt greedily, until the model ends its answer or `max_tokens` or the context are used up."""
-        tokens: list[int] = []
-        with self._reading(prompt, adapters):
-            while len(tokens) < max_tokens and len(prompt) <= self.n_ctx:
-                token = int(self._decoder.logits(prompt)[-1].argmax())
-                if self.vocabulary.ends_generation(token):
-                    break
-                tokens.append(token)
-                prompt = Prompt((*prompt.segments, np.asarray([token], dtype=np.int32)))
-            return self.vocabulary.decode(tokens)
+    def generate(self, prompts: Sequence[Prompt], max_tokens: int, adapters: Sequence[Adapter] = ()) -> list[str]:
+        """Continue prompts greedily, each until the model ends its answer, or `max_tokens` or the context are used up.
+
+        Unless the settings say `exact`, as many at a time as the context holds.
+
+        Raises
+        ------
+        ContextError, InputError, ValueError
+            See `logits`.
+
+        """
+        with self._reading(prompts, adapters):
+            ends = self.vocabulary.ends_generation
+            answers = generate(self._decoder, prompts, max_tokens, self._limits, ends)
+            return [self.vocabulary.decode(answer) for answer in answers]
+
+    def raw(self, tokens: npt.NDArray[np.int32]) -> None:
+        """Only decode a prompt, for comparison: no plan, nothing kept, nothing read."""
+        with self._reading([Prompt((tokens,))], ()):
+            self._decoder.forget()
+            for start in range(0, len(tokens), self._limits.batch):
+                piece = tokens[start : start + self._limits.batch]
+                wanted = (Wanted(0, 0, len(piece) - 1, 1),) if start + len(piece) == len(tokens) else ()
+                self._context.decode([Piece(piece, start, TRUNK, wanted)], hidden=False)
 
     def close(self) -> None:
         """Free the model. Calls after that raise EngineError; closing twice does nothing."""
@@ -275,28 +330,34 @@ class Engine:
             yield
 
     @contextmanager
-    def _reading(self, prompt: Prompt, adapters: Sequence[Adapter]) -> Iterator[None]:
-        """Check a prompt, keep other threads out, and let the adapters take part."""
-        check_segments(prompt.segments, self.vocabulary.size, self.n_embd)
-        self._check_length(len(prompt))
+    def _reading(self, prompts: Sequence[Prompt], adapters: Sequence[Adapter]) -> Iterator[None]:
+        """Check prompts, keep other threads out, and let the adapters take part."""
+        for prompt in prompts:
+            check_segments(prompt.segments, self.vocabulary.size, self.n_embd)
+            if len(prompt) > self.n_ctx:
+                raise ContextError(
+                    f"a text has {len(prompt)} tokens, the context reads 1 to {self.n_ctx}",
+                    remedy="shorten it, or raise --ctx",
+                )
         with self._use():
             self.load_adapters(adapters)
             self._activate(tuple(adapters))
+            self.asked += sum(map(len, prompts))
             yield
 
-    def _check_length(self, length: int) -> None:
-        if not 0 < length <= self.n_ctx:
-            raise ContextError(
-                f"a text has {length} tokens, the context reads 1 to {self.n_ctx}",
-                remedy="shorten it, or raise --ctx",
-            )
+    def _finite(self, hidden: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        if not np.isfinite(hidden).all():
+            raise EngineError("the model's hidden states are no finite numbers: its weights may be damaged")
+        return hidden
 
     def _load_adapter(self, path: Path) -> Any:
         check_adapter(path, self.header)
         native.recent_errors.clear()
         handle = self._lib.llama_adapter_lora_init(self._model, os.fsencode(path))
         if not handle:
-            raise GGUFError(f"llama.cpp cannot load the adapter ({_reason()})", source=path, remedy="convert it again")
+            raise GGUFError(
+                f"llama.cpp cannot load the adapter ({native.reason()})", source=path, remedy="convert it again"
+            )
         return handle
 
     def _activate(self, adapters: tuple[Adapter, ...]) -> None:
@@ -308,8 +369,8 @@ class Engine:
             *(self._loaded[path, fingerprint] for path, _, fingerprint in adapters)
         )
         scales = (lib.ctypes.c_float * count)(*(scale for _, scale, _ in adapters))
-        if lib.llama_set_adapters_lora(self._context, handles, count, scales) != 0:
-            raise EngineError(f"llama.cpp cannot apply the adapters ({_reason()})")
+        if lib.llama_set_adapters_lora(self._pointer, handles, count, scales) != 0:
+            raise EngineError(f"llama.cpp cannot apply the adapters ({native.reason()})")
         self._active = adapters
         self._decoder.forget()
 
@@ -320,34 +381,7 @@ def _free(lib: Any, model: Any, context: Any, vocabulary: Vocabulary) -> None:
     lib.llama_model_free(model)
 
 
-def _reason() -> str:
-    return native.recent_errors[0] if native.recent_errors else "no reason given"
-
-
-def _model_params(lib: Any, settings: EngineSettings) -> Any:
-    params = lib.llama_model_default_params()
-    params.n_gpu_layers = settings.gpu_layers
-    if hasattr(lib, "LLAMA_LOAD_MODE_MMAP"):
-        params.load_mode = lib.LLAMA_LOAD_MODE_MMAP
-    else:  # llama-cpp-python 0.3.30
-        params.use_mmap = True
-    return params
-
-
-def _context_params(lib: Any, settings: EngineSettings, n_ctx: int) -> Any:
-    from gguf.constants import GGMLQuantizationType
-
-    params = lib.llama_context_default_params()
-    params.n_ctx = n_ctx
-    params.n_batch = params.n_ubatch = min(BATCH, n_ctx)
-    params.n_seq_max = 1
-    params.n_outputs_max_per_seq = 0  # hidden states of every token are wanted
-    params.n_threads = params.n_threads_batch = settings.threads or usable_cores()
-    params.pooling_type = lib.LLAMA_POOLING_TYPE_NONE
-    params.flash_attn_type = {
-        "auto": lib.LLAMA_FLASH_ATTN_TYPE_AUTO,
-        "on": lib.LLAMA_FLASH_ATTN_TYPE_ENABLED,
-        "off": lib.LLAMA_FLASH_ATTN_TYPE_DISABLED,
-    }[settings.flash_attn]
-    params.type_k = params.type_v = GGMLQuantizationType[settings.kv_type.upper()].value
-    return params
+def _windows(prompts: Iterable[Prompt]) -> Iterator[list[Prompt]]:
+    iterator = iter(prompts)
+    while window := list(islice(iterator, _WINDOW)):
+        yield window

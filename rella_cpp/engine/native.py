@@ -29,10 +29,14 @@ _CALLS = (
     "llama_init_from_model",
     "llama_log_set",
     "llama_memory_clear",
+    "llama_memory_seq_cp",
+    "llama_memory_seq_keep",
     "llama_memory_seq_rm",
     "llama_model_default_params",
     "llama_model_free",
     "llama_model_get_vocab",
+    "llama_model_is_hybrid",
+    "llama_model_is_recurrent",
     "llama_model_load_from_file",
     "llama_model_n_ctx_train",
     "llama_model_n_embd",
@@ -112,6 +116,11 @@ def _log_callback(lib: Any) -> Any:
             _interrupted.set()
 
     return lib.llama_log_callback(log)
+
+
+def reason() -> str:
+    """Say why llama.cpp failed, as far as its log tells."""
+    return recent_errors[0] if recent_errors else "no reason given"
 
 
 def interrupted() -> bool:

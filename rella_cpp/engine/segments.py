@@ -1,6 +1,7 @@
 """What the engine reads: marked text, and prompts as segments."""
 
 from dataclasses import dataclass
+from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
@@ -33,7 +34,7 @@ class Encoded:
 class Prompt:
     """One sequence to read, cut at fixed places.
 
-    The cuts decide which tokens are decoded together, and so, to the last bit, what the model computes.
+    In exact mode the cuts decide which tokens are decoded together, and so, to the last bit, what the model computes.
     `outputs` is how many of the last positions give logits.
     """
 
@@ -53,6 +54,14 @@ class Prompt:
         edges = (0, *borders, len(tokens))
         pieces = [tokens[a:b] for a, b in zip(edges, edges[1:], strict=False) if a < b]
         return cls(tuple(np.asarray(piece, dtype=np.int32) for piece in pieces))
+
+    @property
+    def merged(self) -> tuple[Segment, ...]:
+        """The segments with neighbours of one kind joined: the cuts are gone."""
+        runs: list[Segment] = []
+        for _, run in groupby(self.segments, key=lambda segment: segment.dtype):
+            runs.append(np.concatenate(list(run)))
+        return tuple(runs)
 
     def __len__(self) -> int:
         """Count the positions."""

@@ -31,6 +31,8 @@ class EngineSettings:
         Flash attention: `auto` lets llama.cpp decide.
     kv_type
         Type of the key-value cache. A quantised one needs flash attention.
+    exact
+        A prompt gives the same bits alone or in company: nothing is shared but whole segments, nothing is packed.
 
     Raises
     ------
@@ -44,6 +46,7 @@ class EngineSettings:
     gpu_layers: int = -1
     flash_attn: FlashAttention = "auto"
     kv_type: KVType = "f16"
+    exact: bool = False
 
     def __post_init__(self) -> None:
         """Check every value."""

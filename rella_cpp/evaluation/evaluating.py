@@ -17,8 +17,9 @@ from rella_cpp.evaluation.histories import Histories
 from rella_cpp.evaluation.metrics import Floats, auc_so_far
 from rella_cpp.evaluation.runs import GROUP, Run, RunWriter
 from rella_cpp.evaluation.statistics import STATISTICS
+from rella_cpp.judging import Query
 from rella_cpp.prompts import Order
-from rella_cpp.records import Behavior, Item, Score, User
+from rella_cpp.records import Score
 from rella_cpp.retrieval import Retrieval, Selection
 from rella_cpp.versions import library_versions
 
@@ -62,18 +63,8 @@ class EvaluationSettings:
 class Judge(Protocol):
     """A model that scores; `Rella` is one."""
 
-    def score(
-        self,
-        history: Sequence[Behavior],
-        item: Item,
-        *,
-        user: User,
-        k: int,
-        retrieval: Retrieval,
-        order: Order,
-        allow_empty_history: bool,
-    ) -> Score:
-        """Score one item."""
+    def judge(self, queries: Sequence[Query]) -> list[list[Score]]:
+        """Score the targets of queries."""
 
     def settings(self) -> Mapping[str, object]:
         """Return all that its scores depend on besides the request, as JSON."""
@@ -137,7 +128,7 @@ def evaluate(
                 work.forget()
                 for writer, k in zip(writers, settings.ks, strict=True):
                     if writer.done <= start:
-                        writer.write([work.line(start + i, k) for i in range(min(GROUP, len(rows) - start))])
+                        writer.write(work.lines(range(start, min(start + GROUP, len(rows))), k))
                         work.report(start)
         return [writer.finish() for writer in writers]
 
@@ -180,8 +171,13 @@ class _Work:
         """Drop the scores of the last group: only runs of one group share them."""
         self._known.clear()
 
-    def line(self, place: int, k: int) -> dict[str, Any]:
-        """Return a sample's prediction."""
+    def lines(self, places: Sequence[int], k: int) -> list[dict[str, Any]]:
+        """Return the predictions of samples that are judged together."""
+        rows = [int(self._rows[place]) for place in places]
+        judged = [{} for _ in rows] if self._judge is None else self._judged(rows, k, self._judge)
+        return [self._line(place, k, scored) for place, scored in zip(places, judged, strict=True)]
+
+    def _line(self, place: int, k: int, judged: Mapping[str, Any]) -> dict[str, Any]:
         data, row = self._data, int(self._rows[place])
         samples = data.samples
         line: dict[str, Any] = {
@@ -190,10 +186,9 @@ class _Work:
             "item": data.item_id(int(samples.item[row])),
             "label": int(samples.label[row]),
         }
-        if self._judge is not None:
-            line |= self._judged(row, k, self._judge)
-            if k == self._settings.ks[0]:  # scores of several K are not one ranking
-                self._seen.append((line["label"], line.get("head", line["probability"])))
+        line |= judged
+        if judged and k == self._settings.ks[0]:  # scores of several K are not one ranking
+            self._seen.append((line["label"], line.get("head", line["probability"])))
         found: dict[str, Floats] = self._baselines[k]
         line["baselines"] = {name: float(values[place]) for name, values in found.items()}
         if self._statistics is not None:
@@ -211,35 +206,54 @@ class _Work:
         done, total = min(start + GROUP, len(self._rows)), len(self._rows)
         self._progress("evaluating", done, total, auc_so_far(self._seen))
 
-    def _judged(self, row: int, k: int, judge: Judge) -> dict[str, Any]:
-        settings = self._settings
-        positions = self._histories.choose(row, k, settings.retrieval)
-        key = (row, positions.tobytes() + (b"" if len(positions) <= k else str(k).encode()))
-        if key not in self._known:
-            samples = self._data.samples
-            try:
-                self._known[key] = judge.score(
-                    self._data.behaviors(self._histories.start(row) + positions),
-                    self._data.item(int(samples.item[row])),
-                    user=self._data.user(int(samples.user[row])),
-                    k=k,
-                    retrieval=settings.retrieval,
-                    order=settings.order,
-                    allow_empty_history=True,
-                )
-            except InputError as error:
-                raise error.located(self._data.folder, f"sample {row}") from None
-        score = self._known[key]
-        judged: dict[str, Any] = {
-            "probability": score.probability,
-            "yes_logit": score.yes_logit,
-            "no_logit": score.no_logit,
-            "answer_mass": score.answer_mass,
-            "prompt_tokens": score.prompt_tokens,
-            "used": [int(positions[place]) for place in score.used],
-            "dropped": score.dropped,
-        }
-        return judged | score.extras()
+    def _judged(self, rows: Sequence[int], k: int, judge: Judge) -> list[dict[str, Any]]:
+        """Judge samples together; not again where all of them were shown the same behaviors for another K.
+
+        Where some were, they are judged again: last bits may depend on the company, and that must not on what was kept.
+        """
+        chosen = [self._histories.choose(row, k, self._settings.retrieval) for row in rows]
+        keys = [
+            (row, positions.tobytes() + (b"" if len(positions) <= k else str(k).encode()))
+            for row, positions in zip(rows, chosen, strict=True)
+        ]
+        if not all(key in self._known for key in keys):
+            queries = {row: self._query(row, positions, k) for row, positions in zip(rows, chosen, strict=True)}
+            self._known |= zip(keys, self._scores(queries, judge), strict=True)
+        return [_as_json(self._known[key], positions) for key, positions in zip(keys, chosen, strict=True)]
+
+    def _query(self, row: int, positions: npt.NDArray[np.int64], k: int) -> Query:
+        data, settings = self._data, self._settings
+        return Query(
+            data.behaviors(self._histories.start(row) + positions),
+            [data.item(int(data.samples.item[row]))],
+            data.user(int(data.samples.user[row])),
+            Selection(k, settings.retrieval, settings.order, allow_empty_history=True),
+        )
+
+    def _scores(self, queries: Mapping[int, Query], judge: Judge) -> list[Score]:
+        """Score the one target of each query, by sample."""
+        try:
+            return [score for (score,) in judge.judge(list(queries.values()))]
+        except InputError as refused:
+            for row, query in queries.items():
+                try:  # which one was it? Nothing was computed yet
+                    judge.judge([query])
+                except InputError as error:
+                    raise error.located(self._data.folder, f"sample {row}") from None
+            raise refused
+
+
+def _as_json(score: Score, positions: npt.NDArray[np.int64]) -> dict[str, Any]:
+    judged: dict[str, Any] = {
+        "probability": score.probability,
+        "yes_logit": score.yes_logit,
+        "no_logit": score.no_logit,
+        "answer_mass": score.answer_mass,
+        "prompt_tokens": score.prompt_tokens,
+        "used": [int(positions[place]) for place in score.used],
+        "dropped": score.dropped,
+    }
+    return judged | score.extras()
 
 
 def _run_settings(

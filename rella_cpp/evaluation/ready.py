@@ -1,7 +1,7 @@
 """Ready prompts, as other projects write them: `[{"input", "output"}]` or with an `instruction`."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,8 +46,8 @@ class TextJudge(Protocol):
     def question(self, text: str) -> Question:
         """Frame a text as a user's turn."""
 
-    def answers(self, questions: Sequence[Question]) -> Iterator[Answer]:
-        """Read questions one after another."""
+    def answers(self, questions: Sequence[Question]) -> list[Answer]:
+        """Read questions."""
 
     def settings(self) -> Mapping[str, object]:
         """Return all that its answers depend on besides the text."""
@@ -114,17 +114,17 @@ def evaluate_prompts(
     seen: list[tuple[int, float]] = []
     with closing(RunWriter(Path(out), facts, chosen.tolist(), force=force)) as writer:
         for start in range(writer.done, len(chosen), GROUP):
-            lines = []
-            for place in chosen[start : start + GROUP].tolist():
-                lines.append(_line(place, ready.prompts[place], questions[place], judge))
-                seen.append((lines[-1]["label"], lines[-1].get("head", lines[-1]["probability"])))
+            places = chosen[start : start + GROUP].tolist()
+            asked = [questions[place] for place in places]
+            answers = zip(places, asked, judge.answers(asked), strict=True)
+            lines = [_line(place, ready.prompts[place], question, answer) for place, question, answer in answers]
+            seen += [(line["label"], line.get("head", line["probability"])) for line in lines]
             writer.write(lines)
             progress("evaluating", start + len(lines), len(chosen), auc_so_far(seen))
         return writer.finish()
 
 
-def _line(place: int, prompt: ReadyPrompt, question: Question, judge: TextJudge) -> dict[str, Any]:
-    (answer,) = judge.answers([question])
+def _line(place: int, prompt: ReadyPrompt, question: Question, answer: Answer) -> dict[str, Any]:
     return {
         "sample": place,
         "label": int(prompt.label),
