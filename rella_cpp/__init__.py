@@ -48,12 +48,14 @@ from rella_cpp.judging import Query
 from rella_cpp.models import find_model, packaged_model, pull_model
 from rella_cpp.recommender import Rella
 from rella_cpp.records import AppliedAdapter, Behavior, Item, ModelIdentity, Score, User
+from rella_cpp.requests import Request, take_request
 from rella_cpp.retrieval import Selection
 from rella_cpp.scoring import LOW_ANSWER_MASS, ranks
 from rella_cpp.tuning.examples import Example, Examples, TuningSettings
 from rella_cpp.tuning.fitting import tune_head
 from rella_cpp.tuning.rows import TuningRows, export_rows
 from rella_cpp.vectors import ItemVectors
+from rella_cpp.worker import work
 from rella_gguf import read_header
 
 __all__ = [
@@ -102,6 +104,7 @@ __all__ = [
     "RecordColumns",
     "Rella",
     "RellaError",
+    "Request",
     "Run",
     "SampleRules",
     "Samples",
@@ -141,6 +144,8 @@ __all__ = [
     "report",
     "search_text",
     "summarize",
+    "take_request",
     "tune_head",
+    "work",
     "write_page",
 ]

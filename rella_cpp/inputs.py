@@ -225,8 +225,8 @@ def _read(path: str | Path) -> tuple[str, list[_Entry]]:
     if not lines:
         raise InputError("is empty", source=source, remedy="give JSON or JSON Lines")
     if len(lines) > 1 and _parses(lines[0][1]):
-        return source, [_Entry(_parse(line, source, number), f"line {number}") for number, line in lines]
-    return source, [_Entry(_parse(text, source, 1), None)]
+        return source, [_Entry(parse_json(line, source, number), f"line {number}") for number, line in lines]
+    return source, [_Entry(parse_json(text, source, 1), None)]
 
 
 def _standard_input() -> bytes:
@@ -243,7 +243,22 @@ def _parses(line: str) -> bool:
     return True
 
 
-def _parse(text: str, source: str, first_line: int) -> object:
+def parse_json(text: str, source: str | None = None, first_line: int | None = None) -> object:
+    """Parse one JSON value.
+
+    Parameters
+    ----------
+    source
+        Where it is from, for messages.
+    first_line
+        The number of its first line there; None: lines are not numbered.
+
+    Raises
+    ------
+    InputError
+        It is no JSON, or holds a number that is not finite.
+
+    """
     try:
         return loads(text)
     except NotFinite as error:
@@ -251,10 +266,11 @@ def _parse(text: str, source: str, first_line: int) -> object:
             f"holds {error.name}, which is no number that can be used", source=source, remedy="leave the value out"
         ) from None
     except json.JSONDecodeError as error:
+        line = "" if first_line is None else f"line {first_line + error.lineno - 1}, "
         raise InputError(
             f"is not JSON ({error.msg})",
             source=source,
-            place=f"line {first_line + error.lineno - 1}, column {error.colno}",
+            place=f"{line}column {error.colno}",
             remedy="mend it there",
         ) from None
     except (

@@ -1,11 +1,15 @@
-"""`rella score` and `rella rank`: the same options, the same work, two views."""
+"""`rella score` and `rella rank`: the same options, the same work, two views; `rella score --jsonl`: a worker."""
 
+import sys
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
 from rella_cli import options
+
+if TYPE_CHECKING:
+    from rella_cpp import Behavior, Domain, Item, Rella, Score, Selection, User
 
 _FILES = (
     '\n\nA history is a list of behaviors, oldest first: [{"title": "Alien", "year": 1979, "rating": 5}, …]. '
@@ -14,7 +18,13 @@ _FILES = (
     "\n\nAn item has the same fields without the rating. `rella domains` lists the fields that each domain shows; "
     "an `id` is never shown, it tells which behavior is the item itself."
 )
-_SCORE = f"Score items: how likely is the user to like each? Shows what was read for each of them.{_FILES}"
+_WORKER = (
+    "\n\nWith --jsonl, a worker for other programs: each line of standard input is a request, "
+    '{"id": 1, "user": {…}, "history": […], "item": {…}} or "items": […], with "k", "retrieval", "order" and '
+    '"allow_empty_history" where they differ from the options; each gets one line, in order, at once: '
+    '{"id": 1, "line": 1, "score": {…}}, "scores": […] or "error": {…}. End of input or SIGTERM ends it.'
+)
+_SCORE = f"Score items: how likely is the user to like each? Shows what was read for each of them.{_FILES}{_WORKER}"
 _RANK = f"Rank items by how likely the user is to like them: one table, the likeliest first.{_FILES}"
 
 
@@ -27,9 +37,11 @@ def register(app: typer.Typer) -> None:
 def judge(
     context: typer.Context,
     history: Annotated[
-        str, typer.Option("--history", metavar="FILE", help="The user's history, or - for standard input.")
-    ],
-    item: Annotated[str, typer.Option("--item", "--items", metavar="FILE", help="The target item, or a list of them.")],
+        str | None, typer.Option("--history", metavar="FILE", help="The user's history, or - for standard input.")
+    ] = None,
+    item: Annotated[
+        str | None, typer.Option("--item", "--items", metavar="FILE", help="The target item, or a list of them.")
+    ] = None,
     user: options.UserFile = None,
     domain: options.DomainName = "movies",
     k: options.K = 30,
@@ -49,25 +61,27 @@ def judge(
     gpu_layers: options.GpuLayers = -1,
     flash_attn: options.FlashAttn = "auto",
     kv_type: options.KvType = "f16",
-    exact: options.Exact = True,
+    exact: options.Exact = False,
     no_cache: options.NoCache = False,
     verbose: options.Verbose = False,
     as_json: options.Json = False,
     show_prompt: Annotated[bool, typer.Option("--show-prompt", help="Show the prompt with each score.")] = False,
+    jsonl: Annotated[
+        bool, typer.Option("--jsonl", help="Answer requests on standard input, one JSON object a line (score only).")
+    ] = False,
 ) -> None:
-    """Read the files, load the model, score, show."""
+    """Read the files, load the model, score, show; or load the model and answer requests."""
     from rella_cli import scores
-    from rella_cli.loading import engine_settings, open_rella, read_past, refuse_second_stdin
-    from rella_cli.progress import ProgressBar
-    from rella_cpp import ContextError, Selection, load_domain, read_items
-    from rella_cpp.inputs import source_name
+    from rella_cli.loading import engine_settings, open_rella
+    from rella_cli.worker import serve
+    from rella_cpp import Selection, load_domain
 
-    refuse_second_stdin(history, item, user)
+    if jsonl:
+        _check_worker(context, history, item, user)
     settings = engine_settings(ctx, threads, gpu_layers, flash_attn, kv_type, exact)
     selection = Selection(k, retrieval, order, allow_empty_history)  # type: ignore[arg-type]  # it checks them
     words = load_domain(domain)
-    past, person = read_past(history, user, words, allow_empty=allow_empty_history)
-    items = read_items(item, words)
+    given = None if jsonl else _read(context, history, item, user, words, allow_empty_history)
 
     with open_rella(model, words, lora or [], chat_format, settings, no_cache, verbose, head, allow_mismatch) as rella:
         rella.contrast = contrast
@@ -75,10 +89,64 @@ def judge(
             rella.use_index(index, allow_mismatch=allow_mismatch)
         if calibration is not None:
             rella.use_calibration(calibration, allow_mismatch=allow_mismatch)
-        try:
-            with ProgressBar() as rella.progress:
-                results = rella.rank(past.behaviors, items, user=person, **asdict(selection))
-        except ContextError as error:
-            raise error.located(source_name(item) if str(error.place).startswith("item[") else None) from None
+        if given is None:
+            serve(rella, words, selection, prompts=show_prompt)
+            return
+        results = _rank(rella, given, selection)
     view = scores.Ranking if context.info_name == "rank" else scores.Scoring
-    view(words, past.behaviors, results).show(as_json=as_json, prompts=show_prompt)
+    view(words, given.behaviors, results).show(as_json=as_json, prompts=show_prompt)
+
+
+class _Given(NamedTuple):
+    """What the files hold, and the name of the items' file for messages."""
+
+    behaviors: "tuple[Behavior, ...]"
+    items: "tuple[Item, ...]"
+    user: "User | None"
+    source: str
+
+
+def _check_worker(context: typer.Context, history: str | None, item: str | None, user: str | None) -> None:
+    """Refuse a worker that is to rank, is given files, or has nothing to read."""
+    from rella_cpp import InputError
+
+    if context.info_name == "rank":
+        raise InputError("rank has no --jsonl", remedy="use rella score --jsonl: of several items, each has its rank")
+    if sys.stdin is None:
+        raise InputError("it is closed", source="standard input", remedy="send requests there, one a line")
+    for name, file in (("--history", history), ("--item", item), ("--user", user)):
+        if file is not None:
+            raise InputError(f"{name} with --jsonl", remedy="leave it out: each request on standard input has its own")
+
+
+def _read(
+    context: typer.Context,
+    history: str | None,
+    item: str | None,
+    user: str | None,
+    domain: "Domain",
+    allow_empty: bool,
+) -> _Given:
+    """Read the files; --history and --item are required unless a worker is asked for."""
+    from rella_cli.loading import read_past, refuse_second_stdin
+    from rella_cpp import read_items
+    from rella_cpp.inputs import source_name
+
+    if history is None:
+        context.fail("Missing option '--history'.")
+    if item is None:
+        context.fail("Missing option '--item' / '--items'.")
+    refuse_second_stdin(history, item, user)
+    past, person = read_past(history, user, domain, allow_empty=allow_empty)
+    return _Given(past.behaviors, read_items(item, domain), person, source_name(item))
+
+
+def _rank(rella: "Rella", given: _Given, selection: "Selection") -> "list[Score]":
+    from rella_cli.progress import ProgressBar
+    from rella_cpp import ContextError
+
+    try:
+        with ProgressBar() as rella.progress:
+            return rella.rank(given.behaviors, given.items, user=given.user, **asdict(selection))
+    except ContextError as error:
+        raise error.located(given.source if str(error.place).startswith("item[") else None) from None

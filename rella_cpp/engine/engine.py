@@ -1,7 +1,5 @@
 """A loaded model: tokenise, score, embed, adapt, generate."""
 
-import math
-import os
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,12 +16,12 @@ from rella_cpp.engine.context import LlamaContext
 from rella_cpp.engine.decoder import Decoder, check_segments
 from rella_cpp.engine.generation import generate
 from rella_cpp.engine.loading import Loaded, load
+from rella_cpp.engine.lora import Adapter, LoadedAdapters
 from rella_cpp.engine.plan import TRUNK, Piece, Wanted, plan
 from rella_cpp.engine.segments import Encoded, Prompt, Span
 from rella_cpp.engine.settings import EngineSettings
 from rella_cpp.engine.vocabulary import Vocabulary
-from rella_cpp.errors import ContextError, EngineError, GGUFError, InputError
-from rella_gguf import check_adapter
+from rella_cpp.errors import ContextError, EngineError
 
 _WINDOW = 256
 """Prompts planned together at most: the tree of a million would take long to make, and the depth of a recursion."""
@@ -40,17 +38,6 @@ class States(NamedTuple):
 
     hidden: npt.NDArray[np.float32]
     logits: npt.NDArray[np.float32]
-
-
-class Adapter(NamedTuple):
-    """A LoRA adapter (GGUF) and its scale, a factor on top of the adapter's own alpha / rank.
-
-    With the `fingerprint` of the file, another file that takes its place is another adapter.
-    """
-
-    path: Path
-    scale: float = 1.0
-    fingerprint: str = ""
 
 
 class Engine:
@@ -79,12 +66,11 @@ class Engine:
         self.vocabulary = Vocabulary(lib, lib.llama_model_get_vocab(model))
         # llama.cpp rounds the context up to a multiple of 256; what was asked for is what counts.
         self.n_ctx, self.n_embd = loaded.n_ctx, int(lib.llama_model_n_embd(model))
-        self._lib, self._model, self._pointer, self._limits = lib, model, context, loaded.limits
+        self._limits = loaded.limits
         self._context = LlamaContext(lib, context, self.vocabulary.size, self.n_embd)
         self._decoder = Decoder(self._context, rewinds=loaded.limits.rewinds)
         self._lock = threading.RLock()
-        self._loaded: dict[tuple[Path, str], Any] = {}
-        self._active: tuple[Adapter, ...] = ()
+        self._adapters = LoadedAdapters(lib, model, context, loaded.header)
         self.asked = 0
         self._free = weakref.finalize(self, _free, lib, model, context, self.vocabulary)
 
@@ -273,15 +259,8 @@ class Engine:
             A scale is no finite number, or a file is named twice.
 
         """
-        for number, (path, scale, _) in enumerate(adapters):
-            if not math.isfinite(scale):
-                raise InputError(f"the scale is {scale}", source=path, remedy="give a finite number, such as 1")
-            if any(path == other for other, _, _ in adapters[:number]):
-                raise InputError("is named twice as an adapter", source=path, remedy="name it once, with one scale")
         with self._use():
-            for path, _, fingerprint in adapters:
-                if (path, fingerprint) not in self._loaded:
-                    self._loaded[path, fingerprint] = self._load_adapter(path)
+            self._adapters.load(adapters)
 
     def generate(self, prompts: Sequence[Prompt], max_tokens: int, adapters: Sequence[Adapter] = ()) -> list[str]:
         """Continue prompts greedily, each until the model ends its answer, or `max_tokens` or the context are used up.
@@ -340,8 +319,8 @@ class Engine:
                     remedy="shorten it, or raise --ctx",
                 )
         with self._use():
-            self.load_adapters(adapters)
-            self._activate(tuple(adapters))
+            if self._adapters.apply(tuple(adapters)):
+                self._decoder.forget()
             self.asked += sum(map(len, prompts))
             yield
 
@@ -349,30 +328,6 @@ class Engine:
         if not np.isfinite(hidden).all():
             raise EngineError("the model's hidden states are no finite numbers: its weights may be damaged")
         return hidden
-
-    def _load_adapter(self, path: Path) -> Any:
-        check_adapter(path, self.header)
-        native.recent_errors.clear()
-        handle = self._lib.llama_adapter_lora_init(self._model, os.fsencode(path))
-        if not handle:
-            raise GGUFError(
-                f"llama.cpp cannot load the adapter ({native.reason()})", source=path, remedy="convert it again"
-            )
-        return handle
-
-    def _activate(self, adapters: tuple[Adapter, ...]) -> None:
-        """Let these adapters take part in what is decoded next."""
-        if adapters == self._active:
-            return
-        lib, count = self._lib, len(adapters)
-        handles = (lib.llama_adapter_lora_p_ctypes * count)(
-            *(self._loaded[path, fingerprint] for path, _, fingerprint in adapters)
-        )
-        scales = (lib.ctypes.c_float * count)(*(scale for _, scale, _ in adapters))
-        if lib.llama_set_adapters_lora(self._pointer, handles, count, scales) != 0:
-            raise EngineError(f"llama.cpp cannot apply the adapters ({native.reason()})")
-        self._active = adapters
-        self._decoder.forget()
 
 
 def _free(lib: Any, model: Any, context: Any, vocabulary: Vocabulary) -> None:

@@ -1,0 +1,144 @@
+"""`rella score --jsonl`: a worker on standard input and output, and how it ends."""
+
+import json
+import logging
+import os
+import select
+import signal
+import sys
+from collections.abc import Iterator
+from types import FrameType
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from rella_cpp import Domain, Selection
+    from rella_cpp.worker import Ranker
+
+_CHUNK = 1 << 16
+_SIGNALS = os.name == "posix"  # elsewhere select takes sockets alone, and nobody sends a SIGTERM
+
+
+def serve(ranker: "Ranker", domain: "Domain", defaults: "Selection", *, prompts: bool = False) -> None:
+    """Answer requests line by line until standard input ends or a SIGTERM comes; the request under way is finished."""
+    from rella_cpp.worker import split_lines, work
+
+    for handler in logging.getLogger("rella_cpp").handlers:
+        handler.addFilter(_Once())
+    requests = failed = 0
+    with _Termination() as termination:
+        _say("ready")
+        try:
+            for result in work(ranker, split_lines(_chunks(termination)), domain, defaults, prompts=prompts):
+                _write(result)
+                requests, failed = requests + 1, failed + ("error" in result)
+                if termination.came:
+                    break
+        except _Terminated:
+            pass
+    if failed:
+        _say(f"{requests:,} request{'' if requests == 1 else 's'}, {failed:,} with an error")
+
+
+class _Terminated(Exception):
+    """A SIGTERM came while there was nothing to do."""
+
+
+class _Termination:
+    """Takes note of a SIGTERM, and waits for input without missing one.
+
+    The handler raises nothing: within a callback from llama.cpp that would be swallowed. What ends the waiting is a
+    pipe: a signal that comes just before a blocking read would else be seen only after it.
+
+    Attributes
+    ----------
+    came
+        Whether a SIGTERM came.
+
+    """
+
+    def __init__(self) -> None:
+        self.came = False
+
+    def __enter__(self) -> Self:
+        """Take note from now on."""
+        if _SIGNALS:
+            self._woken, self._wake = os.pipe()
+            os.set_blocking(self._wake, False)
+            self._former_wake = signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
+            self._former = signal.signal(signal.SIGTERM, self._take_note)
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """Leave signals as they were."""
+        if _SIGNALS:
+            signal.signal(signal.SIGTERM, self._former)
+            signal.set_wakeup_fd(self._former_wake)
+            os.close(self._woken)
+            os.close(self._wake)
+
+    def wait_for(self, file: int) -> None:
+        """Wait until there is something to read; raise `_Terminated` if a SIGTERM came."""
+        while _SIGNALS and not self.came:
+            ready, _, _ = select.select([file, self._woken], [], [])
+            if self._woken not in ready:
+                return
+            os.read(self._woken, _CHUNK)
+        if self.came:
+            raise _Terminated
+
+    def _take_note(self, _signal: int, _frame: FrameType | None) -> None:
+        self.came = True
+
+
+class _Once(logging.Filter):
+    """Lets each kind of warning through once: where nobody reads stderr, a full pipe would stop the worker."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Tell whether to say it; llama.cpp's log comes only where it was asked for."""
+        said = record.msg in self._said
+        self._said.add(record.msg)
+        return not said or record.name != "rella_cpp"
+
+
+def _chunks(termination: _Termination) -> Iterator[bytes]:
+    """Yield what comes on standard input, at once."""
+    from rella_cpp import InputError
+
+    file = sys.stdin.fileno()
+    while True:
+        termination.wait_for(file)
+        try:
+            chunk = os.read(file, _CHUNK)
+        except ConnectionResetError:  # Node.js and others give sockets for pipes; whoever held this one has gone
+            return
+        except OSError as error:
+            remedy = "send requests there, one a line"
+            raise InputError(error.strerror or str(error), source="standard input", remedy=remedy) from None
+        if not chunk:
+            return
+        yield chunk
+
+
+def _write(result: dict[str, object]) -> None:
+    """Write a line, and see to it that it leaves."""
+    try:
+        # ASCII: readers disagree on whether U+2028 and its like end a line, and on encodings.
+        sys.stdout.write(json.dumps(result) + "\n")
+        sys.stdout.flush()
+    except ConnectionResetError:
+        raise BrokenPipeError from None
+
+
+def _say(text: str) -> None:
+    """Print one line on stderr, if somebody is there to read it."""
+    if sys.stderr is None:
+        return
+    try:
+        sys.stderr.write(f"rella: {text}\n")
+        sys.stderr.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())

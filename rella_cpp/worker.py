@@ -1,0 +1,146 @@
+"""A worker: requests in, results out, one line each, in order; what is wrong with a line is that line's result."""
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Protocol
+
+from rella_cpp.domains import Domain
+from rella_cpp.errors import EngineError, InputError
+from rella_cpp.prompts import Order
+from rella_cpp.records import Behavior, Item, Score, User
+from rella_cpp.requests import LONGEST_LINE, Request, parse_line, placed_in_request, take_request
+from rella_cpp.retrieval import Retrieval, Selection
+from rella_cpp.scoring import LOW_ANSWER_MASS, ranks
+
+logger = logging.getLogger("rella_cpp")
+_BOM = b"\xef\xbb\xbf"
+_CLOSED = "the model is closed"  # the one failure that no later request can be free of
+
+
+class Ranker(Protocol):
+    """What the worker needs of a `Rella`."""
+
+    def rank(
+        self,
+        history: Sequence[Behavior | Mapping[str, object]],
+        items: Sequence[Item | Mapping[str, object]],
+        *,
+        user: User | Mapping[str, object] | None,
+        k: int,
+        retrieval: Retrieval,
+        order: Order,
+        allow_empty_history: bool,
+    ) -> list[Score]:
+        """Score items for a user; see `Rella.rank`."""
+        ...
+
+
+def split_lines(chunks: Iterable[bytes], longest: int = LONGEST_LINE) -> Iterator[bytes]:
+    """Cut a stream of bytes into lines, each as soon as its line break is there.
+
+    Parameters
+    ----------
+    chunks
+        The stream, in pieces of any size.
+    longest
+        Of a longer line, `longest` + 1 bytes are kept, by which it is known, and the rest is dropped as it comes.
+
+    Yields
+    ------
+    Lines without their line break, blank ones too; what stands behind the last line break only if there is something.
+
+    """
+    held = bytearray()
+    for chunk in chunks:
+        *ends, start = chunk.split(b"\n")
+        for end in ends:
+            held += end[: longest + 1 - len(held)]
+            yield bytes(held)
+            held.clear()
+        held += start[: longest + 1 - len(held)]
+    if held:
+        yield bytes(held)
+
+
+def work(
+    ranker: Ranker, lines: Iterable[bytes], domain: Domain, defaults: Selection | None = None, *, prompts: bool = False
+) -> Iterator[dict[str, object]]:
+    """Answer requests: one result for each line that is not blank, in order, each before the next line is read.
+
+    Parameters
+    ----------
+    ranker
+        A `Rella`.
+    lines
+        Requests, see `take_request`. The first may begin with a byte order mark.
+    domain
+        The ranker's.
+    defaults
+        How histories are read unless a request says otherwise.
+    prompts
+        Whether scores have the prompt's text, too.
+
+    Yields
+    ------
+    JSON objects with the request's `id` and the number of its `line`, from 1 on; then `score` (of an `item`), or
+    `scores` (of `items`, each with its rank), or `error`: its `message`, its `place` in the request or None, and its
+    `kind`, `input` or `engine`.
+
+    Raises
+    ------
+    EngineError
+        The model was closed meanwhile.
+
+    """
+    defaults = defaults or Selection()
+    for number, line in enumerate(lines, start=1):
+        line = line.removeprefix(_BOM) if number == 1 else line
+        if line.strip():
+            yield _answer(ranker, line, number, domain, defaults, prompts)
+
+
+def _answer(
+    ranker: Ranker, line: bytes, number: int, domain: Domain, defaults: Selection, prompts: bool
+) -> dict[str, object]:
+    value = None
+    try:
+        value = parse_line(line)
+        request = take_request(value, domain, defaults)
+        found = _rank(ranker, request)
+        _warn(request, found, domain, number)
+        result = _result(request, found, prompts)
+    except InputError as error:
+        result = {"error": {"message": str(error), "place": error.place, "kind": "input"}}
+    except EngineError as error:
+        if str(error) == _CLOSED:
+            raise
+        result = {"error": {"message": str(error), "place": None, "kind": "engine"}}
+    return {"id": value.get("id") if isinstance(value, dict) else None, "line": number, **result}
+
+
+def _rank(ranker: Ranker, request: Request) -> list[Score]:
+    query = request.query
+    with placed_in_request(request.one):
+        return ranker.rank(query.history, query.items, user=query.user, **asdict(query.selection))
+
+
+def _result(request: Request, scores: Sequence[Score], prompts: bool) -> dict[str, object]:
+    rows = [score.as_dict() | ({"prompt": score.prompt} if prompts else {}) for score in scores]
+    if request.one:
+        (row,) = rows
+        return {"score": row}
+    return {"scores": [row | {"rank": rank} for row, rank in zip(rows, ranks(scores), strict=True)]}
+
+
+def _warn(request: Request, scores: Sequence[Score], domain: Domain, number: int) -> None:
+    """Say what a reader of results would not see: fields that are not shown, answers in another form."""
+    items = [*(Behavior.of(behavior).item for behavior in request.query.history), *(score.item for score in scores)]
+    if unshown := domain.unshown(items):
+        logger.warning("line %d: the domain %s does not show %s", number, domain.name, ", ".join(unshown[:8]))
+    low = [score.answer_mass for score in scores if score.answer_mass < LOW_ANSWER_MASS and score.head is None]
+    if low:
+        yes, no = domain.answers
+        logger.warning(
+            "line %d: the model gives %s and %s together only %.1f%% of its answer", number, yes, no, 100 * min(low)
+        )
