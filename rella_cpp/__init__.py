@@ -1,6 +1,9 @@
 """rella-cpp: how likely is a user to like an item? A GGUF language model on this machine reads the history and says."""
 
 from rella_cpp.advice import ADVISED_TYPES, Advice, advise, recommended
+from rella_cpp.benching.measuring import bench
+from rella_cpp.benching.mix import Mix
+from rella_cpp.benching.results import Bench, Measure, RawRate
 from rella_cpp.cache import Cache, CacheInfo
 from rella_cpp.candidates import Recommendation
 from rella_cpp.datasets import (
@@ -67,6 +70,7 @@ __all__ = [
     "Advice",
     "AppliedAdapter",
     "Behavior",
+    "Bench",
     "BuildInfo",
     "Cache",
     "CacheInfo",
@@ -95,10 +99,13 @@ __all__ = [
     "ItemIndex",
     "ItemVectors",
     "LengthBin",
+    "Measure",
+    "Mix",
     "ModelIdentity",
     "PrepareOptions",
     "Query",
     "RatingScale",
+    "RawRate",
     "Recipe",
     "Recommendation",
     "RecordColumns",
@@ -118,6 +125,7 @@ __all__ = [
     "User",
     "add_to_index",
     "advise",
+    "bench",
     "build_index",
     "build_info",
     "builtin_domains",

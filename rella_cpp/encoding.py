@@ -78,7 +78,7 @@ class ItemEncoder:
         if pool not in get_args(Pool):
             raise InputError(f"pool is {pool!r}", remedy=f"one of {', '.join(get_args(Pool))}")
         self._model, self._domain, self._cache, self._width, self._pool = model, domain, cache, width, pool
-        self._key, self._start = f"{key} pool={pool}{' together' if together else ''}", item_start(domain)
+        self._key, self._start = f"{key} pool={pool}", item_start(domain)
         self._together = together
         self.asked = 0
 

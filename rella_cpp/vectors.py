@@ -140,9 +140,10 @@ class ItemVectors:
 
     def _encoder(self, pool: Pool, *, together: bool) -> ItemEncoder:
         """Return an encoder; its cache key names whatever can change a vector's bits besides the text."""
-        together = together and not self._engine.settings.exact
+        exact = self._engine.settings.exact
+        together = together or exact  # then company changes nothing
         if (pool, together) not in self._encoders:
-            key = f"{self.base.fingerprint} {self.engine_key}"
+            key = f"{self.base.fingerprint} {self.engine_key}{' together' if together and not exact else ''}"
             self._encoders[pool, together] = ItemEncoder(
                 self._engine, self.domain, self._cache, key, self._engine.n_embd, pool, together=together
             )

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from rella_cli import (
+    bench,
     cache,
     calibrate,
     compare,
@@ -35,6 +36,7 @@ app.command("recommend")(recommend.recommend)
 app.command("evaluate")(evaluate.evaluate)
 app.command("calibrate")(calibrate.calibrate)
 app.command("compare")(compare.compare)
+app.command("bench")(bench.bench)
 app.command("pull")(pull.pull)
 app.command("domains")(domains.domains)
 app.add_typer(gguf.app, name="gguf")

@@ -278,14 +278,18 @@ class Engine:
             answers = generate(self._decoder, prompts, max_tokens, self._limits, ends)
             return [self.vocabulary.decode(answer) for answer in answers]
 
-    def raw(self, tokens: npt.NDArray[np.int32]) -> None:
-        """Only decode a prompt, for comparison: no plan, nothing kept, nothing read."""
+    def raw(self, tokens: npt.NDArray[np.int32], *, hidden: bool = False) -> None:
+        """Only decode a prompt, for comparison: no plan, nothing kept, nothing read.
+
+        Asked for are the logits at its end, or with `hidden` the hidden states of all its positions.
+        """
         with self._reading([Prompt((tokens,))], ()):
             self._decoder.forget()
             for start in range(0, len(tokens), self._limits.batch):
                 piece = tokens[start : start + self._limits.batch]
-                wanted = (Wanted(0, 0, len(piece) - 1, 1),) if start + len(piece) == len(tokens) else ()
-                self._context.decode([Piece(piece, start, TRUNK, wanted)], hidden=False)
+                last = start + len(piece) == len(tokens)
+                rows = Wanted(0, 0, 0, len(piece)) if hidden else Wanted(0, 0, len(piece) - 1, 1)
+                self._context.decode([Piece(piece, start, TRUNK, (rows,) if hidden or last else ())], hidden=hidden)
 
     def close(self) -> None:
         """Free the model. Calls after that raise EngineError; closing twice does nothing."""

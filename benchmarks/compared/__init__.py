@@ -1,0 +1,1 @@
+"""What is compared with rella-cpp, a module for each kind."""

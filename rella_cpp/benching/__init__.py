@@ -1,0 +1,1 @@
+"""How fast a model is on this machine, against what llama.cpp itself does with the same tokens."""
