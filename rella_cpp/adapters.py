@@ -12,8 +12,7 @@ from typing import Any
 from rella_cpp.cache import Cache
 from rella_cpp.engine import Adapter, Engine
 from rella_cpp.errors import InputError
-from rella_gguf import Header, convert_adapter, read_header, tuning_record
-from rella_gguf.inspection import QUANTIZED_FROM
+from rella_gguf.header import Header, read_header
 from rella_gguf.lora.adapters import named_adapters
 
 logger = logging.getLogger("rella_cpp")
@@ -87,6 +86,8 @@ def _file(path: Path, base: Header, cache: Cache) -> Path:
     """Return an adapter's GGUF; a PEFT folder is converted once, into the cache."""
     if not path.is_dir():
         return path
+    from rella_gguf import convert_adapter
+
     facts = [base.architecture, *(base.integer(f"{base.architecture}.{key}") for key in _SHAPE)]
     digest = hashlib.sha256(f"{_CONVERTER} {base.path.resolve()} {base.size} {facts}".encode())
     for name in (_CONFIG, _WEIGHTS, _RECORD):
@@ -108,6 +109,8 @@ def _file(path: Path, base: Header, cache: Cache) -> Path:
 
 def _record(file: Path, given: Path) -> Mapping[str, Any] | None:
     """Read what an adapter was tuned on: the manifest of its rows, and its base; None where it does not say."""
+    from rella_gguf import tuning_record
+
     record = tuning_record(read_header(file))
     if record is not None and not _is_record(record):
         raise InputError(
@@ -128,6 +131,8 @@ def _is_record(record: Mapping[str, Any]) -> bool:
 
 def _check(record: Mapping[str, Any], source: Path, base: Header, made_for: Mapping[str, Any]) -> None:
     """Refuse a base, a wording or a chat format that the adapter was not tuned on."""
+    from rella_gguf.inspection import QUANTIZED_FROM
+
     wording, domain = record["domain"], made_for["domain"]
     tuned = record.get("base") or {}
     bases = {None, made_for["model"]["fingerprint"], base.text(QUANTIZED_FROM)}

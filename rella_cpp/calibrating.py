@@ -4,12 +4,14 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rella_cpp.domains import Domain
-from rella_cpp.evaluation.calibration import Calibration
-from rella_cpp.index import ItemIndex
 from rella_cpp.records import Behavior, Item, Score
+
+if TYPE_CHECKING:
+    from rella_cpp.evaluation.calibration import Calibration
+    from rella_cpp.index import ItemIndex
 
 logger = logging.getLogger("rella_cpp")
 
@@ -34,9 +36,9 @@ class Calibrator:
 
     def __init__(
         self,
-        calibration: Calibration,
+        calibration: "Calibration",
         domain: Domain,
-        index: Callable[[], ItemIndex | None],
+        index: "Callable[[], ItemIndex | None]",
         *,
         any_reading: bool = False,
         source: str | Path | None = None,

@@ -2,15 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from rella_cpp.domains import Domain
 from rella_cpp.errors import InputError
-from rella_cpp.index import ItemIndex
 from rella_cpp.records import Behavior, Item, Score
 from rella_cpp.scoring import ranks
+
+if TYPE_CHECKING:
+    from rella_cpp.index import ItemIndex
 
 _POOL = 5
 """Items looked at for each candidate wanted."""
@@ -53,7 +56,7 @@ def liked(behaviors: Sequence[Behavior], domain: Domain) -> list[int]:
 
 
 def find_candidates(
-    index: ItemIndex,
+    index: "ItemIndex",
     behaviors: Sequence[Behavior],
     vectors: npt.NDArray[np.float32],
     domain: Domain,

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -19,9 +19,7 @@ from rella_cpp.chat import check_chat_format
 from rella_cpp.domains import Domain, load_domain
 from rella_cpp.engine import Adapter, Engine, EngineSettings
 from rella_cpp.errors import InputError
-from rella_cpp.evaluation.calibration import Calibration
 from rella_cpp.head import Head
-from rella_cpp.index import ItemIndex
 from rella_cpp.inputs import take_history
 from rella_cpp.judging import Judge, Query
 from rella_cpp.prompts import Order
@@ -29,6 +27,10 @@ from rella_cpp.records import Behavior, Item, ModelIdentity, Score, User
 from rella_cpp.retrieval import Retrieval, Selection
 from rella_cpp.scoring import Answer, Question
 from rella_cpp.vectors import ItemVectors
+
+if TYPE_CHECKING:  # a score needs neither
+    from rella_cpp.evaluation.calibration import Calibration
+    from rella_cpp.index import ItemIndex
 
 logger = logging.getLogger("rella_cpp")
 logger.addHandler(logging.NullHandler())  # silent unless somebody listens
@@ -193,7 +195,7 @@ class Rella:
             head.check(self.settings(), self.engine.n_embd, source=source, allow_mismatch=allow_mismatch)
         self._answerer.head = head
 
-    def use_calibration(self, calibration: Calibration | str | Path, *, allow_mismatch: bool = False) -> None:
+    def use_calibration(self, calibration: "Calibration | str | Path", *, allow_mismatch: bool = False) -> None:
         """Calibrate probabilities: scores gain `calibrated`.
 
         Raises
@@ -203,6 +205,8 @@ class Rella:
             `allow_mismatch` is False.
 
         """
+        from rella_cpp.evaluation.calibration import Calibration
+
         source = None if isinstance(calibration, Calibration) else calibration
         calibration = calibration if isinstance(calibration, Calibration) else Calibration.load(calibration)
         calibrator = Calibrator(
@@ -339,7 +343,7 @@ class Rella:
         """Return the items' vectors, float32 of shape (n, n_embd), in input order; see `ItemVectors.embed`."""
         return self.vectors.embed(items)
 
-    def use_index(self, index: ItemIndex | str | Path, *, allow_mismatch: bool = False) -> None:
+    def use_index(self, index: "ItemIndex | str | Path", *, allow_mismatch: bool = False) -> None:
         """Take vectors for SUBR from an index; see `ItemVectors.use_index`."""
         self.vectors.use_index(index, allow_mismatch=allow_mismatch)
 

@@ -1,8 +1,8 @@
 """Vectors of items, by the judging model's base or from an index."""
 
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -10,12 +10,13 @@ import numpy.typing as npt
 from rella_cpp.cache import Cache, Progress, no_progress
 from rella_cpp.domains import Domain
 from rella_cpp.encoding import ItemEncoder, Pool
-from rella_cpp.engine import Engine
+from rella_cpp.engine import Engine, build_info
 from rella_cpp.errors import InputError
-from rella_cpp.index import ItemIndex
 from rella_cpp.inputs import take_items
 from rella_cpp.records import Item, ModelIdentity
-from rella_gguf.inspection import QUANTIZED_FROM
+
+if TYPE_CHECKING:
+    from rella_cpp.index import ItemIndex
 
 
 class ItemVectors:
@@ -62,10 +63,10 @@ class ItemVectors:
     def engine_key(self) -> str:
         """What a vector's bits depend on besides the model's file and the text: versions and settings, in words."""
         s = self._engine.settings
-        words = f"llama-cpp-python {version('llama-cpp-python')} gpu={s.gpu_layers} flash={s.flash_attn} kv={s.kv_type}"
+        words = f"llama-cpp-python {build_info().version} gpu={s.gpu_layers} flash={s.flash_attn} kv={s.kv_type}"
         return words + (" exact" if s.exact else "")
 
-    def use_index(self, index: ItemIndex | str | Path, *, allow_mismatch: bool = False) -> None:
+    def use_index(self, index: "ItemIndex | str | Path", *, allow_mismatch: bool = False) -> None:
         """Take vectors for SUBR from an index, whichever model made it.
 
         Items that it lacks are embedded, where the judging model's base is the one that made it, or was quantised from
@@ -77,6 +78,8 @@ class ItemVectors:
             There is no such index, or it was built from another wording of items and `allow_mismatch` is False.
 
         """
+        from rella_cpp.index import ItemIndex
+
         index = index if isinstance(index, ItemIndex) else ItemIndex.open(index)
         if not allow_mismatch:
             index.manifest.check_domain(self.domain, index.folder)
@@ -122,6 +125,8 @@ class ItemVectors:
         """
         if self.index is None:
             return self._encode(items, "prompt", self.progress, together=False)
+        from rella_gguf.inspection import QUANTIZED_FROM
+
         rows = [self.index.row(item, self.domain) for item in items]
         vectors = self.index.vectors([0 if row is None else row for row in rows])
         if missing := [place for place, row in enumerate(rows) if row is None]:

@@ -184,6 +184,16 @@ def test_short_endings_are_packed_and_long_ones_read_alone() -> None:
     assert lengths(list(plan(tiny, limits))) == [[8], [8]]
 
 
+def test_where_full_calls_are_cheapest_long_prompts_fill_them() -> None:
+    # As on a GPU: what a call may hold, it holds, whether prompts share anything or not.
+    limits = Limits(cells=100, batch=20, sequences=8, pack=20, call=8)
+    assert lengths(list(plan(prompts_of("abcdefghi", "jklmnopqr", "stuvwxyz"), limits))) == [[9, 9], [8]]
+    few = Limits(cells=100, batch=20, sequences=3, pack=20, call=8)  # two branches beside the trunk
+    assert lengths(list(plan(prompts_of("ab", "cd", "ef"), few))) == [[2, 2], [2]]
+    small = Limits(cells=12, batch=20, sequences=8, pack=20, call=8)  # memory for one of them
+    assert lengths(list(plan(prompts_of("abcdefghi", "jklmnopqr"), small))) == [[9], [9]]
+
+
 def test_a_kept_lead_is_cut_where_the_next_plan_finds_it() -> None:
     limits = Limits(cells=100, batch=10, sequences=8, pack=9, call=2)
     decoder = Decoder(FakeContext(limits))

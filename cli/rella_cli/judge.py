@@ -71,9 +71,7 @@ def judge(
     ] = False,
 ) -> None:
     """Read the files, load the model, score, show; or load the model and answer requests."""
-    from rella_cli import scores
     from rella_cli.loading import engine_settings, open_rella
-    from rella_cli.worker import serve
     from rella_cpp import Selection, load_domain
 
     if jsonl:
@@ -90,9 +88,13 @@ def judge(
         if calibration is not None:
             rella.use_calibration(calibration, allow_mismatch=allow_mismatch)
         if given is None:
+            from rella_cli.worker import serve
+
             serve(rella, words, selection, prompts=show_prompt)
             return
         results = _rank(rella, given, selection)
+    from rella_cli import scores  # it brings rich
+
     view = scores.Ranking if context.info_name == "rank" else scores.Scoring
     view(words, given.behaviors, results).show(as_json=as_json, prompts=show_prompt)
 

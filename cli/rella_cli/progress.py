@@ -1,9 +1,10 @@
 """A progress bar on stderr, with rate and time left; it comes with the first report and goes with the last."""
 
-from typing import Self
+from functools import cached_property
+from typing import TYPE_CHECKING, Self
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 
 class ProgressBar:
@@ -11,7 +12,13 @@ class ProgressBar:
 
     def __init__(self) -> None:
         self._tasks: dict[str, TaskID] = {}
-        self._bar = Progress(
+
+    @cached_property
+    def _bar(self) -> "Progress":
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        return Progress(
             TextColumn("{task.description}"),
             BarColumn(),
             TextColumn("{task.percentage:>3.0f} %"),

@@ -1,16 +1,38 @@
 """The GGUF file format: read, check, inspect, quantise a file; convert adapters and merge them. Loads no model."""
 
-from rella_gguf.checks import check_adapter, check_complete, check_model, shard_paths
-from rella_gguf.errors import GGUFError, InputError, RellaError
-from rella_gguf.header import ArrayInfo, Header, MetadataValue, TensorInfo, read_header
-from rella_gguf.inspection import Inspection, Lora, TensorGroup, Tokenizer, inspect, tuning_record
-from rella_gguf.lora.adapters import gguf_adapters
-from rella_gguf.lora.conversion import Conversion, convert_adapter
-from rella_gguf.lora.merging import Merge, MergedTensor, merge_adapters
-from rella_gguf.lora.peft import PeftAdapter, PeftPair, read_peft
-from rella_gguf.lora.peft_config import PeftConfig
-from rella_gguf.lora.planning import MERGE_TYPES, Change, MergePlan, plan_merge
-from rella_gguf.quantizing import Quantization, quantize
+import typing
+
+if typing.TYPE_CHECKING:  # for readers and type checkers; the same again below
+    from rella_gguf.checks import check_adapter, check_complete, check_model, shard_paths
+    from rella_gguf.errors import GGUFError, InputError, RellaError
+    from rella_gguf.header import ArrayInfo, Header, MetadataValue, TensorInfo, read_header
+    from rella_gguf.inspection import Inspection, Lora, TensorGroup, Tokenizer, inspect, tuning_record
+    from rella_gguf.lora.adapters import gguf_adapters
+    from rella_gguf.lora.conversion import Conversion, convert_adapter
+    from rella_gguf.lora.merging import Merge, MergedTensor, merge_adapters
+    from rella_gguf.lora.peft import PeftAdapter, PeftPair, read_peft
+    from rella_gguf.lora.peft_config import PeftConfig
+    from rella_gguf.lora.planning import MERGE_TYPES, Change, MergePlan, plan_merge
+    from rella_gguf.quantizing import Quantization, quantize
+else:
+    import rella_gguf.surface
+
+    __getattr__, __dir__ = rella_gguf.surface.public(
+        __name__,
+        {
+            "rella_gguf.checks": "check_adapter check_complete check_model shard_paths",
+            "rella_gguf.errors": "GGUFError InputError RellaError",
+            "rella_gguf.header": "ArrayInfo Header MetadataValue TensorInfo read_header",
+            "rella_gguf.inspection": "Inspection Lora TensorGroup Tokenizer inspect tuning_record",
+            "rella_gguf.lora.adapters": "gguf_adapters",
+            "rella_gguf.lora.conversion": "Conversion convert_adapter",
+            "rella_gguf.lora.merging": "Merge MergedTensor merge_adapters",
+            "rella_gguf.lora.peft": "PeftAdapter PeftPair read_peft",
+            "rella_gguf.lora.peft_config": "PeftConfig",
+            "rella_gguf.lora.planning": "MERGE_TYPES Change MergePlan plan_merge",
+            "rella_gguf.quantizing": "Quantization quantize",
+        },
+    )
 
 __all__ = [
     "MERGE_TYPES",

@@ -8,9 +8,11 @@ import mmap
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import repeat
 from pathlib import Path
 
 from rella_gguf.errors import GGUFError
+from rella_gguf.tensor_types import tensor_type
 
 MAGIC = b"GGUF"
 _VERSIONS = (2, 3)
@@ -61,26 +63,19 @@ class TensorInfo:
             The type is not known to the installed `gguf` package.
 
         """
-        from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
-
-        try:
-            block, size = GGML_QUANT_SIZES[GGMLQuantizationType(self.type)]
-        except (KeyError, ValueError):
+        found = tensor_type(self.type)
+        if found is None:
             raise GGUFError(
                 f"tensor {self.name} has the unknown type {self.type}",
                 remedy="the file is damaged, or newer than we read",
-            ) from None
-        return self.elements // int(block) * int(size)
+            )
+        return self.elements // found.block * found.size
 
     @property
     def type_name(self) -> str:
         """The ggml type's name, such as `Q4_K`."""
-        from gguf.constants import GGMLQuantizationType
-
-        try:
-            return str(GGMLQuantizationType(self.type).name)
-        except ValueError:
-            return f"type {self.type}"
+        found = tensor_type(self.type)
+        return f"type {self.type}" if found is None else found.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,12 +148,13 @@ class _Cursor:
         return self.data[start : start + length].decode("utf-8", errors="replace")
 
     def skip_strings(self, count: int) -> None:
-        unpack, data, at, end = struct.Struct("<Q").unpack_from, self.data, self.at, len(self.data)
-        for _ in range(count):
-            if at + 8 > end:
-                break
-            at += 8 + unpack(data, at)[0]
-        self.at = min(at, end)
+        unpack, data, at = struct.Struct("<Q").unpack_from, self.data, self.at
+        try:
+            for _ in repeat(None, count):  # a vocabulary has 100,000 and more
+                (length,) = unpack(data, at)
+                at += 8 + length
+        except (struct.error, OverflowError):  # beyond the end
+            at = len(data) + 1
         self.take(at - self.at)
 
     def value(self, kind: int) -> MetadataValue:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rella_cpp.engine import Engine, EngineSettings, build_info
-from rella_cpp.engine.settings import usable_cores
+from rella_cpp.engine.machine import usable_cores
 from rella_cpp.versions import library_versions
 from rella_gguf import inspect
 from rella_gguf.quantizing import main_type

@@ -5,10 +5,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rella_cpp.engine import native
+from rella_cpp.engine.machine import usable_cores
+from rella_cpp.engine.memory import check_room, no_context
 from rella_cpp.engine.plan import MAX_SEQUENCES, Limits
-from rella_cpp.engine.settings import DEFAULT_CONTEXT, EngineSettings, usable_cores
+from rella_cpp.engine.settings import DEFAULT_CONTEXT, EngineSettings
 from rella_cpp.errors import EngineError, GGUFError, InputError
 from rella_gguf import Header, check_model
+from rella_gguf.tensor_types import NUMBERS
 
 _UBATCH = 512
 """Positions computed at once. More need more memory, and are no faster on a CPU."""
@@ -38,12 +41,11 @@ def load(path: str | Path, settings: EngineSettings) -> Loaded:
     try:
         n_ctx = _check(lib, model, header, path, settings)
         limits = _limits(lib, model, settings, n_ctx)
+        if settings.gpu_layers == 0 or not lib.llama_supports_gpu_offload():
+            check_room(header, limits.cells, settings.kv_type)
         context = lib.llama_init_from_model(model, _context_params(lib, settings, limits))
         if not context:
-            raise EngineError(
-                f"no context of {n_ctx} tokens could be made ({native.reason()}): a smaller --ctx or another "
-                "--kv-type may do"
-            )
+            raise no_context(header, limits.cells, settings.kv_type, native.reason())
     except BaseException:
         lib.llama_model_free(model)
         raise
@@ -102,8 +104,6 @@ def _model_params(lib: Any, settings: EngineSettings) -> Any:
 
 
 def _context_params(lib: Any, settings: EngineSettings, limits: Limits) -> Any:
-    from gguf.constants import GGMLQuantizationType
-
     params = lib.llama_context_default_params()
     params.n_ctx, params.n_batch = limits.cells, limits.batch
     params.n_ubatch = min(_UBATCH, limits.batch)
@@ -117,5 +117,5 @@ def _context_params(lib: Any, settings: EngineSettings, limits: Limits) -> Any:
         "on": lib.LLAMA_FLASH_ATTN_TYPE_ENABLED,
         "off": lib.LLAMA_FLASH_ATTN_TYPE_DISABLED,
     }[settings.flash_attn]
-    params.type_k = params.type_v = GGMLQuantizationType[settings.kv_type.upper()].value
+    params.type_k = params.type_v = NUMBERS[settings.kv_type.upper()]
     return params

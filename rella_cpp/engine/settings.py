@@ -1,8 +1,6 @@
 """How a model is loaded and run."""
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, get_args
 
 from rella_cpp.errors import InputError
@@ -67,25 +65,3 @@ class EngineSettings:
                 f"kv-type {self.kv_type} needs flash attention",
                 remedy="leave out --flash-attn off, or take f16",
             )
-
-
-def usable_cores() -> int:
-    """Count the physical cores that this process may use.
-
-    On Linux from the process's affinity, the kernel's topology and the control group's limit; elsewhere as joblib
-    (which scikit-learn brings) counts them.
-    """
-    from joblib import cpu_count
-
-    if not hasattr(os, "sched_getaffinity"):
-        return max(1, int(cpu_count(only_physical_cores=True)))
-    cores = {_core(cpu) for cpu in os.sched_getaffinity(0)}
-    return max(1, min(len(cores), int(cpu_count())))
-
-
-def _core(cpu: int) -> tuple[str, str]:
-    topology = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology")
-    try:
-        return (topology / "physical_package_id").read_text(), (topology / "core_id").read_text()
-    except OSError:  # no sysfs, as in some containers: count the processor as a core
-        return "", str(cpu)

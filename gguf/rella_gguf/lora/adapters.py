@@ -9,7 +9,6 @@ import numpy as np
 
 from rella_gguf.errors import InputError
 from rella_gguf.files import check_output, is_same
-from rella_gguf.lora.conversion import convert_adapter
 
 _FORM = 'give paths, or pairs of a path and a scale: ["a.gguf", ("b.gguf", 0.5)]'
 _PAIR = 2
@@ -29,6 +28,8 @@ def gguf_adapters(
         A scale is no finite number, an adapter is named twice, or the output is one of a folder's files.
 
     """
+    from rella_gguf.lora.conversion import convert_adapter  # not for GGUF adapters, nor for none
+
     named = named_adapters(adapters)
     with tempfile.TemporaryDirectory(prefix="rella-") as scratch:
         found = []

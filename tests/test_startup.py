@@ -1,0 +1,70 @@
+import ast
+import json
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from commands import run_python
+
+import rella_cpp
+import rella_gguf
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+# Each of these took 0.02 to 3 s to import; a score of a short history needs none before it decodes.
+HEAVY = {
+    "asyncio", "datasets", "gguf", "huggingface_hub", "joblib", "pandas", "psutil", "pyarrow",
+    "rich", "safetensors", "scipy", "sklearn", "usearch",
+}  # fmt: skip
+OURS = {
+    "rella_cpp.advice", "rella_cpp.datasets", "rella_cpp.evaluation", "rella_cpp.index", "rella_cpp.tuning",
+    "rella_gguf.lora.conversion", "rella_gguf.lora.merging", "rella_gguf.quantizing", "rella_cli.data",
+    "rella_cli.evaluate", "rella_cli.scores", "rella_cli.worker", "rella_cpp.requests",
+}  # fmt: skip
+UNTIL_IT_DECODES = """
+import json, os, sys
+import llama_cpp
+
+def decode(*_):
+    print(json.dumps(sorted(sys.modules)), flush=True)
+    os._exit(0)
+
+llama_cpp.llama_decode = decode
+from rella_cli.main import main
+main(sys.argv[1:])
+"""
+
+
+def test_a_score_imports_nothing_heavy_before_it_decodes(roomy_model: Path) -> None:
+    files = ("--history", EXAMPLES / "history.json", "--item", EXAMPLES / "item.json")
+    found = set(json.loads(run_python(UNTIL_IT_DECODES, "score", *files, "--model", roomy_model)))
+    assert {"numpy", "llama_cpp", "rella_cpp.engine.engine", "rella_cpp.recommender"} <= found  # it did come that far
+    assert not found & (HEAVY | OURS)
+
+
+def test_naming_the_library_imports_none_of_it() -> None:
+    code = "import json, sys, rella_cpp\nprint(json.dumps([m for m in sys.modules if m.startswith('rella_')]))"
+    assert set(json.loads(run_python(code))) == {"rella_cpp", "rella_gguf", "rella_gguf.surface"}
+
+
+@pytest.mark.parametrize("package", [rella_cpp, rella_gguf])
+def test_a_public_name_is_what_its_import_says(package: ModuleType) -> None:
+    # The imports that type checkers read and those that happen are written apart.
+    source = Path(str(package.__file__)).read_text(encoding="utf-8")
+    imports = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ImportFrom)]
+    for node in imports:
+        for alias in node.names:
+            assert getattr(package, alias.name) is getattr(import_module(str(node.module)), alias.name)
+    assert dir(package) == sorted(package.__all__)
+
+
+@pytest.mark.parametrize("package", [rella_cpp, rella_gguf])
+def test_no_module_hides_a_public_name(package: ModuleType) -> None:
+    # Importing a submodule sets an attribute of its name on the package, in place of a function of that name.
+    modules = {path.stem for path in Path(str(package.__file__)).parent.iterdir()}
+    assert not modules & set(package.__all__)
+
+
+def test_a_name_that_is_not_there_is_said_so() -> None:
+    with pytest.raises(AttributeError, match="module 'rella_cpp' has no attribute 'Rela'"):
+        rella_cpp.Rela  # type: ignore[attr-defined]  # noqa: B018
