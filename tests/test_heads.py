@@ -83,8 +83,8 @@ def test_a_score_by_a_head_is_what_its_weights_say(head: Head, judge: Rella, sma
     question = judge.asker.ask(write_prompt(MOVIES, User(), behaviors, item))
     ((hidden, answer),) = judge.states([question])
     expected = float(read_features(hidden, answer.gap).astype(np.float64) @ head.weights + head.offset)
-    assert score.head_logit == pytest.approx(expected, abs=1e-9) and score.gap == score.head_logit
-    assert score.best == score.head == pytest.approx(1 / (1 + np.exp(-expected)))
+    assert score.head_logit == pytest.approx(expected, abs=1e-4) and score.gap == score.head_logit
+    assert score.best == score.head == pytest.approx(1 / (1 + np.exp(-expected)), abs=1e-4)
     assert score.probability == pytest.approx(plain.probability, abs=1e-3)
     assert {"head", "head_logit"} <= score.as_dict().keys()
     assert judge.score(history, item, retrieval="recent") == score
@@ -143,7 +143,7 @@ def test_evaluation_and_calibration_go_by_the_head(
     judge.use_head(head)
     run = evaluated("run")
     assert list(run.predictors())[:2] == ["model", "head"]
-    np.testing.assert_allclose(run.predictors()["model"], plain.predictors()["model"], atol=1e-3)
+    np.testing.assert_allclose(run.predictors()["model"], plain.predictors()["model"], atol=1e-2)
     np.testing.assert_allclose(run.predictors()["head"], 1 / (1 + np.exp(-run.gaps)), atol=1e-12)
     assert "head" in report(run)["metrics"] and "head" in report(run)["differences"]
     platt = fit_calibration(run)

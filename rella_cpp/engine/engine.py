@@ -4,6 +4,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -25,6 +26,9 @@ from rella_cpp.errors import ContextError, EngineError
 
 _WINDOW = 256
 """Prompts planned together at most: the tree of a million would take long to make, and the depth of a recursion."""
+
+_HIDDEN = 256
+"""Positions in a call that gives hidden states: with each, llama.cpp computes and keeps its logits, too."""
 
 Logits = npt.NDArray[np.float32]
 
@@ -66,7 +70,8 @@ class Engine:
         self.vocabulary = Vocabulary(lib, lib.llama_model_get_vocab(model))
         # llama.cpp rounds the context up to a multiple of 256; what was asked for is what counts.
         self.n_ctx, self.n_embd = loaded.n_ctx, int(lib.llama_model_n_embd(model))
-        self._limits = loaded.limits
+        self._limits = limits = loaded.limits
+        self._hidden = replace(limits, batch=min(limits.batch, _HIDDEN), pack=min(limits.pack, _HIDDEN))
         self._context = LlamaContext(lib, context, self.vocabulary.size, self.n_embd)
         self._decoder = Decoder(self._context, rewinds=loaded.limits.rewinds)
         self._lock = threading.RLock()
@@ -207,7 +212,7 @@ class Engine:
         for first in range(0, len(prompts), _WINDOW):
             window = prompts[first : first + _WINDOW]
             with self._reading(window, adapters):
-                calls = plan(window, self._limits, lengths[first : first + _WINDOW], keep=keep)
+                calls = plan(window, self._hidden, lengths[first : first + _WINDOW], keep=keep)
                 self._decoder.run(calls, take, hidden=True)
 
     def hidden_means(self, prompts: Iterable[Prompt], *, last: bool = False) -> Iterator[npt.NDArray[np.float32]]:
@@ -245,7 +250,7 @@ class Engine:
                 sums[wanted.prompt] += rows.sum(axis=0, dtype=np.float64)
 
             with self._reading(window, ()):
-                self._decoder.run(plan(window, self._limits, counts), take, hidden=True)
+                self._decoder.run(plan(window, self._hidden, counts), take, hidden=True)
             yield from (sums / np.array(counts)[:, None]).astype(np.float32)
 
     def load_adapters(self, adapters: Sequence[Adapter]) -> None:
