@@ -199,6 +199,15 @@ def test_a_sigterm_lets_the_request_under_way_finish() -> None:
         assert process.stderr.read() == b""
 
 
+def test_a_sigterm_ends_a_worker_whose_reader_does_not_read(roomy_model: Path) -> None:
+    with started(*WORKER, "--model", roomy_model) as process:
+        ask(process, line(item={**FILMS[0], "link": "x" * (1 << 20)}))  # its result fills any pipe
+        assert process.stdout is not None
+        process.stdout.read(1)  # the worker is writing
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -1,4 +1,6 @@
 import threading
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,15 +47,23 @@ def test_a_prompt_gives_the_same_bits_alone_or_in_company(
         np.testing.assert_array_equal(got, wanted)
 
 
+@pytest.fixture
+def precise(spm_model: Path) -> Iterator[tuple[Engine, Engine]]:
+    """An engine in default mode, and an exact one."""
+    with Engine.from_gguf(spm_model, F32) as one, Engine.from_gguf(spm_model, replace(F32, exact=True)) as other:
+        yield one, other
+
+
 @shared
 @given(first=pieces, second=pieces)
 def test_packing_and_sharing_change_last_bits_alone(
-    engine: Engine, exact_engine: Engine, first: list[tuple[int, ...]], second: list[tuple[int, ...]]
+    precise: tuple[Engine, Engine], first: list[tuple[int, ...]], second: list[tuple[int, ...]]
 ) -> None:
-    # 1e-5: the tiny model computes in F32 with keys and values in F16; a wrong position or sequence gives 0.1 or more.
+    # Weights, keys and values in F32: rounding gives 1e-3 at most, a wrong position or sequence 0.1 or more.
+    engine, exact_engine = precise
     prompts = [prompt_of(parts) for parts in (first, second, [*first, *second], [*second, *first], first)]
     for found, wanted in zip(logits(engine, *prompts), logits(exact_engine, *prompts), strict=True):
-        np.testing.assert_allclose(found, wanted, atol=1e-2)
+        np.testing.assert_allclose(found, wanted, atol=5e-3)
 
 
 @shared
@@ -91,6 +101,29 @@ def test_several_outputs_are_the_logits_of_the_last_positions(engine: Engine) ->
     for back in range(3):
         (one,) = engine.logits([prompt_of([tokens[: len(tokens) - 2 + back]])])
         np.testing.assert_allclose(several[back], one[0], atol=1e-4)
+
+
+@pytest.mark.parametrize("ctx", [1, 2, 63, 64])
+def test_small_contexts_do_not_stop_the_process(spm_model: Path, ctx: int) -> None:
+    with Engine.from_gguf(spm_model, EngineSettings(ctx=ctx)) as engine:
+        assert len(logits(engine, prompt_of([(30,)]), prompt_of([(31,)]))) == 2
+
+
+def test_reading_within_reading_is_refused(engine: Engine) -> None:
+    prompts = [prompt_of([(30, 31, last)]) for last in (32, 33)]
+    with pytest.raises(EngineError, match="the model is reading"):
+        engine.read_logits(prompts, lambda *_: engine.raw(prompts[0].segments[0]))  # type: ignore[arg-type]
+    assert len(logits(engine, *prompts)) == 2
+
+
+def test_embeddings_that_differ_in_the_sign_of_zero_are_not_taken_for_each_other(engine: Engine) -> None:
+    rows = np.zeros((40, 16), dtype=np.float32)
+    others = rows.copy()
+    others[-1] = -0.0
+    prompts = [Prompt((segment, np.arange(20, 50, dtype=np.int32))) for segment in (rows, others)]
+    found: dict[int, np.ndarray] = {}
+    engine.read_logits(prompts, found.__setitem__, keep=True)
+    assert sorted(found) == [0, 1]
 
 
 def test_long_segments_are_cut_into_batches(models: Path) -> None:
@@ -203,7 +236,8 @@ def test_generation_stops_at_the_context(engine: Engine) -> None:
     assert engine.generate(prompts, 50) == engine.generate(prompts, 3) != engine.generate(prompts, 2)
 
 
-def test_prompts_are_continued_together_as_alone(engine: Engine, exact_engine: Engine) -> None:
+def test_prompts_are_continued_together_as_alone(precise: tuple[Engine, Engine]) -> None:
+    engine, exact_engine = precise
     # Ten prompts of other lengths, two alike, one the beginning of another; twenty tokens each exceed the context.
     prompts = [prompt_of([(30, 31, *range(40, 40 + number)), (number + 3, 35)]) for number in range(8)]
     prompts += [prompts[3], Prompt((prompts[5].segments[0],))]

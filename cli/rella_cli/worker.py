@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from rella_cpp.worker import Ranker
 
 _CHUNK = 1 << 16
+_PIPE = getattr(select, "PIPE_BUF", _CHUNK)  # where a pipe has room at all, it takes so much without blocking
+_PATIENCE = 3.0  # seconds
 _SIGNALS = os.name == "posix"  # elsewhere select takes sockets alone, and nobody sends a SIGTERM
 
 
@@ -29,7 +31,7 @@ def serve(ranker: "Ranker", domain: "Domain", defaults: "Selection", *, prompts:
         _say("ready")
         try:
             for result in work(ranker, split_lines(_chunks(termination)), domain, defaults, prompts=prompts):
-                _write(result)
+                termination.write(json.dumps(result).encode() + b"\n")
                 requests, failed = requests + 1, failed + ("error" in result)
                 if termination.came:
                     break
@@ -40,7 +42,7 @@ def serve(ranker: "Ranker", domain: "Domain", defaults: "Selection", *, prompts:
 
 
 class _Terminated(Exception):
-    """A SIGTERM came while there was nothing to do."""
+    """A SIGTERM came while there was nothing to do, or nobody to read."""
 
 
 class _Termination:
@@ -86,6 +88,30 @@ class _Termination:
         if self.came:
             raise _Terminated
 
+    def write(self, line: bytes) -> None:
+        """Write a line to standard output; once a SIGTERM came, no reader is waited for longer than a few seconds.
+
+        The line is ASCII: readers disagree on whether U+2028 and its like end a line, and on encodings.
+        """
+        file = sys.stdout.fileno()
+        try:
+            while line:
+                if _SIGNALS:
+                    self._wait_for_room(file)
+                line = line[os.write(file, line[:_PIPE]) :]
+        except ConnectionResetError:
+            raise BrokenPipeError from None
+
+    def _wait_for_room(self, file: int) -> None:
+        while True:
+            watched = [] if self.came else [self._woken]
+            woken, room, _ = select.select(watched, [file], [], _PATIENCE if self.came else None)
+            if room:
+                return
+            if not woken:  # the reader does not read
+                raise _Terminated
+            os.read(self._woken, _CHUNK)
+
     def _take_note(self, _signal: int, _frame: FrameType | None) -> None:
         self.came = True
 
@@ -121,16 +147,6 @@ def _chunks(termination: _Termination) -> Iterator[bytes]:
         if not chunk:
             return
         yield chunk
-
-
-def _write(result: dict[str, object]) -> None:
-    """Write a line, and see to it that it leaves."""
-    try:
-        # ASCII: readers disagree on whether U+2028 and its like end a line, and on encodings.
-        sys.stdout.write(json.dumps(result) + "\n")
-        sys.stdout.flush()
-    except ConnectionResetError:
-        raise BrokenPipeError from None
 
 
 def _say(text: str) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rella_cpp.engine.plan import Call, Piece, Wanted
-from rella_cpp.engine.segments import Segment
+from rella_cpp.engine.segments import Segment, same_segment
 
 
 class Context(Protocol):
@@ -118,8 +118,7 @@ class Decoder:
         place, segment = bisect_left(self._starts, call.start), call.pieces[0].segment
         if place == len(self._starts) or self._starts[place] != call.start:
             return False
-        kept = self._kept[place]
-        return kept.dtype == segment.dtype and np.array_equal(kept, segment)
+        return same_segment(self._kept[place], segment)
 
 
 def check_segments(segments: Sequence[Segment], n_vocab: int, n_embd: int) -> None:

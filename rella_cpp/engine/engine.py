@@ -76,7 +76,7 @@ class Engine:
         self._decoder = Decoder(self._context, rewinds=loaded.limits.rewinds)
         self._lock = threading.RLock()
         self._adapters = LoadedAdapters(lib, model, context, loaded.header)
-        self.asked = 0
+        self.asked, self._busy = 0, False
         self._free = weakref.finalize(self, _free, lib, model, context, self.vocabulary)
 
     @classmethod
@@ -150,6 +150,8 @@ class Engine:
 
         Parameters
         ----------
+        read
+            Must not let the engine read.
         keep
             Cut what all prompts begin with where the next call may take it up: two calls instead of one for a lone
             prompt, and none for its beginning the next time.
@@ -328,10 +330,16 @@ class Engine:
                     remedy="shorten it, or raise --ctx",
                 )
         with self._use():
-            if self._adapters.apply(tuple(adapters)):
-                self._decoder.forget()
-            self.asked += sum(map(len, prompts))
-            yield
+            if self._busy:
+                raise EngineError("the model is reading: call it again when that has ended, not from within")
+            self._busy = True
+            try:
+                if self._adapters.apply(tuple(adapters)):
+                    self._decoder.forget()
+                self.asked += sum(map(len, prompts))
+                yield
+            finally:
+                self._busy = False
 
     def _finite(self, hidden: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         if not np.isfinite(hidden).all():

@@ -16,6 +16,9 @@ from rella_gguf.tensor_types import NUMBERS
 _UBATCH = 512
 """Positions computed at once. More need more memory, and are no faster on a CPU."""
 
+_SEQUENCES = 64
+"""A call of 512 positions seldom holds more prompts; for each, llama.cpp keeps room for logits."""
+
 
 class Loaded(NamedTuple):
     """A model and a context, as pointers, with what they are good for; `n_ctx` is the longest prompt."""
@@ -89,8 +92,8 @@ def _limits(lib: Any, model: Any, settings: EngineSettings, n_ctx: int) -> Limit
         return Limits(n_ctx, batch, sequences=1, exact=settings.exact, rewinds=rewinds)
     if settings.gpu_layers != 0 and lib.llama_supports_gpu_offload():
         batch = min(4 * _UBATCH, n_ctx)
-        return Limits(n_ctx, batch, MAX_SEQUENCES, pack=batch, call=128)
-    return Limits(n_ctx, batch)
+        return Limits(n_ctx, batch, min(MAX_SEQUENCES, batch), pack=batch, call=128)
+    return Limits(n_ctx, batch, min(_SEQUENCES, batch))  # llama.cpp stops the process on more sequences than positions
 
 
 def _model_params(lib: Any, settings: EngineSettings) -> Any:

@@ -11,6 +11,11 @@ Segment = npt.NDArray[np.int32] | npt.NDArray[np.float32]
 """Token ids, int32 of shape (n,), or input embeddings in their place, float32 of shape (n, n_embd)."""
 
 
+def same_segment(one: Segment, other: Segment) -> bool:
+    """Tell whether two segments are the same to the bit."""
+    return one is other or (one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes())
+
+
 class Span(NamedTuple):
     """A piece of prompt text. Control tokens are recognised in a `trusted` one (a chat frame) and in no other."""
 

@@ -7,7 +7,7 @@ from itertools import groupby
 import numpy as np
 import numpy.typing as npt
 
-from rella_cpp.engine.segments import Prompt, Segment
+from rella_cpp.engine.segments import Prompt, same_segment
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,14 +78,10 @@ def common_lead(prompts: Sequence[Prompt]) -> int:
     """Count the positions of the whole segments that all prompts begin with, their last ones left out."""
     length = 0
     for column in zip(*(prompt.segments[:-1] for prompt in prompts), strict=False):
-        if not all(_same(column[0], other) for other in column[1:]):
+        if not all(same_segment(column[0], other) for other in column[1:]):
             break
         length += len(column[0])
     return length
-
-
-def _same(one: Segment, other: Segment) -> bool:
-    return one is other or (one.dtype == other.dtype and np.array_equal(one, other))
 
 
 def _position_keys(prompts: Sequence[Prompt]) -> list[npt.NDArray[np.uint32]]:

@@ -164,7 +164,7 @@ class _Work:
         self._data, self._settings, self._judge, self._histories = data, settings, judge, histories
         self._rows, self._calibrations, self._progress = rows, calibrations, progress
         self._baselines, self._statistics = baselines.of(rows, progress=progress)
-        self._known: dict[tuple[int, bytes], Score] = {}
+        self._known: dict[tuple[tuple[int, bytes], ...], list[Score]] = {}
         self._seen: list[tuple[int, float]] = []
 
     def forget(self) -> None:
@@ -209,17 +209,18 @@ class _Work:
     def _judged(self, rows: Sequence[int], k: int, judge: Judge) -> list[dict[str, Any]]:
         """Judge samples together; not again where all of them were shown the same behaviors for another K.
 
-        Where some were, they are judged again: last bits may depend on the company, and that must not on what was kept.
+        Where only some were, all are judged again: last bits may depend on the company, which must be the same after a
+        kill.
         """
         chosen = [self._histories.choose(row, k, self._settings.retrieval) for row in rows]
-        keys = [
+        key = tuple(
             (row, positions.tobytes() + (b"" if len(positions) <= k else str(k).encode()))
             for row, positions in zip(rows, chosen, strict=True)
-        ]
-        if not all(key in self._known for key in keys):
+        )
+        if key not in self._known:
             queries = {row: self._query(row, positions, k) for row, positions in zip(rows, chosen, strict=True)}
-            self._known |= zip(keys, self._scores(queries, judge), strict=True)
-        return [_as_json(self._known[key], positions) for key, positions in zip(keys, chosen, strict=True)]
+            self._known[key] = self._scores(queries, judge)
+        return [_as_json(score, positions) for score, positions in zip(self._known[key], chosen, strict=True)]
 
     def _query(self, row: int, positions: npt.NDArray[np.int64], k: int) -> Query:
         data, settings = self._data, self._settings
