@@ -50,8 +50,8 @@ if typing.TYPE_CHECKING:  # for readers and type checkers; the same again below
     from rella_cpp.head import Head
     from rella_cpp.index import IndexManifest, IndexSettings, ItemIndex, add_to_index, build_index, search_text
     from rella_cpp.inputs import History, read_history, read_items, read_user
-    from rella_cpp.judging import Query
     from rella_cpp.models import find_model, packaged_model, pull_model
+    from rella_cpp.query import Query
     from rella_cpp.recommender import Rella
     from rella_cpp.records import AppliedAdapter, Behavior, Item, ModelIdentity, Score, User
     from rella_cpp.requests import Request, take_request
@@ -93,7 +93,7 @@ else:
             "rella_cpp.head": "Head",
             "rella_cpp.index": "IndexManifest IndexSettings ItemIndex add_to_index build_index search_text",
             "rella_cpp.inputs": "History read_history read_items read_user",
-            "rella_cpp.judging": "Query",
+            "rella_cpp.query": "Query",
             "rella_cpp.models": "find_model packaged_model pull_model",
             "rella_cpp.recommender": "Rella",
             "rella_cpp.records": "AppliedAdapter Behavior Item ModelIdentity Score User",

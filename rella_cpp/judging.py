@@ -1,7 +1,6 @@
 """Judging: from a history and targets to scores, many users at once."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from rella_cpp.answering import Answerer
 from rella_cpp.asking import Asker
@@ -12,34 +11,11 @@ from rella_cpp.engine import Engine
 from rella_cpp.inputs import take_history, take_items, take_user
 from rella_cpp.ordering import share
 from rella_cpp.prompts import write_prompt
+from rella_cpp.query import Query
 from rella_cpp.reading import Choice, Reading
-from rella_cpp.records import Behavior, Item, Score, User
-from rella_cpp.retrieval import Selection
+from rella_cpp.records import Item, Score, User
 from rella_cpp.scoring import Answer
 from rella_cpp.vectors import ItemVectors
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """Targets to score for one user.
-
-    Attributes
-    ----------
-    history
-        Behaviors, oldest first unless every one has a timestamp; records or mappings.
-    items
-        The targets.
-    user
-        What is known of the user.
-    selection
-        Which behaviors prompts show, and in which order.
-
-    """
-
-    history: Sequence[Behavior | Mapping[str, object]]
-    items: Sequence[Item | Mapping[str, object]]
-    user: User | Mapping[str, object] | None = None
-    selection: Selection = Selection()
 
 
 class Judge:

@@ -21,8 +21,9 @@ from rella_cpp.engine import Adapter, Engine, EngineSettings
 from rella_cpp.errors import InputError
 from rella_cpp.head import Head
 from rella_cpp.inputs import take_history
-from rella_cpp.judging import Judge, Query
+from rella_cpp.judging import Judge
 from rella_cpp.prompts import Order
+from rella_cpp.query import Query
 from rella_cpp.records import Behavior, Item, ModelIdentity, Score, User
 from rella_cpp.retrieval import Retrieval, Selection
 from rella_cpp.scoring import Answer, Question

@@ -9,7 +9,7 @@ from typing import Any
 from rella_cpp.domains import Domain
 from rella_cpp.errors import InputError
 from rella_cpp.inputs import parse_json, take_history, take_items, take_user
-from rella_cpp.judging import Query
+from rella_cpp.query import Query
 from rella_cpp.records import describe
 from rella_cpp.retrieval import Selection
 

@@ -17,8 +17,8 @@ from rella_cpp.evaluation.histories import Histories
 from rella_cpp.evaluation.metrics import Floats, auc_so_far
 from rella_cpp.evaluation.runs import GROUP, Run, RunWriter
 from rella_cpp.evaluation.statistics import STATISTICS
-from rella_cpp.judging import Query
 from rella_cpp.prompts import Order
+from rella_cpp.query import Query
 from rella_cpp.records import Score
 from rella_cpp.retrieval import Retrieval, Selection
 from rella_cpp.versions import library_versions
