@@ -65,14 +65,15 @@ class Worker:
 def main() -> None:
     """Rank the same films for users who differ in what they have seen."""
     folder = Path(__file__).parent
-    history = json.loads((folder / "history.json").read_text(encoding="utf-8"))["history"]
+    person = json.loads((folder / "history.json").read_text(encoding="utf-8"))
+    user, history = person["user"], person["history"]
     films = json.loads((folder / "items.json").read_text(encoding="utf-8"))
     users = {f"saw {count} films": history[:count] for count in (2, 4, 6, 8)}
     users["gave 11 stars"] = [{"title": "Alien", "rating": 11}]
 
     def best(name: str) -> str:
         try:
-            scores = worker.ask({"id": name, "history": users[name], "items": films})["scores"]
+            scores = worker.ask({"id": name, "user": user, "history": users[name], "items": films})["scores"]
         except (ValueError, BrokenPipeError) as error:
             return f"{name}: {error}"
         first = min(scores, key=lambda score: score["rank"])

@@ -52,7 +52,8 @@ class Judge:
             "chat_format": self._asker.frame.name,
             "contrast": self.contrast,
             "ctx": self._engine.n_ctx,
-            "engine": self._vectors.engine_key,
+            "engine": self._vectors.engine_words,
+            "exact": self._engine.settings.exact,
         }
 
     def judge(self, queries: Sequence[Query], *, keep: bool = False) -> list[list[Score]]:

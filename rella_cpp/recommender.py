@@ -289,7 +289,7 @@ class Rella:
         """Score the targets of many queries; one list a query, as `rank` would give it.
 
         What prompts share is decoded once, over all queries; unless the engine is exact, short ones are decoded
-        together, so scores may differ from those of `rank` in their last bits.
+        together, so scores differ from those of `rank` as far as rounding goes (README, Exactness).
 
         Raises
         ------

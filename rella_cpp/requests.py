@@ -92,6 +92,9 @@ def take_request(value: object, domain: Domain, defaults: Selection) -> Request:
         raise InputError("has no history", remedy=_WANTED)
     if ("item" in given) == ("items" in given):
         raise InputError("has both item and items" if "item" in given else "has no item", remedy="give item or items")
+    if isinstance(given["history"], dict) and "history" in given["history"]:
+        remedy = "send the file's user and history as two keys of the request"
+        raise InputError("is a history file's object", place="history", remedy=remedy)
     selection, one = _take_selection(given, defaults), "item" in given
     behaviors = take_history(given["history"], domain, allow_empty=selection.allow_empty_history)
     if not one and not isinstance(given["items"], list):

@@ -60,11 +60,15 @@ class ItemVectors:
         return self._engine.n_embd
 
     @property
-    def engine_key(self) -> str:
+    def engine_words(self) -> str:
         """What a vector's bits depend on besides the model's file and the text: versions and settings, in words."""
         s = self._engine.settings
-        words = f"llama-cpp-python {build_info().version} gpu={s.gpu_layers} flash={s.flash_attn} kv={s.kv_type}"
-        return words + (" exact" if s.exact else "")
+        return f"llama-cpp-python {build_info().version} gpu={s.gpu_layers} flash={s.flash_attn} kv={s.kv_type}"
+
+    @property
+    def engine_key(self) -> str:
+        """The same, and whether the engine is exact."""
+        return self.engine_words + (" exact" if self._engine.settings.exact else "")
 
     def use_index(self, index: "ItemIndex | str | Path", *, allow_mismatch: bool = False) -> None:
         """Take vectors for SUBR from an index, whichever model made it.

@@ -58,7 +58,7 @@ Exact = Annotated[
     bool,
     typer.Option(
         "--exact/--no-exact",
-        help="The same bits alone or in company, at a third to a tenth of the speed where prompts share much.",
+        help="An item gets the same bits alone or in company (not with --order shared); takes longer.",
         rich_help_panel=_MODEL,
     ),
 ]
