@@ -1,3 +1,4 @@
+import gc
 import io
 import json
 import subprocess
@@ -349,3 +350,8 @@ def test_help_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "heavy: []"
+
+
+def test_garbage_is_collected_as_usual_once_a_model_is_loaded(score: Run) -> None:
+    # A worker grew by 20 MB in 10,000 requests while the collector came as seldom as at the start.
+    assert score("--json").code == 0 and gc.get_threshold()[0] < 10_000

@@ -1,5 +1,6 @@
 """From options to a loaded model."""
 
+import gc
 import logging
 import os
 import sys
@@ -47,6 +48,7 @@ def open_rella(
     except BaseException:
         rella.close()
         raise
+    gc.set_threshold(700, 10, 10)  # Python's own: main set it high for the start, now garbage would pile up
     return rella
 
 
