@@ -29,9 +29,15 @@ def rella() -> Iterator[Rella]:
 def test_the_examples_are_read_and_scored_alike_alone_and_in_company(rella: Rella) -> None:
     history = read_history(EXAMPLES / "history.json", rella.domain)
     items = read_items(EXAMPLES / "items.json", rella.domain)
-    together = rella.rank(history.behaviors, items, user=history.user)
-    alone = [rella.score(history.behaviors, item, user=history.user) for item in reversed(items)]
+    with Rella.from_gguf(rella.engine.header.path, cache=Cache(None), exact=True) as exact:
+        together = exact.rank(history.behaviors, items, user=history.user)
+        alone = [exact.score(history.behaviors, item, user=history.user) for item in reversed(items)]
     assert together == alone[::-1]
+    # In default mode four-bit weights let the company move a probability by .1; the same request gives the same bits.
+    packed = rella.rank(history.behaviors, items, user=history.user)
+    for found, wanted in zip(packed, together, strict=True):
+        assert found.used == wanted.used and found.probability == pytest.approx(wanted.probability, abs=0.2)
+    assert rella.rank(history.behaviors, items, user=history.user) == packed
     # SmolLM2 is at chance as a judge, but it does answer with Yes or No when asked for them.
     assert all(score.answer_mass > 0.2 for score in together)
 
