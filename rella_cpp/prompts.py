@@ -3,7 +3,7 @@
 The text comes in the parts that the engine decodes apart: system, profile, history, target (with the question).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from os.path import commonprefix
 from typing import Any, Literal
@@ -16,19 +16,22 @@ from rella_cpp.templates import TemplateFailure, render
 Order = Literal["time", "similarity", "reversed", "shared"]
 
 # The built-in wording. A template sees: domain, user (fields by name), profile (the shown texts of the user's fields),
-# history and item (both with text and fields; behaviors also rating, points and stars), order, rated.
+# history and item (both with text and fields; behaviors also rating and points), order, rated, preference.
 _PROFILE = "{% if profile %}About the person: {{ profile | join('; ') }}.\n{% endif %}"
-_HISTORY = """\
-{% if history -%}
+BEHAVIORS = """\
 The person {{ domain.verb }} these {{ domain.plural }}
 {%- if rated %} and rated them out of {{ '%g' | format(domain.rating.max) }} {{ domain.rating.plural }}{% endif %}
 {%- if order == 'time' %}, the oldest first{% elif order == 'reversed' %}, the latest first{% endif %}:
 {% for behavior in history -%}
 {{ loop.index }}. {{ behavior.text }}{% if behavior.rating is not none %} - {{ behavior.points }}{% endif %}
-{% endfor %}
-{%- else -%}
-Nothing is known of what the person {{ domain.verb }} before.
-{% endif %}"""
+{% endfor %}"""
+"""A list of behaviors, as a sentence."""
+_NO_BEHAVIORS = "Nothing is known of what the person {{ domain.verb }} before.\n"
+_HISTORY = "{% if history %}" + BEHAVIORS + "{% else %}" + _NO_BEHAVIORS + "{% endif %}"
+_PREFERENCE = (
+    "{% if preference %}What the person prefers: {{ preference }}"
+    "{% else %}Nothing is known of what the person prefers.{% endif %}\n"
+)
 _TARGET = "\nNow consider this {{ domain.noun }}: {{ item.text }}\n{{ domain.question }}"
 _ITEM = (
     "{{ domain.noun | capitalize }}."
@@ -47,8 +50,25 @@ class PromptText:
     target: str
 
 
+@dataclass(frozen=True, slots=True)
+class Preference:
+    """What a summary says of a person (LLM-TRSR, arXiv 2403.13325).
+
+    `text` is empty where the model had nothing to say, and None where there was nothing to summarise. `show` gives the
+    text of a behavior's item.
+    """
+
+    text: str | None
+    show: Callable[[Item], str]
+
+
 def write_prompt(
-    domain: Domain, user: User, behaviors: Sequence[Behavior], item: Item, order: Order = "time"
+    domain: Domain,
+    user: User,
+    behaviors: Sequence[Behavior],
+    item: Item,
+    order: Order = "time",
+    preference: Preference | None = None,
 ) -> PromptText:
     """Write the prompt that asks whether the user will like the item.
 
@@ -58,6 +78,8 @@ def write_prompt(
         Those to show, in the order to show them.
     order
         What that order is; only the wording depends on it.
+    preference
+        What else is known of the person; with it items are shown with their long fields, the target's uncut.
 
     Raises
     ------
@@ -67,21 +89,26 @@ def write_prompt(
     """
     fields = domain.user_fields(user)
     profile = [entry.show.replace("{}", fields[entry.name]) for entry in domain.user if entry.name in fields]
+    known = None if preference is None else preference.text
+    target = domain.show_item(item, long=preference is not None)
     names: dict[str, Any] = {
-        "domain": domain,
         "user": fields,
         "profile": profile,
-        "history": [_behavior_view(domain, behavior) for behavior in behaviors],
-        "item": _item_view(domain, item),
+        "item": {"text": target, "fields": domain.item_fields(item)},
         "order": order,
-        "rated": any(behavior.rating is not None for behavior in behaviors),
+        "preference": known,
+        **names_of(domain, behaviors, domain.show_item if preference is None else preference.show),
     }
-    own = domain.templates
+    own, history = domain.templates, ""
+    if known is not None:
+        history = render_part(domain, "preference", own.preference or _PREFERENCE, names)
+    if behaviors or known is None:
+        history += render_part(domain, "history", own.history or _HISTORY, names)
     return PromptText(
         system=domain.system,
-        profile=_render(domain, "profile", own.profile or _PROFILE, names),
-        history=_render(domain, "history", own.history or _HISTORY, names),
-        target=_render(domain, "target", own.target or _TARGET, names),
+        profile=render_part(domain, "profile", own.profile or _PROFILE, names),
+        history=history,
+        target=render_part(domain, "target", own.target or _TARGET, names),
     )
 
 
@@ -91,10 +118,10 @@ def item_text(domain: Domain, item: Item) -> str:
     shown = [
         {"label": entry.label or entry.name.capitalize(), "value": fields[entry.name]}
         for entry in domain.item
-        if entry.name in fields
+        if entry.name in fields and not entry.long
     ]
-    names = {"domain": domain, "item": _item_view(domain, item), "shown": shown}
-    return _render(domain, "item", domain.templates.item or _ITEM, names)
+    names = {"domain": domain, "item": {"text": domain.show_item(item), "fields": fields}, "shown": shown}
+    return render_part(domain, "item", domain.templates.item or _ITEM, names)
 
 
 def item_start(domain: Domain) -> str:
@@ -106,17 +133,31 @@ def item_start(domain: Domain) -> str:
     return commonprefix([item_text(domain, Item(dict.fromkeys(names, word))) for word in ("A", "B")])
 
 
-def _item_view(domain: Domain, item: Item) -> dict[str, object]:
-    return {"text": domain.show_item(item), "fields": domain.item_fields(item)}
+def names_of(domain: Domain, behaviors: Sequence[Behavior], show: Callable[[Item], str]) -> dict[str, Any]:
+    """Return what a template sees of behaviors, their items shown by `show`, and of the domain."""
+    scale = domain.rating
+    history = [
+        {
+            "text": show(behavior.item),
+            "fields": domain.item_fields(behavior.item),
+            "rating": behavior.rating,
+            "points": "" if behavior.rating is None or scale is None else scale.text_of(behavior.rating),
+        }
+        for behavior in behaviors
+    ]
+    rated = any(behavior.rating is not None for behavior in behaviors)
+    return {"domain": domain, "history": history, "rated": rated}
 
 
-def _behavior_view(domain: Domain, behavior: Behavior) -> dict[str, object]:
-    rating, scale = behavior.rating, domain.rating
-    points = "" if rating is None or scale is None else scale.text_of(rating)
-    return {**_item_view(domain, behavior.item), "rating": rating, "points": points}
+def render_part(domain: Domain, part: str, source: str, names: Mapping[str, Any]) -> str:
+    """Render a domain's template of one part of a prompt.
 
+    Raises
+    ------
+    InputError
+        It fails.
 
-def _render(domain: Domain, part: str, source: str, names: dict[str, Any]) -> str:
+    """
     try:
         return render(source, names)
     except TemplateFailure as error:

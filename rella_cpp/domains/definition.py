@@ -16,6 +16,7 @@ _BLANK = re.compile(
     r"[\s\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\U000e0000-\U000e007f]+"
 )
 _LARGEST = 1e9  # of a rating scale: far beyond any, far below what overflows
+_OF_SUMMARIES = ("preference", "block", "update", "merge")  # templates
 _LONGEST_WORD = 4000
 """Characters without a blank in a field: some tokenizers of llama.cpp crash on runs of 26,000."""
 
@@ -31,6 +32,7 @@ class Field:
 
     `show` is the text in a prompt, with `{}` for the value. `type` is `text`, `value` (text or a number) or `list`
     (several texts, shown with commas; one text is taken as it is). `label` names the field in an item's own text.
+    A `long` one (a plot, a product's description) is shown where a preference summary takes part, and nowhere else.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Field:
     type: FieldType = "text"
     required: bool = False
     label: str = ""
+    long: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a field that could not be shown."""
@@ -45,6 +48,8 @@ class Field:
             raise InputError(f"type is {self.type!r}", remedy=f"one of {', '.join(get_args(FieldType))}")
         if self.show.count("{}") != 1:
             raise InputError(f"show is {self.show!r}", remedy="it needs {} once, where the value stands")
+        if self.long and self.required:
+            raise InputError("a long field is required", remedy="require one that every prompt shows, such as title")
 
     def text_of(self, value: object) -> str:
         """Return the value as one line of text; empty where nothing is left of it.
@@ -117,11 +122,35 @@ class Templates:
     target: str = ""
     item: str = ""
     lead: str | None = None
+    preference: str = ""
+    block: str = ""
+    update: str = ""
+    merge: str = ""
 
     def __post_init__(self) -> None:
         """Refuse a lead that is no text."""
         if self.lead is not None and not isinstance(self.lead, str):
             raise InputError(f"lead is {describe(self.lead)}", remedy="give text")
+
+
+@dataclass(frozen=True, slots=True)
+class SummaryWords:
+    """What a model is told that writes down what a person prefers (LLM-TRSR, arXiv 2403.13325).
+
+    `system` is its system line. `block` asks for a summary of some behaviors, `update` for a new one from an earlier
+    one and the behaviors that came next, `merge` for one from several.
+    """
+
+    system: str
+    block: str
+    update: str
+    merge: str
+
+    def __post_init__(self) -> None:
+        """Refuse words that ask for nothing."""
+        for name in ("block", "update", "merge"):
+            if not getattr(self, name).strip():
+                raise InputError(f"{name} is empty", remedy="say what to write")
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +171,8 @@ class Identity:
 class Domain:
     """What a prompt needs to know of a kind of items.
 
-    `verb` is what users did with them (past tense), `answers` the positive and the negative answer.
+    `verb` is what users did with them (past tense), `answers` the positive and the negative answer. Without `summary`
+    no preference summaries can be written.
     """
 
     name: str
@@ -156,6 +186,7 @@ class Domain:
     rating: RatingScale | None = None
     answers: tuple[str, str] = ("Yes", "No")
     templates: Templates = field(default_factory=Templates)
+    summary: SummaryWords | None = None
 
     def __post_init__(self) -> None:
         """Refuse a domain whose items could be shown with nothing, or that has not two answers."""
@@ -171,13 +202,22 @@ class Domain:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of all that prompts take from this domain, its name left out."""
-        return digest({key: value for key, value in asdict(self).items() if key != "name"})
+        """SHA-256 of all that prompts take from this domain, its name and the words for summaries left out."""
+        own = {key: value for key, value in asdict(self).items() if key not in ("name", "summary")}
+        own["templates"] = {key: value for key, value in own["templates"].items() if key not in _OF_SUMMARIES}
+        return digest(own | {"item": _short(self.item), "user": _short(self.user)})
 
     @property
     def item_fingerprint(self) -> str:
         """SHA-256 of what an item's own text, the one that is embedded, takes from this domain."""
-        return digest([self.noun, [asdict(entry) for entry in self.item], self.templates.item])
+        return digest([self.noun, _short(self.item), self.templates.item])
+
+    @property
+    def summary_fingerprint(self) -> str:
+        """SHA-256 of all that summaries, and the prompts that show them, take from this domain."""
+        words = None if self.summary is None else asdict(self.summary)
+        own = {name: getattr(self.templates, name) for name in _OF_SUMMARIES}
+        return digest([self.fingerprint, words, own, [asdict(entry) for entry in self.item if entry.long]])
 
     def item_fields(self, item: Item) -> dict[str, str]:
         """Return the shown fields of an item that it has, by name, each as one line of text.
@@ -194,14 +234,20 @@ class Domain:
                 raise InputError(f"has no {entry.name}", remedy=f'give every {self.noun} a "{entry.name}"')
         return fields
 
-    def show_item(self, item: Item) -> str:
-        """Return the item as a prompt shows it, on one line."""
+    def show_item(self, item: Item, *, long: bool = False) -> str:
+        """Return the item as a prompt shows it, on one line; its long fields behind the others, if `long`."""
         fields = self.item_fields(item)
-        return "".join(e.show.replace("{}", fields[e.name]) for e in self.item if e.name in fields).strip()
+        shown = [entry for entry in self.item if not entry.long]
+        if long:
+            shown += [entry for entry in self.item if entry.long]
+        return "".join(e.show.replace("{}", fields[e.name]) for e in shown if e.name in fields).strip()
 
-    def unshown(self, items: Iterable[Item]) -> tuple[str, ...]:
-        """Return the names of fields that items have and prompts of this domain never show, but for `id`; sorted."""
-        shown = {"id", *(entry.name for entry in self.item)}
+    def unshown(self, items: Iterable[Item], *, long: bool = False) -> tuple[str, ...]:
+        """Return the names of fields that items have and prompts never show, but for `id`; sorted.
+
+        `long` says that the prompts show long fields too.
+        """
+        shown = {"id", *(entry.name for entry in self.item if long or not entry.long)}
         return tuple(sorted({name for item in items for name in item.fields} - shown))
 
     def user_fields(self, user: User) -> dict[str, str]:
@@ -230,6 +276,11 @@ class Domain:
     def identity(self, item: Item) -> "Identity":
         """Return what tells an item from others: its `id`, if it has one, and how prompts show it."""
         return Identity(item.fields.get("id"), self.show_item(item))
+
+
+def _short(fields: tuple[Field, ...]) -> list[dict[str, object]]:
+    """Return the fields that every prompt shows, as they stood in fingerprints before there were long ones."""
+    return [{k: v for k, v in asdict(entry).items() if k != "long"} for entry in fields if not entry.long]
 
 
 def _texts(fields: tuple[Field, ...], values: Mapping[str, object]) -> dict[str, str]:

@@ -8,11 +8,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
-from rella_cpp.domains.definition import Domain, Field, RatingScale, Templates
+from rella_cpp.domains.definition import Domain, Field, RatingScale, SummaryWords, Templates
 from rella_cpp.errors import InputError
 from rella_cpp.records import describe
 
-_Record = TypeVar("_Record", Field, RatingScale, Templates, Domain)
+_Record = TypeVar("_Record", Field, RatingScale, SummaryWords, Templates, Domain)
 
 
 def builtin_domains() -> tuple[str, ...]:
@@ -66,6 +66,8 @@ def _parse(table: Mapping[str, Any], source: str | Path) -> Domain:
     known["user"] = _fields(known.get("user", {}), "user", "value", source)
     if "rating" in known:
         known["rating"] = _build(RatingScale, known["rating"], "[rating]", source)
+    if "summary" in known:
+        known["summary"] = _build(SummaryWords, known["summary"], "[summary]", source)
     if "answers" in known:
         answers = known["answers"]
         known["answers"] = tuple(answers) if isinstance(answers, list) else answers
