@@ -32,6 +32,7 @@ if typing.TYPE_CHECKING:  # for readers and type checkers; the same again below
         Domain,
         Field,
         RatingScale,
+        SummaryWords,
         Templates,
         builtin_domains,
         domain_source,
@@ -53,10 +54,20 @@ if typing.TYPE_CHECKING:  # for readers and type checkers; the same again below
     from rella_cpp.models import find_model, packaged_model, pull_model
     from rella_cpp.query import Query
     from rella_cpp.recommender import Rella
-    from rella_cpp.records import AppliedAdapter, Behavior, Item, ModelIdentity, Score, User
+    from rella_cpp.records import (
+        AppliedAdapter,
+        Behavior,
+        BlockSummary,
+        Item,
+        ModelIdentity,
+        PreferenceSummary,
+        Score,
+        User,
+    )
     from rella_cpp.requests import Request, take_request
     from rella_cpp.retrieval import Selection
     from rella_cpp.scoring import LOW_ANSWER_MASS, ranks
+    from rella_cpp.summarization.settings import SummarySettings
     from rella_cpp.tuning.examples import Example, Examples, TuningSettings
     from rella_cpp.tuning.fitting import tune_head
     from rella_cpp.tuning.rows import TuningRows, export_rows
@@ -79,7 +90,9 @@ else:
                 "DATA_FORMATS SPLITS DataFormat DataSet EventColumns Interactions LengthBin PrepareOptions Recipe "
                 "RecordColumns SampleRules Samples SplitSummary Summary prepare read_recipe summarize"
             ),
-            "rella_cpp.domains": "Domain Field RatingScale Templates builtin_domains domain_source load_domain",
+            "rella_cpp.domains": (
+                "Domain Field RatingScale SummaryWords Templates builtin_domains domain_source load_domain"
+            ),
             "rella_cpp.engine": "Adapter BuildInfo Engine EngineSettings build_info",
             "rella_cpp.errors": "ContextError EngineError GGUFError InputError RellaError",
             "rella_cpp.evaluation.calibration": "Calibration fit_calibration",
@@ -96,10 +109,11 @@ else:
             "rella_cpp.query": "Query",
             "rella_cpp.models": "find_model packaged_model pull_model",
             "rella_cpp.recommender": "Rella",
-            "rella_cpp.records": "AppliedAdapter Behavior Item ModelIdentity Score User",
+            "rella_cpp.records": "AppliedAdapter Behavior BlockSummary Item ModelIdentity PreferenceSummary Score User",
             "rella_cpp.requests": "Request take_request",
             "rella_cpp.retrieval": "Selection",
             "rella_cpp.scoring": "LOW_ANSWER_MASS ranks",
+            "rella_cpp.summarization.settings": "SummarySettings",
             "rella_cpp.tuning.examples": "Example Examples TuningSettings",
             "rella_cpp.tuning.fitting": "tune_head",
             "rella_cpp.tuning.rows": "TuningRows export_rows",
@@ -119,6 +133,7 @@ __all__ = [
     "AppliedAdapter",
     "Behavior",
     "Bench",
+    "BlockSummary",
     "BuildInfo",
     "Cache",
     "CacheInfo",
@@ -150,6 +165,7 @@ __all__ = [
     "Measure",
     "Mix",
     "ModelIdentity",
+    "PreferenceSummary",
     "PrepareOptions",
     "Query",
     "RatingScale",
@@ -167,6 +183,8 @@ __all__ = [
     "Selection",
     "SplitSummary",
     "Summary",
+    "SummarySettings",
+    "SummaryWords",
     "Templates",
     "TuningRows",
     "TuningSettings",

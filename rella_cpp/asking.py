@@ -1,11 +1,22 @@
 """From a prompt's text to a question for one model: framed, tokenised, its answer tokens found."""
 
-from rella_cpp.chat import CHAT_FORMATS, ChatFrame, chat_frame
+from dataclasses import dataclass
+
+from rella_cpp.chat import CHAT_FORMATS, HISTORY, TARGET, ChatFrame, chat_frame
 from rella_cpp.domains import Domain
-from rella_cpp.engine import Engine
+from rella_cpp.engine import Engine, Prompt
 from rella_cpp.errors import ContextError
 from rella_cpp.prompts import PromptText
 from rella_cpp.scoring import Question, ask
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationPrompt:
+    """A prompt to go on from, what ends the answer in its chat frame, and what tells it from others."""
+
+    prompt: Prompt
+    end: str
+    key: str
 
 
 class Asker:
@@ -49,14 +60,27 @@ class Asker:
             It does not fit the context.
 
         """
-        named = self.frame.name if self.frame.name in CHAT_FORMATS else None
-        question = self._question(self._frame(named, system=False), PromptText("", "", "", text))
+        question = self._question(self._reframed(system=False), PromptText("", "", "", text))
         if len(question.tokens) > self._engine.n_ctx:
             raise ContextError(
                 f"a prompt of {len(question.tokens)} tokens does not fit the context of {self._engine.n_ctx}",
                 remedy="raise --ctx, or leave it out",
             )
         return question
+
+    def generation(self, text: PromptText) -> GenerationPrompt:
+        """Frame a prompt for a text that the model is to write."""
+        frame = self._reframed(system=bool(text.system))
+        encoded = self._engine.encode(frame.spans(text))
+        borders = (encoded.starts[HISTORY], encoded.starts[TARGET])
+        return GenerationPrompt(
+            Prompt.cut(encoded.tokens, borders), frame.end, f"{encoded.tokens} {borders} {frame.end}"
+        )
+
+    def _reframed(self, *, system: bool) -> ChatFrame:
+        """Return the frame in use with or without a system line."""
+        named = self.frame.name if self.frame.name in CHAT_FORMATS else None
+        return self._frame(named, system=system)
 
     def _frame(self, name: str | None, *, system: bool) -> ChatFrame:
         words = self._engine.vocabulary

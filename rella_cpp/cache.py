@@ -1,4 +1,4 @@
-"""What is remembered between runs: item vectors, gaps without history, fingerprints of model files, adapters.
+"""What is remembered between runs: item vectors, gaps without history, summaries, fingerprints of files, adapters.
 
 One SQLite file, and converted adapters, in a folder that only its user may read; SQLite keeps two processes apart.
 """
@@ -32,6 +32,9 @@ CREATE TABLE IF NOT EXISTS vectors (
 CREATE TABLE IF NOT EXISTS gaps (
     model TEXT NOT NULL, prompt BLOB NOT NULL, gap REAL NOT NULL, PRIMARY KEY (model, prompt)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS texts (
+    model TEXT NOT NULL, prompt BLOB NOT NULL, text TEXT NOT NULL, PRIMARY KEY (model, prompt)
+) WITHOUT ROWID;
 """
 _BLOCK = 1 << 24
 _ADAPTERS = "adapters/[0-9a-f]*/*.gguf"  # PEFT folders, converted
@@ -53,6 +56,7 @@ class CacheInfo:
     models: int
     files: int
     adapters: int
+    summaries: int
     bytes: int
 
 
@@ -122,6 +126,24 @@ class Cache:
         with self._access() as database, database:
             database.execute("INSERT OR REPLACE INTO gaps VALUES (?, ?, ?)", (model, _digest(prompt), gap))
 
+    def texts(self, model: str, prompts: Sequence[str]) -> dict[str, str]:
+        """Return the generated texts that are known, by prompt."""
+        known = {}
+        with self._access() as database:
+            for prompt in prompts:
+                row = database.execute(
+                    "SELECT text FROM texts WHERE model = ? AND prompt = ?", (model, _digest(prompt))
+                ).fetchone()
+                if row is not None and isinstance(row[0], str):
+                    known[prompt] = row[0]
+        return known
+
+    def add_texts(self, model: str, texts: Mapping[str, str]) -> None:
+        """Remember generated texts by prompt, all or none. The prompts themselves are not kept, only their SHA-256."""
+        rows = [(model, _digest(prompt), text) for prompt, text in texts.items()]
+        with self._access() as database, database:
+            database.executemany("INSERT OR REPLACE INTO texts VALUES (?, ?, ?)", rows)
+
     def fingerprint(self, path: str | Path, progress: Progress = no_progress, *, split: bool = True) -> str:
         """Return the SHA-256 of a file in hexadecimal (of a split model, unless not `split`: of its parts' SHA-256s).
 
@@ -158,10 +180,11 @@ class Cache:
         with self._access() as database:
             vectors, models = database.execute("SELECT count(*), count(DISTINCT model) FROM vectors").fetchone()
             (files,) = database.execute("SELECT count(*) FROM files").fetchone()
+            (summaries,) = database.execute("SELECT count(*) FROM texts").fetchone()
         kept = [*self.folder.glob("rella.sqlite*"), *self.folder.glob(_ADAPTERS)] if self.folder else []
         adapters = sum(file.suffix == ".gguf" for file in kept)
         size = sum(file.stat().st_size for file in kept)
-        return CacheInfo(str(self.folder or "memory"), vectors, models, files, adapters, size)
+        return CacheInfo(str(self.folder or "memory"), vectors, models, files, adapters, summaries, size)
 
     def clear(self) -> None:
         """Forget everything."""
@@ -169,6 +192,7 @@ class Cache:
             with database:
                 database.execute("DELETE FROM vectors")
                 database.execute("DELETE FROM gaps")
+                database.execute("DELETE FROM texts")
                 database.execute("DELETE FROM files")
             database.execute("VACUUM")
         if self.folder is not None:

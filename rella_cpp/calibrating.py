@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from rella_cpp.domains import Domain
 from rella_cpp.records import Behavior, Item, Score
@@ -46,6 +46,22 @@ class Calibrator:
         self.calibration = calibration
         self._domain, self._index = domain, index
         self._any_reading, self._source = any_reading, source
+
+    @classmethod
+    def of(
+        cls,
+        calibration: "Calibration | str | Path",
+        domain: Domain,
+        index: "Callable[[], ItemIndex | None]",
+        *,
+        any_reading: bool,
+    ) -> Self:
+        """Take a calibration as it is, or load it from its file."""
+        from rella_cpp.evaluation.calibration import Calibration
+
+        if isinstance(calibration, Calibration):
+            return cls(calibration, domain, index, any_reading=any_reading)
+        return cls(Calibration.load(calibration), domain, index, any_reading=any_reading, source=calibration)
 
     def check(self, judge: Mapping[str, Any], reading: Mapping[str, object] | None = None) -> None:
         """Refuse a judge or a reading that the calibration was not fitted for.

@@ -11,6 +11,7 @@ from rella_cpp.domains import Domain
 from rella_cpp.errors import InputError
 from rella_cpp.records import Behavior, Item, Score
 from rella_cpp.scoring import ranks
+from rella_cpp.vectors import ItemVectors
 
 if TYPE_CHECKING:
     from rella_cpp.index import ItemIndex
@@ -53,6 +54,27 @@ def liked(behaviors: Sequence[Behavior], domain: Domain) -> list[int]:
     scale = domain.rating
     places = [i for i, b in enumerate(behaviors) if b.rating is None or scale is None or scale.likes(b.rating)]
     return places or list(range(len(behaviors)))
+
+
+def candidates_near(
+    vectors: ItemVectors, behaviors: Sequence[Behavior], candidates: int, count: int
+) -> list[Candidate]:
+    """Find items to judge for `count` recommendations; see `find_candidates`.
+
+    Raises
+    ------
+    InputError
+        There is no index, every item of it was seen, or there are fewer candidates than recommendations.
+
+    """
+    if vectors.index is None:
+        raise InputError("a recommendation needs an index", remedy="use_index(…), rella recommend --index DIR")
+    if not 1 <= count <= candidates:
+        raise InputError(
+            f"{count} recommendations of {candidates} candidates", remedy="give at least 1, and as many candidates"
+        )
+    known = vectors([behavior.item for behavior in behaviors])
+    return find_candidates(vectors.index, behaviors, known, vectors.domain, candidates)
 
 
 def find_candidates(

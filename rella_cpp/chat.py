@@ -50,7 +50,8 @@ class ChatFrame:
 
     `head` stands before the system line, `middle` between it and the user's turn, `tail` after that; `middle` is None
     where the template has no system role (then the line is folded into the user's turn). `lead` is what stands
-    between the prompt and the answer's first letter, and belongs to the answer's token (vicuna: a blank).
+    between the prompt and the answer's first letter, and belongs to the answer's token (vicuna: a blank). `end` is what
+    stands behind an answer (chatml: `<|im_end|>`); empty where the template does not say.
     """
 
     name: str
@@ -58,6 +59,7 @@ class ChatFrame:
     middle: str | None
     tail: str
     lead: str
+    end: str = ""
 
     def spans(self, text: PromptText) -> list[Span]:
         """Frame a prompt: head, system, middle, profile, history, target, tail."""
@@ -137,10 +139,10 @@ def _take_apart(name: str, template: str, path: Path, system: bool, names: dict[
             source=path,
             remedy=f"choose one with --chat-format: {', '.join(CHAT_FORMATS)}",
         ) from None
-    lead = _lead(text, lambda: written(*asked, ("assistant", _ANSWER), ask=False))
+    lead, end = _around_answer(text, lambda: written(*asked, ("assistant", _ANSWER), ask=False))
     before, tail = text.split(_USER)
     head, found, middle = before.partition(_SYSTEM)
-    return ChatFrame(name, head, middle if found else None, tail, lead)
+    return ChatFrame(name, head, middle if found else None, tail, lead, end)
 
 
 def _with_system(written: Callable[..., str]) -> str:
@@ -152,10 +154,13 @@ def _with_system(written: Callable[..., str]) -> str:
     return text if text.count(_SYSTEM) == 1 and text.find(_SYSTEM) < text.find(_USER) else ""
 
 
-def _lead(prompt: str, answered: Callable[[], str]) -> str:
-    """Find what a template writes between the prompt and an answer; nothing where it does not say."""
+def _around_answer(prompt: str, answered: Callable[[], str]) -> tuple[str, str]:
+    """Find what a template writes between the prompt and an answer, and behind it; nothing where it does not say."""
     try:
         text = answered()
     except TemplateFailure:
-        return ""
-    return text[len(prompt) :].split(_ANSWER)[0] if text.startswith(prompt) and _ANSWER in text else ""
+        return "", ""
+    if text.count(_ANSWER) != 1:
+        return "", ""
+    before, end = text.split(_ANSWER)
+    return (before[len(prompt) :] if before.startswith(prompt) else ""), end.strip()

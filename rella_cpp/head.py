@@ -105,17 +105,19 @@ class Head:
                 remedy="fit one for this (rella tune head), or take it as it is with --allow-mismatch",
             )
 
-    def check_reading(self, k: int, order: str, *, contrast: bool = False) -> None:
-        """Refuse a contrast; say, once a process and K, that the head was fitted on histories read otherwise.
+    def check_reading(self, k: int, order: str, *, contrast: bool = False, summary: bool = False) -> None:
+        """Refuse a contrast or a summary; say, once a process and K, that it was fitted on histories read otherwise.
 
         Raises
         ------
         InputError
-            A contrast is asked for: a head knows no gap without history.
+            A contrast is asked for: a head knows no gap without history. Or a preference summary: it knows none.
 
         """
         if contrast:
             raise InputError("a head has no contrast: it knows no gap without history", remedy="leave one of them out")
+        if summary:
+            raise InputError("a head was fitted on histories without a summary", remedy="leave one of them out")
         read = self.fitted_on.get("samples", {})
         _warn_of_reading(read.get("k", k), read.get("order", order), k, order)
 

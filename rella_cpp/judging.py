@@ -1,6 +1,7 @@
 """Judging: from a history and targets to scores, many users at once."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from rella_cpp.answering import Answerer
 from rella_cpp.asking import Asker
@@ -10,12 +11,24 @@ from rella_cpp.domains import Domain
 from rella_cpp.engine import Engine
 from rella_cpp.inputs import take_history, take_items, take_user
 from rella_cpp.ordering import share
-from rella_cpp.prompts import write_prompt
+from rella_cpp.prompts import Preference, write_prompt
 from rella_cpp.query import Query
 from rella_cpp.reading import Choice, Reading
-from rella_cpp.records import Item, Score, User
-from rella_cpp.scoring import Answer
+from rella_cpp.records import Behavior, Item, PreferenceSummary, Score, User
+from rella_cpp.scoring import Answer, Question
+from rella_cpp.summarization.summarizer import Summarizer
 from rella_cpp.vectors import ItemVectors
+
+
+@dataclass(slots=True)
+class _Case:
+    """A query, checked: what is read for it, and what each target's prompt says of the person, if anything."""
+
+    query: Query
+    user: User
+    items: Sequence[Item]
+    reading: Reading
+    summaries: Sequence[PreferenceSummary | None]
 
 
 class Judge:
@@ -23,7 +36,7 @@ class Judge:
 
     Parameters
     ----------
-    engine, domain, asker, vectors, answerer
+    engine, domain, asker, vectors, answerer, summarizer
         Its parts.
 
     Attributes
@@ -37,9 +50,17 @@ class Judge:
 
     """
 
-    def __init__(self, engine: Engine, domain: Domain, asker: Asker, vectors: ItemVectors, answerer: Answerer) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        domain: Domain,
+        asker: Asker,
+        vectors: ItemVectors,
+        answerer: Answerer,
+        summarizer: Summarizer,
+    ) -> None:
         self._engine, self._domain, self._asker = engine, domain, asker
-        self._vectors, self._answerer = vectors, answerer
+        self._vectors, self._answerer, self._summarizer = vectors, answerer, summarizer
         self.contrast = False
         self.calibrator: Calibrator | None = None
         self.progress: Progress = no_progress
@@ -67,59 +88,82 @@ class Judge:
             Let the next call go on from what all prompts begin with.
 
         """
-        readings = [self._reading(query) for query in queries]
-        choices = self._choices(queries, readings)
+        cases = [self._case(query) for query in queries]
+        self._summarise(cases)
+        choices = _choices(cases)
         asked = [choice for chosen in choices for choice in chosen]
-        gaps = self._empty_gaps([choice.item for choice in asked])
+        gaps = self._empty_gaps(cases, choices)
         answers = self._answerer.answers(
             [choice.question for choice in asked],
             keep=keep,
             progress=lambda done: self.progress("scoring", done, len(asked)),
         )
         scores = iter([self._score(*parts) for parts in zip(asked, gaps, answers, strict=True)])
-        results = [
-            [self._calibrated(next(scores), reading) for _ in chosen]
-            for reading, chosen in zip(readings, choices, strict=True)
-        ]
+        results = [[self._finished(next(scores), case, summary) for summary in case.summaries] for case in cases]
         if self.calibrator is not None:
             self.calibrator.warn_of_unknown([choice.item for choice in asked])
         return results
 
-    def _reading(self, query: Query) -> Reading:
+    def _case(self, query: Query) -> _Case:
         """Check a query, and say what to read for it."""
-        selection, domain = query.selection, self._domain
-        behaviors = take_history(query.history, domain, allow_empty=selection.allow_empty_history)
+        shown, domain = query.shown, self._domain
+        behaviors = take_history(query.history, domain, allow_empty=query.selection.allow_empty_history)
         targets, person = take_items(query.items, domain), take_user(query.user, domain)
         if self._answerer.head is not None:
-            self._answerer.head.check_reading(selection.k, selection.order, contrast=self.contrast)
+            self._answerer.head.check_reading(
+                shown.k, shown.order, contrast=self.contrast, summary=query.summary is not None
+            )
         if self.calibrator is not None:
-            reading = {"k": selection.k, "retrieval": selection.retrieval, "order": selection.order}
-            self.calibrator.check(self.settings(), reading)
-        return Reading(
+            self.calibrator.check(self.settings(), self.reading(query))
+        reading = Reading(
             behaviors,
             targets,
-            selection,
-            ask=lambda shown, item: self._asker.ask(write_prompt(domain, person, shown, item, selection.order)),
+            shown,
+            ask=lambda behaviors, target: self._ask(case, behaviors, target),
             embed=self._vectors,
             identity=domain.identity,
             n_ctx=self._engine.n_ctx,
         )
+        case = _Case(query, person, targets, reading, [None] * len(targets))
+        return case
 
-    def _choices(self, queries: Sequence[Query], readings: Sequence[Reading]) -> list[list[Choice]]:
-        """Choose what to show; prompts of one user in the order `shared` are ordered together."""
-        shared: dict[str, list[int]] = {}
-        for number, query in enumerate(queries):
-            if query.selection.order == "shared":
-                shared.setdefault(repr(take_user(query.user, self._domain)), []).append(number)
-        orders: dict[int, list[list[int]]] = {}
-        for numbers in shared.values():
-            orders.update(zip(numbers, _share([readings[number] for number in numbers]), strict=True))
-        return [reading.choices(orders.get(number)) for number, reading in enumerate(readings)]
+    def reading(self, query: Query) -> dict[str, object]:
+        """Return how a query's history is read, as JSON."""
+        summary = {} if query.summary is None else {"summary": self._summarizer.settings(query.summary)}
+        return {**query.shown._asdict(), **summary}
 
-    def _empty_gaps(self, items: Sequence[Item]) -> Sequence[float | None]:
+    def _ask(self, case: _Case, behaviors: Sequence[Behavior], target: int) -> Question:
+        preference = self._preference(case.query, case.summaries[target])
+        order = case.query.shown.order
+        return self._asker.ask(write_prompt(self._domain, case.user, behaviors, case.items[target], order, preference))
+
+    def _preference(self, query: Query, summary: PreferenceSummary | None) -> Preference | None:
+        """Return what a prompt says of the person; None where histories are read without a summary."""
+        if query.summary is None:
+            return None
+        return Preference(None if summary is None else summary.text, self._summarizer.shortener(query.summary))
+
+    def _summarise(self, cases: Sequence[_Case]) -> None:
+        """Summarise histories, those of several queries together: for each target, without the target itself."""
+        for settings in {case.query.summary: None for case in cases if case.query.summary is not None}:
+            own = [case for case in cases if case.query.summary == settings]
+            rows = [[tuple(case.reading.others(target)) for target in range(len(case.items))] for case in own]
+            wanted = dict.fromkeys((number, each) for number, targets in enumerate(rows) for each in targets)
+            histories = [[own[number].reading.behaviors[row] for row in each] for number, each in wanted]
+            found = self._summarizer.summaries(histories, settings, together=len(cases) > 1, progress=self.progress)
+            known = dict(zip(wanted, found, strict=True))
+            for number, (case, targets) in enumerate(zip(own, rows, strict=True)):
+                places = case.reading.places
+                case.summaries = [known[number, each].at([places[row] for row in each]) for each in targets]
+
+    def _empty_gaps(self, cases: Sequence[_Case], choices: Sequence[Sequence[Choice]]) -> Sequence[float | None]:
         if not self.contrast:
-            return [None] * len(items)
-        texts = [write_prompt(self._domain, User(), [], item) for item in items]
+            return [None for chosen in choices for _ in chosen]
+        texts = [
+            write_prompt(self._domain, User(), [], choice.item, preference=self._preference(case.query, None))
+            for case, chosen in zip(cases, choices, strict=True)
+            for choice in chosen
+        ]
         return self._answerer.known_gaps([self._asker.ask(text) for text in texts])
 
     def _score(self, choice: Choice, gap: float | None, answer: Answer) -> Score:
@@ -139,8 +183,22 @@ class Judge:
             head_logit=answer.head_logit,
         )
 
-    def _calibrated(self, score: Score, reading: Reading) -> Score:
-        return score if self.calibrator is None else self.calibrator.calibrated(score, reading.behaviors)
+    def _finished(self, score: Score, case: _Case, summary: PreferenceSummary | None) -> Score:
+        """Add the summary that was read, and the calibrated probability."""
+        score = replace(score, summary=summary)
+        return score if self.calibrator is None else self.calibrator.calibrated(score, case.reading.behaviors)
+
+
+def _choices(cases: Sequence[_Case]) -> list[list[Choice]]:
+    """Choose what to show; prompts of one user in the order `shared` are ordered together."""
+    shared: dict[str, list[int]] = {}
+    for number, case in enumerate(cases):
+        if case.query.shown.order == "shared":
+            shared.setdefault(repr(case.user), []).append(number)
+    orders: dict[int, list[list[int]]] = {}
+    for numbers in shared.values():
+        orders.update(zip(numbers, _share([cases[number].reading for number in numbers]), strict=True))
+    return [case.reading.choices(orders.get(number)) for number, case in enumerate(cases)]
 
 
 def _share(readings: Sequence[Reading]) -> list[list[list[int]]]:

@@ -2,9 +2,20 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
+from rella_cpp.prompts import Order
 from rella_cpp.records import Behavior, Item, User
-from rella_cpp.retrieval import Selection
+from rella_cpp.retrieval import Retrieval, Selection
+from rella_cpp.summarization.settings import SummarySettings
+
+
+class Shown(NamedTuple):
+    """Which behaviors of a history prompts show: how many at most, by what choice, in what order."""
+
+    k: int
+    retrieval: Retrieval
+    order: Order
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +32,8 @@ class Query:
         What is known of the user.
     selection
         Which behaviors prompts show, and in which order.
+    summary
+        In place of what the selection chooses: a summary of the history, and the latest behaviors (LLM-TRSR).
 
     """
 
@@ -28,3 +41,11 @@ class Query:
     items: Sequence[Item | Mapping[str, object]]
     user: User | Mapping[str, object] | None = None
     selection: Selection = Selection()
+    summary: SummarySettings | None = None
+
+    @property
+    def shown(self) -> Shown:
+        """Which behaviors prompts show: beside a summary, the latest in the order of time."""
+        if self.summary is None:
+            return Shown(self.selection.k, self.selection.retrieval, self.selection.order)
+        return Shown(self.summary.recent, "recent", "time")

@@ -10,8 +10,9 @@ import numpy.typing as npt
 
 from rella_cpp.domains import Identity
 from rella_cpp.errors import ContextError
+from rella_cpp.query import Shown
 from rella_cpp.records import Behavior, Item
-from rella_cpp.retrieval import Selection, nearest
+from rella_cpp.retrieval import nearest
 from rella_cpp.scoring import Question
 
 
@@ -39,10 +40,10 @@ class Reading:
         The history, oldest first, each behavior with its 0-based place in the input.
     items
         The targets.
-    selection
+    shown
         Which behaviors to show, and how.
     ask
-        Makes a question of behaviors in prompt order and a target.
+        Makes a question of behaviors in prompt order and a target, by its number.
     embed
         Gives items' vectors, float32 of shape (n, n_embd); called once at most, and only if a choice needs it.
     identity
@@ -56,16 +57,16 @@ class Reading:
         self,
         behaviors: Sequence[tuple[int, Behavior]],
         items: Sequence[Item],
-        selection: Selection,
+        shown: Shown,
         *,
-        ask: Callable[[Sequence[Behavior], Item], Question],
+        ask: Callable[[Sequence[Behavior], int], Question],
         embed: Callable[[Sequence[Item]], npt.NDArray[np.float32]],
         identity: Callable[[Item], Identity],
         n_ctx: int,
     ) -> None:
         self._behaviors = [behavior for _, behavior in behaviors]
         self._places = [place for place, _ in behaviors]
-        self._items, self._selection = items, selection
+        self._items, self._shown = items, shown
         self._make_question, self._embed, self._n_ctx = ask, embed, n_ctx
         self._identities = [identity(behavior.item) for behavior in self._behaviors]
         self._targets = [identity(item) for item in items]
@@ -76,6 +77,11 @@ class Reading:
     def behaviors(self) -> list[Behavior]:
         """The history, oldest first."""
         return self._behaviors
+
+    @property
+    def places(self) -> list[int]:
+        """The behaviors' 0-based places in the input."""
+        return self._places
 
     def names(self) -> list[tuple[str, int]]:
         """Return what tells a behavior from others in a prompt; of those alike, which one it is."""
@@ -129,26 +135,26 @@ class Reading:
             )
         return question
 
-    def _others(self, target: int) -> list[int]:
+    def others(self, target: int) -> list[int]:
         """Return the rows of behaviors that are not the target itself."""
         return [row for row, known in enumerate(self._identities) if not known.same(self._targets[target])]
 
     def _wanted(self, target: int) -> list[int]:
         """Choose at most K behaviors."""
-        rows, k = self._others(target), self._selection.k
-        if self._selection.retrieval == "recent":
-            return rows[-k:]
+        rows, k = self.others(target), self._shown.k
+        if self._shown.retrieval == "recent":
+            return rows[max(0, len(rows) - k) :]
         return rows if len(rows) <= k else self._by_similarity(rows, target)[:k]
 
     def _choose(self, target: int, wanted: list[int]) -> Choice:
         """Show as many of the behaviors wanted as the context holds."""
         question, kept = self._ask(wanted, target), len(wanted)
         if not self._fits(question):
-            recent = self._selection.retrieval == "recent"
+            recent = self._shown.retrieval == "recent"
             wanted = sorted(wanted, reverse=True) if recent else self._by_similarity(wanted, target)
             kept, question = self._as_many_as_fit(wanted, target, self._shortest[target])
         used = tuple(self._places[row] for row in self._ordered(wanted[:kept], target))
-        excluded = len(self._behaviors) - len(self._others(target))
+        excluded = len(self._behaviors) - len(self.others(target))
         return Choice(self._items[target], question, used, len(wanted) - kept, excluded)
 
     def _as_many_as_fit(self, wanted: list[int], target: int, shortest: Question) -> tuple[int, Question]:
@@ -167,17 +173,16 @@ class Reading:
         return len(question.tokens) <= self._n_ctx
 
     def _ask(self, rows: Sequence[int], target: int) -> Question:
-        shown = [self._behaviors[row] for row in self._ordered(rows, target)]
-        return self._make_question(shown, self._items[target])
+        return self._make_question([self._behaviors[row] for row in self._ordered(rows, target)], target)
 
     def _ordered(self, rows: Sequence[int], target: int) -> list[int]:
         """Bring rows into the prompt's order."""
-        if self._selection.order == "similarity":
+        if self._shown.order == "similarity":
             return self._by_similarity(rows, target)
-        if self._selection.order == "shared":
+        if self._shown.order == "shared":
             kept = set(rows)
             return [row for row in (self._orders[target] if rows else ()) if row in kept]
-        return sorted(rows, reverse=self._selection.order == "reversed")
+        return sorted(rows, reverse=self._shown.order == "reversed")
 
     def _by_similarity(self, rows: Sequence[int], target: int) -> list[int]:
         """Bring rows into the order of their cosine to the target, greatest first."""

@@ -14,7 +14,7 @@ from rella_cpp.answering import Answerer
 from rella_cpp.asking import Asker
 from rella_cpp.cache import Cache, Progress
 from rella_cpp.calibrating import Calibrator
-from rella_cpp.candidates import Recommendation, best_of, find_candidates
+from rella_cpp.candidates import Recommendation, best_of, candidates_near
 from rella_cpp.chat import check_chat_format
 from rella_cpp.domains import Domain, load_domain
 from rella_cpp.engine import Adapter, Engine, EngineSettings
@@ -24,9 +24,11 @@ from rella_cpp.inputs import take_history
 from rella_cpp.judging import Judge
 from rella_cpp.prompts import Order
 from rella_cpp.query import Query
-from rella_cpp.records import Behavior, Item, ModelIdentity, Score, User
+from rella_cpp.records import Behavior, Item, ModelIdentity, PreferenceSummary, Score, User
 from rella_cpp.retrieval import Retrieval, Selection
 from rella_cpp.scoring import Answer, Question
+from rella_cpp.summarization.settings import SummarySettings
+from rella_cpp.summarization.summarizer import Summarizer
 from rella_cpp.vectors import ItemVectors
 
 if TYPE_CHECKING:  # a score needs neither
@@ -68,7 +70,8 @@ class Rella:
         self._cache = cache or Cache.default()
         self.vectors = ItemVectors(engine, domain, self._cache)
         self._answerer = Answerer(engine, self.vectors, self._cache)
-        self._judge = Judge(engine, domain, self.asker, self.vectors, self._answerer)
+        self._summarizer = Summarizer(engine, domain, self.asker, self.vectors, self._cache)
+        self._judge = Judge(engine, domain, self.asker, self.vectors, self._answerer, self._summarizer)
 
     @property
     def progress(self) -> Progress:
@@ -206,16 +209,10 @@ class Rella:
             `allow_mismatch` is False.
 
         """
-        from rella_cpp.evaluation.calibration import Calibration
-
-        source = None if isinstance(calibration, Calibration) else calibration
-        calibration = calibration if isinstance(calibration, Calibration) else Calibration.load(calibration)
-        calibrator = Calibrator(
-            calibration, self.domain, lambda: self.vectors.index, any_reading=allow_mismatch, source=source
-        )
+        calibrator = Calibrator.of(calibration, self.domain, lambda: self.vectors.index, any_reading=allow_mismatch)
         calibrator.check(self.settings())
         self._judge.calibrator = calibrator
-        self.contrast = self.contrast or calibration.contrast
+        self.contrast = self.contrast or calibrator.calibration.contrast
 
     def settings(self) -> dict[str, object]:
         """Return all that scores depend on besides the request, as JSON."""
@@ -230,18 +227,12 @@ class Rella:
         k: int = 30,
         retrieval: Retrieval = "subr",
         order: Order = "time",
+        summary: SummarySettings | None = None,
         allow_empty_history: bool = False,
     ) -> Score:
         """Score one item; see `rank`."""
-        return self.rank(
-            history,
-            [item],
-            user=user,
-            k=k,
-            retrieval=retrieval,
-            order=order,
-            allow_empty_history=allow_empty_history,
-        )[0]
+        query = Query(history, [item], user, Selection(k, retrieval, order, allow_empty_history), summary)
+        return self._judge.judge([query], keep=True)[0][0]
 
     def rank(
         self,
@@ -252,6 +243,7 @@ class Rella:
         k: int = 30,
         retrieval: Retrieval = "subr",
         order: Order = "time",
+        summary: SummarySettings | None = None,
         allow_empty_history: bool = False,
     ) -> list[Score]:
         """Score items for a user; one score per item, in input order.
@@ -271,6 +263,9 @@ class Rella:
         order
             How they stand in the prompt: `time` (chronological, the paper's), `reversed`, `similarity` (nearest first),
             `shared` (those first that most targets retrieve, so that prompts begin alike; see `rella_cpp.ordering`).
+        summary
+            Show in place of those behaviors a summary of the history and its latest behaviors (LLM-TRSR); `k`,
+            `retrieval` and `order` then do not matter.
         allow_empty_history
             Score with no history at all, too.
 
@@ -282,7 +277,7 @@ class Rella:
             A prompt does not fit the context even with no history.
 
         """
-        query = Query(history, items, user, Selection(k, retrieval, order, allow_empty_history))
+        query = Query(history, items, user, Selection(k, retrieval, order, allow_empty_history), summary)
         return self._judge.judge([query], keep=True)[0]
 
     def judge(self, queries: Sequence[Query]) -> list[list[Score]]:
@@ -299,6 +294,37 @@ class Rella:
         """
         return self._judge.judge(queries)
 
+    def summarize(
+        self,
+        histories: Sequence[Sequence[Behavior | Mapping[str, object]]],
+        settings: SummarySettings | None = None,
+    ) -> list[PreferenceSummary]:
+        """Write down what users prefer (LLM-TRSR), block by block; one summary each, in input order.
+
+        What is known comes from the cache, by content. Several users are summarised in one batch; unless the engine
+        is exact, a text's wording may then hang on its company.
+
+        Parameters
+        ----------
+        histories
+            Behaviors of each user, oldest first unless every one has a timestamp.
+        settings
+            Method, blocks and lengths; None: the defaults.
+
+        Raises
+        ------
+        InputError
+            A record does not fit the domain, or the domain has no words for summaries.
+        ContextError
+            A block does not fit the context.
+
+        """
+        return self._summarizer.summarize(histories, settings or SummarySettings(), self.progress)
+
+    def reading(self, query: Query) -> dict[str, object]:
+        """Return how a query's history is read, as JSON: what runs and calibrations hold for."""
+        return self._judge.reading(query)
+
     def recommend(
         self,
         history: Sequence[Behavior | Mapping[str, object]],
@@ -309,6 +335,7 @@ class Rella:
         k: int = 30,
         retrieval: Retrieval = "subr",
         order: Order = "time",
+        summary: SummarySettings | None = None,
     ) -> list[Recommendation]:
         """Recommend items of the index: candidates near to what was liked, judged; the likeliest first.
 
@@ -318,7 +345,7 @@ class Rella:
             How many, at most.
         candidates
             How many to judge, at least `count`; see `rella_cpp.candidates.find_candidates`.
-        history, user, k, retrieval, order
+        history, user, k, retrieval, order, summary
             See `rank`.
 
         Raises
@@ -327,17 +354,10 @@ class Rella:
             See `rank`; or there is no index, or nothing in it that was not seen.
 
         """
-        if self.vectors.index is None:
-            raise InputError("a recommendation needs an index", remedy="use_index(…), rella recommend --index DIR")
-        if not 1 <= count <= candidates:
-            raise InputError(
-                f"{count} recommendations of {candidates} candidates", remedy="give at least 1, and as many candidates"
-            )
         places, behaviors = zip(*take_history(history, self.domain), strict=True)
-        vectors = self.vectors([behavior.item for behavior in behaviors])
-        found = find_candidates(self.vectors.index, behaviors, vectors, self.domain, candidates)
+        found = candidates_near(self.vectors, behaviors, candidates, count)
         items = [candidate.item for candidate in found]
-        scores = self.rank(history, items, user=user, k=k, retrieval=retrieval, order=order)
+        scores = self.rank(history, items, user=user, k=k, retrieval=retrieval, order=order, summary=summary)
         return best_of(scores, [replace(candidate, near=places[candidate.near]) for candidate in found], count)
 
     def embed(self, items: Sequence[Item | Mapping[str, object]]) -> npt.NDArray[np.float32]:

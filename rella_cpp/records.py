@@ -1,7 +1,7 @@
 """What goes in (items, behaviors, users) and what comes out (scores)."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -127,6 +127,72 @@ class ModelIdentity:
 
 
 @dataclass(frozen=True, slots=True)
+class BlockSummary:
+    """What was written after a block: its behaviors, by 0-based place in the input, and the text.
+
+    Recurrent, the text is of everything up to this block; hierarchical, of the block alone.
+    """
+
+    behaviors: tuple[int, ...]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class PreferenceSummary:
+    """What a language model wrote down of a user's preferences (LLM-TRSR, arXiv 2403.13325).
+
+    Attributes
+    ----------
+    text
+        The summary; empty where the model wrote nothing, None where the history was too short for a block.
+    method
+        `recurrent` or `hierarchical`.
+    blocks
+        The blocks and what was written after each, the oldest first.
+    generated
+        How many texts were generated this time; the others were in the cache.
+    shortened
+        How many behaviors' item texts were cut.
+    skipped
+        How many older blocks were not read (`max_blocks`).
+
+    """
+
+    text: str | None
+    method: str
+    blocks: tuple[BlockSummary, ...]
+    generated: int = 0
+    shortened: int = 0
+    skipped: int = 0
+
+    @property
+    def empty(self) -> int:
+        """How many texts came out empty."""
+        return sum(not block.text for block in self.blocks) + (self.text == "" and self.method == "hierarchical")
+
+    def at(self, places: Sequence[int]) -> "PreferenceSummary":
+        """Return this summary with its behaviors at other places: those of a longer history, say."""
+        blocks = (replace(b, behaviors=tuple(places[row] for row in b.behaviors)) for b in self.blocks)
+        return replace(self, blocks=tuple(blocks))
+
+    def brief(self) -> dict[str, object]:
+        """Return a JSON object of what a score says of it: the same whatever the cache held."""
+        return {"text": self.text, "method": self.method, "blocks": len(self.blocks), "shortened": self.shortened}
+
+    def as_dict(self) -> dict[str, object]:
+        """Return a JSON object."""
+        return {
+            "summary": self.text,
+            "method": self.method,
+            "blocks": [{"behaviors": list(block.behaviors), "summary": block.text} for block in self.blocks],
+            "generated": self.generated,
+            "shortened": self.shortened,
+            "skipped": self.skipped,
+            "empty": self.empty,
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Score:
     """How likely the user is to like one item.
 
@@ -158,6 +224,8 @@ class Score:
         The calibrated probability; None without a calibration.
     head_logit
         What a head made of the hidden states; None without one.
+    summary
+        The preference summary in the prompt; None where histories are read without one.
 
     """
 
@@ -175,6 +243,7 @@ class Score:
     empty_gap: float | None = None
     calibrated: float | None = None
     head_logit: float | None = None
+    summary: PreferenceSummary | None = None
 
     @property
     def gap(self) -> float:
@@ -206,6 +275,7 @@ class Score:
             "contrast": self.contrast,
             "empty_gap": self.empty_gap,
             "calibrated": self.calibrated,
+            "summary": None if self.summary is None else self.summary.brief(),
         }
         return {name: value for name, value in found.items() if value is not None}
 

@@ -12,6 +12,7 @@ from rella_cpp.inputs import parse_json, take_history, take_items, take_user
 from rella_cpp.query import Query
 from rella_cpp.records import describe
 from rella_cpp.retrieval import Selection
+from rella_cpp.summarization.settings import SummarySettings
 
 LONGEST_LINE = 1 << 26
 """Bytes that a line may have."""
@@ -62,7 +63,7 @@ def parse_line(line: bytes) -> object:
     return value
 
 
-def take_request(value: object, domain: Domain, defaults: Selection) -> Request:
+def take_request(value: object, domain: Domain, defaults: Selection, summary: SummarySettings | None = None) -> Request:
     """Check a request; a key that is null counts as left out.
 
     Parameters
@@ -73,6 +74,8 @@ def take_request(value: object, domain: Domain, defaults: Selection) -> Request:
         What the items are.
     defaults
         How histories are read unless the request says otherwise.
+    summary
+        Of the query: a summary takes the place of what the request says.
 
     Raises
     ------
@@ -104,7 +107,7 @@ def take_request(value: object, domain: Domain, defaults: Selection) -> Request:
     with _at("user"):
         user = take_user(given.get("user"), domain)
     history = tuple(behavior for _, behavior in sorted(behaviors, key=lambda pair: pair[0]))
-    return Request(given.get("id"), one, Query(history, items, user, selection))
+    return Request(given.get("id"), one, Query(history, items, user, selection, summary))
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from rella_cpp.records import Behavior, Item, Score, User
 from rella_cpp.requests import LONGEST_LINE, Request, parse_line, placed_in_request, take_request
 from rella_cpp.retrieval import Retrieval, Selection
 from rella_cpp.scoring import LOW_ANSWER_MASS, ranks
+from rella_cpp.summarization.settings import SummarySettings
 
 logger = logging.getLogger("rella_cpp")
 _BOM = b"\xef\xbb\xbf"
@@ -30,6 +31,7 @@ class Ranker(Protocol):
         k: int,
         retrieval: Retrieval,
         order: Order,
+        summary: SummarySettings | None,
         allow_empty_history: bool,
     ) -> list[Score]:
         """Score items for a user; see `Rella.rank`."""
@@ -64,7 +66,13 @@ def split_lines(chunks: Iterable[bytes], longest: int = LONGEST_LINE) -> Iterato
 
 
 def work(
-    ranker: Ranker, lines: Iterable[bytes], domain: Domain, defaults: Selection | None = None, *, prompts: bool = False
+    ranker: Ranker,
+    lines: Iterable[bytes],
+    domain: Domain,
+    defaults: Selection | None = None,
+    summary: SummarySettings | None = None,
+    *,
+    prompts: bool = False,
 ) -> Iterator[dict[str, object]]:
     """Answer requests: one result for each line that is not blank, in order, each before the next line is read.
 
@@ -78,6 +86,8 @@ def work(
         The ranker's.
     defaults
         How histories are read unless a request says otherwise.
+    summary
+        Show a summary of every history in place of what it or a request says; see `Rella.rank`.
     prompts
         Whether scores have the prompt's text, too.
 
@@ -93,20 +103,25 @@ def work(
         The model was closed meanwhile.
 
     """
-    defaults = defaults or Selection()
+    reading = defaults or Selection(), summary
     for number, line in enumerate(lines, start=1):
         line = line.removeprefix(_BOM) if number == 1 else line
         if line.strip():
-            yield _answer(ranker, line, number, domain, defaults, prompts)
+            yield _answer(ranker, line, number, domain, reading, prompts)
 
 
 def _answer(
-    ranker: Ranker, line: bytes, number: int, domain: Domain, defaults: Selection, prompts: bool
+    ranker: Ranker,
+    line: bytes,
+    number: int,
+    domain: Domain,
+    reading: tuple[Selection, SummarySettings | None],
+    prompts: bool,
 ) -> dict[str, object]:
     value = None
     try:
         value = parse_line(line)
-        request = take_request(value, domain, defaults)
+        request = take_request(value, domain, *reading)
         found = _rank(ranker, request)
         _warn(request, found, domain, number)
         result = _result(request, found, prompts)
@@ -122,7 +137,9 @@ def _answer(
 def _rank(ranker: Ranker, request: Request) -> list[Score]:
     query = request.query
     with placed_in_request(request.one):
-        return ranker.rank(query.history, query.items, user=query.user, **asdict(query.selection))
+        return ranker.rank(
+            query.history, query.items, user=query.user, summary=query.summary, **asdict(query.selection)
+        )
 
 
 def _result(request: Request, scores: Sequence[Score], prompts: bool) -> dict[str, object]:
@@ -136,7 +153,7 @@ def _result(request: Request, scores: Sequence[Score], prompts: bool) -> dict[st
 def _warn(request: Request, scores: Sequence[Score], domain: Domain, number: int) -> None:
     """Say what a reader of results would not see: fields that are not shown, answers in another form."""
     items = [*(Behavior.of(behavior).item for behavior in request.query.history), *(score.item for score in scores)]
-    if unshown := domain.unshown(items):
+    if unshown := domain.unshown(items, long=request.query.summary is not None):
         logger.warning("line %d: the domain %s does not show %s", number, domain.name, ", ".join(unshown[:8]))
     low = [score.answer_mass for score in scores if score.answer_mass < LOW_ANSWER_MASS and score.head is None]
     if low:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from rella_cli import options
+from rella_cli.summary_options import with_summary
 
 if TYPE_CHECKING:
-    from rella_cpp import Behavior, Domain, Item, Rella, Score, Selection, User
+    from rella_cpp import Behavior, Domain, Item, Rella, Score, Selection, SummarySettings, User
 
 _FILES = (
     '\n\nA history is a list of behaviors, oldest first: [{"title": "Alien", "year": 1979, "rating": 5}, …]. '
@@ -34,6 +35,7 @@ def register(app: typer.Typer) -> None:
     app.command("rank", help=_RANK, short_help="Rank items by how likely the user is to like them.")(judge)
 
 
+@with_summary()
 def judge(
     context: typer.Context,
     history: Annotated[
@@ -69,6 +71,7 @@ def judge(
     jsonl: Annotated[
         bool, typer.Option("--jsonl", help="Answer requests on standard input, one JSON object a line (score only).")
     ] = False,
+    summary: "SummarySettings | None" = None,
 ) -> None:
     """Read the files, load the model, score, show; or load the model and answer requests."""
     from rella_cli.loading import engine_settings, open_rella
@@ -90,9 +93,9 @@ def judge(
         if given is None:
             from rella_cli.worker import serve
 
-            serve(rella, words, selection, prompts=show_prompt)
+            serve(rella, words, selection, summary, prompts=show_prompt)
             return
-        results = _rank(rella, given, selection)
+        results = _rank(rella, given, selection, summary)
     from rella_cli import scores  # it brings rich
 
     view = scores.Ranking if context.info_name == "rank" else scores.Scoring
@@ -143,12 +146,12 @@ def _read(
     return _Given(past.behaviors, read_items(item, domain), person, source_name(item))
 
 
-def _rank(rella: "Rella", given: _Given, selection: "Selection") -> "list[Score]":
+def _rank(rella: "Rella", given: _Given, selection: "Selection", summary: "SummarySettings | None") -> "list[Score]":
     from rella_cli.progress import ProgressBar
     from rella_cpp import ContextError
 
     try:
         with ProgressBar() as rella.progress:
-            return rella.rank(given.behaviors, given.items, user=given.user, **asdict(selection))
+            return rella.rank(given.behaviors, given.items, user=given.user, summary=summary, **asdict(selection))
     except ContextError as error:
         raise error.located(given.source if str(error.place).startswith("item[") else None) from None

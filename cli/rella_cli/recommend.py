@@ -1,12 +1,17 @@
 """`rella recommend`: the whole offline recommender in one command."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rella_cli import options
+from rella_cli.summary_options import with_summary
+
+if TYPE_CHECKING:
+    from rella_cpp import SummarySettings
 
 
+@with_summary(recent=("--recent",))
 def recommend(
     history: Annotated[
         str, typer.Option("--history", metavar="FILE", help="The user's history, or - for standard input.")
@@ -40,6 +45,7 @@ def recommend(
     no_cache: options.NoCache = False,
     verbose: options.Verbose = False,
     as_json: options.Json = False,
+    summary: "SummarySettings | None" = None,
 ) -> None:
     """Recommend items of a catalog: candidates from its index, near to what the user liked, judged by the model."""
     from rella_cli.loading import domain_of, engine_settings, open_rella, read_past
@@ -70,5 +76,6 @@ def recommend(
                 k=k,
                 retrieval=retrieval,  # type: ignore[arg-type]
                 order=order,  # type: ignore[arg-type]
+                summary=summary,
             )
     Recommending(words, past.behaviors, found).show(as_json=as_json)

@@ -10,7 +10,7 @@ from rich.text import Text
 from rella_cli.terminal import console, count, note, print_json, printable
 
 if TYPE_CHECKING:
-    from rella_cpp import Behavior, Domain, Recommendation, Score
+    from rella_cpp import Behavior, Domain, PreferenceSummary, Recommendation, Score
 
 _VERDICTS = (
     (0.8, "very likely to like it", "green"),
@@ -19,6 +19,10 @@ _VERDICTS = (
     (0.2, "unlikely to like it", "red"),
     (0.0, "very unlikely to like it", "red"),
 )
+
+
+_TOO_SHORT = "none, the history is too short for a block: the latest behaviors alone"
+_EMPTY = "empty, the model wrote nothing"
 
 
 class Scoring:
@@ -59,11 +63,15 @@ class Scoring:
     def draw(self) -> None:
         """Draw the view for a person."""
         out = console()
+        told = None
         for score in self.scores:
             out.print()
             out.print(Text(self.domain.show_item(score.item), style="bold"))
             out.print(bar(score.best, 30), verdict(score))
             out.print()
+            if score.summary is not None and score.summary != told:
+                self._draw_summary(score.summary)
+            told = score.summary
             self._draw_behaviors(score)
             self._draw_facts(score)
 
@@ -80,12 +88,19 @@ class Scoring:
                 line.append(f"  {scale.text_of(behavior.rating)}", style="dim")
             out.print(line, overflow="ellipsis", no_wrap=True)
 
+    def _draw_summary(self, summary: "PreferenceSummary") -> None:
+        """Say what the model wrote of the user, or why there is nothing."""
+        text = summary.text or {None: _TOO_SHORT, "": _EMPTY}[summary.text]
+        console().print(Padding(Text(f"Preference summary: {printable(text)}"), (0, 0, 1, 2)))
+
     def _draw_facts(self, score: "Score") -> None:
         facts = [f"{score.prompt_tokens} tokens", f"answer mass {score.answer_mass:.2f}"]
         if score.excluded:
             facts.append(f"{score.excluded} left out: the item itself")
         if score.dropped:
             facts.append(f"{score.dropped} dropped for the context's sake")
+        if score.summary is not None and score.summary.shortened:
+            facts.append(f"{count(score.summary.shortened, 'item text')} shortened")
         if score.best != score.probability:
             by = "calibration" if score.calibrated is not None else "the head" if score.head is not None else "contrast"
             facts.append(f"{score.probability:.1%} before {by}")
@@ -105,7 +120,8 @@ class Scoring:
             )
 
         unshown = self.domain.unshown(
-            [*(behavior.item for behavior in self.behaviors), *(score.item for score in self.scores)]
+            [*(behavior.item for behavior in self.behaviors), *(score.item for score in self.scores)],
+            long=self.scores[0].summary is not None,
         )
         if unshown:
             note(
@@ -158,11 +174,17 @@ class Ranking(Scoring):
                 Text(self.domain.show_item(score.item)),
             )
         console().print(table)
+        summary = self.scores[0].summary
+        if summary is not None:
+            console().print()
+            self._draw_summary(summary)
         facts = [f"{count(len(self.behaviors), 'behavior')} given"]
         if excluded := sum(score.excluded for score in self.scores):
             facts.append(f"{excluded} left out: the item itself")
         if dropped := sum(score.dropped for score in self.scores):
             facts.append(f"{dropped} dropped over all prompts for the context's sake")
+        if summary is not None and summary.shortened:
+            facts.append(f"{count(summary.shortened, 'item text')} shortened")
         console().print(Padding(Text(" · ".join([*facts, *_model(self.scores[0])]), style="dim"), (1, 0, 0, 0)))
 
 

@@ -11,7 +11,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
-    from rella_cpp import Domain, Selection
+    from rella_cpp import Domain, Selection, SummarySettings
     from rella_cpp.worker import Ranker
 
 _CHUNK = 1 << 16
@@ -20,7 +20,14 @@ _PATIENCE = 3.0  # seconds
 _SIGNALS = os.name == "posix"  # elsewhere select takes sockets alone, and nobody sends a SIGTERM
 
 
-def serve(ranker: "Ranker", domain: "Domain", defaults: "Selection", *, prompts: bool = False) -> None:
+def serve(
+    ranker: "Ranker",
+    domain: "Domain",
+    defaults: "Selection",
+    summary: "SummarySettings | None" = None,
+    *,
+    prompts: bool = False,
+) -> None:
     """Answer requests line by line until standard input ends or a SIGTERM comes; the request under way is finished."""
     from rella_cpp.worker import split_lines, work
 
@@ -30,7 +37,7 @@ def serve(ranker: "Ranker", domain: "Domain", defaults: "Selection", *, prompts:
     with _Termination() as termination:
         _say("ready")
         try:
-            for result in work(ranker, split_lines(_chunks(termination)), domain, defaults, prompts=prompts):
+            for result in work(ranker, split_lines(_chunks(termination)), domain, defaults, summary, prompts=prompts):
                 termination.write(json.dumps(result).encode() + b"\n")
                 requests, failed = requests + 1, failed + ("error" in result)
                 if termination.came:

@@ -269,10 +269,17 @@ class Engine:
         with self._use():
             self._adapters.load(adapters)
 
-    def generate(self, prompts: Sequence[Prompt], max_tokens: int, adapters: Sequence[Adapter] = ()) -> list[str]:
+    def generate(
+        self, prompts: Sequence[Prompt], max_tokens: int, adapters: Sequence[Adapter] = (), *, end: str = ""
+    ) -> list[str]:
         """Continue prompts greedily, each until the model ends its answer, or `max_tokens` or the context are used up.
 
         Unless the settings say `exact`, as many at a time as the context holds.
+
+        Parameters
+        ----------
+        end
+            What the chat frame writes behind an answer: with it, too, the answer is complete.
 
         Raises
         ------
@@ -281,9 +288,14 @@ class Engine:
 
         """
         with self._reading(prompts, adapters):
-            ends = self.vocabulary.ends_generation
+            closing = self.vocabulary.control(end)
+
+            def ends(token: int) -> bool:
+                return token == closing or self.vocabulary.ends_generation(token)
+
             answers = generate(self._decoder, prompts, max_tokens, self._limits, ends)
-            return [self.vocabulary.decode(answer) for answer in answers]
+            texts = [self.vocabulary.decode(answer) for answer in answers]
+            return [text.partition(end)[0] for text in texts] if end else texts
 
     def raw(self, tokens: npt.NDArray[np.int32], *, hidden: bool = False) -> None:
         """Only decode a prompt, for comparison: no plan, nothing kept, nothing read.

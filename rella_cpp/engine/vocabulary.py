@@ -70,6 +70,11 @@ class Vocabulary:
         """Tell whether a model says with this token that its answer is complete."""
         return bool(self._lib.llama_vocab_is_eog(self._handle, token))
 
+    def control(self, text: str) -> int | None:
+        """Return the control token that a text begins with, if it is one."""
+        first = self._parts(text)[0][:1] if text else ()
+        return first[0] if first and isinstance(first[0], int) else None
+
     def tokenize(self, text: str, *, special: bool = False) -> list[int]:
         """Tokenise one stretch of text; control tokens are recognised in it only with `special`. Adds no BOS."""
         data = text.encode("utf-8", errors="replace")

@@ -1,0 +1,55 @@
+"""Item texts of a bounded length, cut at a word's end."""
+
+from rella_cpp.domains import Domain
+from rella_cpp.engine import Engine, Span
+from rella_cpp.records import Item
+
+_MARK = "…"
+
+
+class Shortener:
+    """Gives items' texts, long fields included, of at most so many tokens; what is cut ends with `…`.
+
+    Parameters
+    ----------
+    engine
+        Its tokens are counted.
+    domain
+        Shows items.
+    tokens
+        How many a text may have.
+
+    """
+
+    def __init__(self, engine: Engine, domain: Domain, tokens: int) -> None:
+        self._engine, self._domain, self._tokens = engine, domain, tokens
+        self._known: dict[str, str] = {}
+
+    def __call__(self, item: Item) -> str:
+        """Return an item's text."""
+        return self._cut(self._domain.show_item(item, long=True))
+
+    def shortens(self, item: Item) -> bool:
+        """Tell whether an item's text is cut."""
+        text = self._domain.show_item(item, long=True)
+        return self._cut(text) != text
+
+    def _cut(self, text: str) -> str:
+        if text not in self._known:
+            self._known[text] = text if self._fits(text) else self._longest(text.split(" "))
+        return self._known[text]
+
+    def _longest(self, words: list[str]) -> str:
+        """Find the greatest number of leading words that fit, by bisection."""
+        fits, beyond = 0, len(words)
+        while beyond - fits > 1:
+            middle = (fits + beyond) // 2
+            if self._fits(" ".join(words[:middle]) + _MARK):
+                fits = middle
+            else:
+                beyond = middle
+        return " ".join(words[:fits]) + _MARK
+
+    def _fits(self, text: str) -> bool:
+        vocabulary = self._engine.vocabulary
+        return len(self._engine.encode([Span(text)]).tokens) - vocabulary.adds_bos <= self._tokens

@@ -1,0 +1,234 @@
+"""From histories to preference summaries: recurrent and hierarchical summarization (LLM-TRSR), many users at once."""
+
+from collections.abc import Generator, Mapping, Sequence
+
+from rella_cpp.asking import Asker, GenerationPrompt
+from rella_cpp.cache import Cache, Progress, no_progress
+from rella_cpp.domains import Domain
+from rella_cpp.domains.definition import flatten
+from rella_cpp.engine import Engine
+from rella_cpp.errors import ContextError
+from rella_cpp.inputs import take_history
+from rella_cpp.prompts import PromptText
+from rella_cpp.records import Behavior, BlockSummary, PreferenceSummary
+from rella_cpp.summarization.settings import SummarySettings
+from rella_cpp.summarization.shortening import Shortener
+from rella_cpp.summarization.wording import SummaryPrompts
+from rella_cpp.vectors import ItemVectors
+
+_ENDS = ".!?…\"')”"
+
+Walk = Generator[list[PromptText], list[str], tuple[str | None, list[str]]]
+"""Asks for texts, gets them, asks on; returns the summary and what was written after each block."""
+
+
+class Summarizer:
+    """Summarises with one model in one domain's words, by the base model: adapters are set aside.
+
+    Every text is kept in the cache by the content of its prompt, so a longer history costs only what is new in it.
+
+    Parameters
+    ----------
+    engine, domain, asker, vectors, cache
+        Its parts; `vectors` knows the base model's identity.
+
+    """
+
+    def __init__(self, engine: Engine, domain: Domain, asker: Asker, vectors: ItemVectors, cache: Cache) -> None:
+        self._engine, self._domain, self._asker = engine, domain, asker
+        self._vectors, self._cache = vectors, cache
+        self._shorteners: dict[int, Shortener] = {}
+
+    def settings(self, settings: SummarySettings) -> dict[str, object]:
+        """Return all that summaries depend on besides the history and the model, as JSON."""
+        return {**settings.as_dict(), "wording": self._domain.summary_fingerprint}
+
+    def shortener(self, settings: SummarySettings) -> Shortener:
+        """Return what cuts the texts of behaviors' items."""
+        tokens = settings.item_tokens
+        if tokens not in self._shorteners:
+            self._shorteners[tokens] = Shortener(self._engine, self._domain, tokens)
+        return self._shorteners[tokens]
+
+    def summarize(
+        self,
+        histories: Sequence[Sequence[Behavior | Mapping[str, object]]],
+        settings: SummarySettings,
+        progress: Progress = no_progress,
+    ) -> list[PreferenceSummary]:
+        """Check histories and summarise them; behaviors by 0-based place in the input. See `summaries`."""
+        taken = [take_history(history, self._domain) for history in histories]
+        behaviors = [[behavior for _, behavior in own] for own in taken]
+        found = self.summaries(behaviors, settings, together=len(taken) > 1, progress=progress)
+        return [summary.at([place for place, _ in own]) for summary, own in zip(found, taken, strict=True)]
+
+    def summaries(
+        self,
+        histories: Sequence[Sequence[Behavior]],
+        settings: SummarySettings,
+        *,
+        together: bool = False,
+        progress: Progress = no_progress,
+    ) -> list[PreferenceSummary]:
+        """Summarise histories; one summary each, in their order, its behaviors by 0-based place in the history.
+
+        Parameters
+        ----------
+        histories
+            Behaviors, the oldest first.
+        together
+            Generate the texts of several histories in one batch, which is faster; unless the engine is exact, a text
+            that is not in the cache yet may then hang on its company. Else it depends on its prompt alone.
+
+        Raises
+        ------
+        InputError
+            The domain has no words for summaries.
+        ContextError
+            A block's prompt does not fit the context; what was written before stays in the cache.
+
+        """
+        shortener = self.shortener(settings)
+        prompts = SummaryPrompts(self._domain, shortener)
+        blocks = [settings.blocks(len(history)) for history in histories]
+        walks = [
+            _WALKS[settings.method]([[history[row] for row in block] for block in own], prompts)
+            for history, own in zip(histories, blocks, strict=True)
+        ]
+        written = _Writing(
+            self, settings, together, progress, sum(settings.texts(len(history)) for history in histories)
+        )
+        found, generated = written.run(walks)
+        return [
+            PreferenceSummary(
+                text=text,
+                method=settings.method,
+                blocks=tuple(BlockSummary(tuple(block), part) for block, part in zip(own, parts, strict=True)),
+                generated=count,
+                shortened=sum(shortener.shortens(history[row].item) for row in settings.read(len(history))),
+                skipped=len(settings.segment(len(history))) - len(own),
+            )
+            for (text, parts), count, history, own in zip(found, generated, histories, blocks, strict=True)
+        ]
+
+    def prompt(self, text: PromptText, max_tokens: int) -> GenerationPrompt:
+        """Frame a prompt for a text of at most `max_tokens`.
+
+        Raises
+        ------
+        ContextError
+            Both together do not fit the context.
+
+        """
+        asked = self._asker.generation(text)
+        if len(asked.prompt) + max_tokens > self._engine.n_ctx:
+            raise ContextError(
+                f"a prompt of {len(asked.prompt)} tokens and {max_tokens} of a summary "
+                f"do not fit the context of {self._engine.n_ctx}",
+                remedy="lower --block-size or --item-tokens, or raise --ctx",
+            )
+        return asked
+
+    def known(self, prompts: Sequence[GenerationPrompt], max_tokens: int, *, together: bool) -> dict[str, str]:
+        """Return the texts that the cache has, by the prompt's key."""
+        return self._cache.texts(self._key(max_tokens, together=together), [prompt.key for prompt in prompts])
+
+    def write(self, prompts: Sequence[GenerationPrompt], max_tokens: int, *, together: bool) -> dict[str, str]:
+        """Generate texts and keep them, all at once; return them by the prompt's key."""
+        end = prompts[0].end
+        calls = [prompts] if together else [[prompt] for prompt in prompts]
+        raw = [
+            text
+            for call in calls
+            for text in self._engine.generate([prompt.prompt for prompt in call], max_tokens, end=end)
+        ]
+        texts = {prompt.key: self._clean(text, max_tokens) for prompt, text in zip(prompts, raw, strict=True)}
+        self._cache.add_texts(self._key(max_tokens, together=together), texts)
+        return texts
+
+    def _key(self, max_tokens: int, *, together: bool) -> str:
+        """Name what a text depends on besides its prompt: model, versions, settings, mode, length."""
+        exact = self._engine.settings.exact
+        mode = "" if exact else " together" if together else " alone"
+        return f"{self._vectors.base.fingerprint} {self._vectors.engine_key}{mode} tokens={max_tokens}"
+
+    def _clean(self, text: str, max_tokens: int) -> str:
+        """Make one line of a text; one that was cut off by its length ends with its last whole sentence."""
+        line = flatten(text)
+        cut_off = len(self._engine.vocabulary.tokenize(text)) >= max_tokens - 1
+        if cut_off and not line.endswith(tuple(_ENDS)):
+            whole = max(line.rfind(f"{end} ") for end in ".!?")
+            line = line[: whole + 1] if whole > 0 else line
+        return line
+
+
+class _Writing:
+    """Histories summarised in lockstep: each round, what all of them ask for is looked up or generated."""
+
+    def __init__(
+        self, summarizer: Summarizer, settings: SummarySettings, together: bool, progress: Progress, total: int
+    ) -> None:
+        self._summarizer, self._settings, self._together = summarizer, settings, together
+        self._progress, self._total, self._done = progress, total, 0
+
+    def run(self, walks: Sequence[Walk]) -> tuple[list[tuple[str | None, list[str]]], list[int]]:
+        """Return what each walk returns, and how many texts were generated for it."""
+        results: dict[int, tuple[str | None, list[str]]] = {}
+        generated = [0] * len(walks)
+        replies: dict[int, list[str] | None] = dict.fromkeys(range(len(walks)))
+        while replies:
+            asked: dict[int, list[PromptText]] = {}
+            for number, reply in replies.items():
+                try:
+                    asked[number] = next(walks[number]) if reply is None else walks[number].send(reply)
+                except StopIteration as end:
+                    results[number] = end.value
+            replies = dict(self._round(asked, generated))
+        return [results[number] for number in range(len(walks))], generated
+
+    def _round(self, asked: Mapping[int, Sequence[PromptText]], generated: list[int]) -> dict[int, list[str]]:
+        """Return a text for each prompt; count in `generated`, by number, those that were not known."""
+        if not asked:
+            return {}
+        most, together = self._settings.summary_tokens, self._together
+        prompts = {n: [self._summarizer.prompt(text, most) for text in texts] for n, texts in asked.items()}
+        every = {prompt.key: prompt for own in prompts.values() for prompt in own}
+        texts = self._summarizer.known(list(every.values()), most, together=together)
+        missing = {key: prompt for key, prompt in every.items() if key not in texts}
+        owner = {prompt.key: n for n, own in reversed(prompts.items()) for prompt in own}
+        calls = [list(missing.values())] if together and missing else [[prompt] for prompt in missing.values()]
+        self._tell(sum(len(own) for own in prompts.values()) - len(missing))
+        for call in calls:
+            texts |= self._summarizer.write(call, most, together=together)
+            self._tell(len(call))
+        for key in missing:
+            generated[owner[key]] += 1
+        return {n: [texts[prompt.key] for prompt in own] for n, own in prompts.items()}
+
+    def _tell(self, more: int) -> None:
+        if more:
+            self._done += more
+            self._progress("summarising", self._done, self._total)
+
+
+def _recurrent(blocks: Sequence[Sequence[Behavior]], prompts: SummaryPrompts) -> Walk:
+    """Write a summary of the first block, and renew it with each next one."""
+    parts: list[str] = []
+    for block in blocks:
+        prompt = prompts.update(parts[-1], block) if parts else prompts.block(block)
+        parts += yield [prompt]
+    return (parts[-1] if parts else None), parts
+
+
+def _hierarchical(blocks: Sequence[Sequence[Behavior]], prompts: SummaryPrompts) -> Walk:
+    """Write a summary of each block, then one of them all; of a single block, that block's."""
+    if not blocks:
+        return None, []
+    parts = yield [prompts.block(block) for block in blocks]
+    if len(parts) < 2 or not any(parts):
+        return parts[-1], parts
+    (text,) = yield [prompts.merge(parts)]
+    return text, parts
+
+
+_WALKS = {"recurrent": _recurrent, "hierarchical": _hierarchical}
