@@ -128,7 +128,7 @@ def evaluate(
         raise InputError(
             "ready prompts have no histories and no splits",
             source=str(prompts),
-            remedy="leave out --protocol, --split, --sweep, --index, --contrast and --calibration",
+            remedy="leave out --split, --sweep, --index, --contrast, --calibration and --protocol",
         )
     if baselines_only and (prompts is not None or contrast or calibration or head or lora):
         raise InputError("--baselines-only needs DATA and no model's options", remedy="leave one of them out")
@@ -136,9 +136,11 @@ def evaluate(
         raise InputError("a head has no contrast: it knows no gap without history", remedy="leave one of them out")
     _check_protocol(protocol, negatives, sweep, calibration)
     ks = (k,) if sweep is None else parse_sweep(sweep)
-    settings = EvaluationSettings(split, limit, seed, ks, retrieval, order)  # type: ignore[arg-type]  # it checks them
-    asked = 20 if negatives is None else negatives
-    ranking = RankingSettings(split, limit, seed, k, retrieval, order, asked)  # type: ignore[arg-type]  # likewise
+    ranking = None
+    if protocol == "rank":
+        wanted = 20 if negatives is None else negatives
+        ranking = RankingSettings(split, limit, seed, k, retrieval, order, wanted)  # type: ignore[arg-type]  # it checks them
+    settings = EvaluationSettings(split, limit, seed, ks, retrieval, order)  # type: ignore[arg-type]  # likewise
     engine = engine_settings(ctx, threads, gpu_layers, flash_attn, kv_type, exact)
     listen(verbose)
     with ExitStack() as stack:
@@ -161,7 +163,7 @@ def evaluate(
         if source is None:
             assert rella is not None and ready is not None
             runs = [evaluate_prompts(ready, out, settings, judge=rella, force=force, progress=bar)]
-        elif protocol == "rank":
+        elif ranking is not None:
             histories = Histories(source, catalog, words)
             runs = [evaluate_ranking(source, out, ranking, judge=rella, histories=histories, force=force, progress=bar)]
         else:

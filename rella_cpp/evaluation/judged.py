@@ -55,7 +55,10 @@ def judge_together(judge: Judge, queries: Mapping[str, Query], source: Path) -> 
             try:  # which one was it? Nothing was computed yet
                 judge.judge([query])
             except InputError as error:
-                raise error.located(source, name) from None
+                place = f"{name}, {error.place}" if error.place else name
+                raise type(error)(
+                    error.finding, source=error.source or source, place=place, remedy=error.remedy
+                ) from None
         raise refused
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from rella_cpp.datasets.dataset import SPLITS
+from rella_cpp.datasets.dataset import split_number
 from rella_cpp.datasets.sampling import assign, shuffle, users_of
 from rella_cpp.errors import InputError
 
@@ -68,8 +68,15 @@ class RankingUsers:
         return "users as prepared" if self.as_prepared else f"users {':'.join(map(str, SHARES))}, seed {_SPLIT_SEED}"
 
     def places(self, split: str) -> npt.NDArray[np.int64]:
-        """Return the places of a split's users in the arrays, int64, ascending."""
-        return np.flatnonzero(self.split == SPLITS.index(split)).astype(np.int64)
+        """Return the places of a split's users in the arrays, int64, ascending.
+
+        Raises
+        ------
+        InputError
+            There is no such split.
+
+        """
+        return np.flatnonzero(self.split == split_number(split)).astype(np.int64)
 
 
 @dataclass(frozen=True, slots=True)
