@@ -166,9 +166,15 @@ class PreferenceSummary:
     skipped: int = 0
 
     @property
+    def texts(self) -> int:
+        """How many texts were written for it: one a block, and one of them all where that is another."""
+        told = sum(1 for block in self.blocks if block.text)
+        return len(self.blocks) + (self.method == "hierarchical" and len(self.blocks) > 1 and told > 0)
+
+    @property
     def empty(self) -> int:
-        """How many texts came out empty."""
-        return sum(not block.text for block in self.blocks) + (self.text == "" and self.method == "hierarchical")
+        """How many of these texts came out empty."""
+        return sum(not block.text for block in self.blocks) + (self.text == "" and self.texts > len(self.blocks))
 
     def at(self, places: Sequence[int]) -> "PreferenceSummary":
         """Return this summary with its behaviors at other places: those of a longer history, say."""

@@ -11,7 +11,8 @@ import typer
 _COMMANDS = {
     "score": "judge",
     "rank": "judge",
-    **{name: name for name in ("recommend", "evaluate", "calibrate", "compare", "bench", "pull", "domains")},
+    **{name: name for name in ("recommend", "summarize", "evaluate", "calibrate", "compare")},
+    **{name: name for name in ("bench", "pull", "domains")},
 }
 """Commands, by the module that has them: the function of the command's name, or `register`."""
 _GROUPS = ("gguf", "lora", "index", "export", "tune", "data", "cache")

@@ -10,7 +10,7 @@ from rich.text import Text
 from rella_cli.terminal import console, count, note, print_json, printable
 
 if TYPE_CHECKING:
-    from rella_cpp import Behavior, Domain, PreferenceSummary, Recommendation, Score
+    from rella_cpp import Behavior, Domain, Item, PreferenceSummary, Recommendation, Score
 
 _VERDICTS = (
     (0.8, "very likely to like it", "green"),
@@ -119,15 +119,8 @@ class Scoring:
                 + ": it does not answer in that form; a tuned adapter, another model or --chat-format may help"
             )
 
-        unshown = self.domain.unshown(
-            [*(behavior.item for behavior in self.behaviors), *(score.item for score in self.scores)],
-            long=self.scores[0].summary is not None,
-        )
-        if unshown:
-            note(
-                f"note: the domain {self.domain.name} does not show {', '.join(unshown[:8])}"
-                f"{' …' if len(unshown) > 8 else ''}; another --domain, or a file of your own, may"
-            )
+        shown = [*(behavior.item for behavior in self.behaviors), *(score.item for score in self.scores)]
+        note_unshown(self.domain, shown, long=self.scores[0].summary is not None)
 
     def _hint(self) -> None:
         from rella_cpp import packaged_model, read_header
@@ -213,6 +206,15 @@ class Recommending(Ranking):
             out.print(
                 Text(f"{rank:>3}  near {near} ({found.cosine:.2f})", style="dim"), no_wrap=True, overflow="ellipsis"
             )
+
+
+def note_unshown(domain: "Domain", items: "Sequence[Item]", *, long: bool) -> None:
+    """Name the fields that items have and no prompt shows; `long` says that prompts show long ones, too."""
+    if unshown := domain.unshown(items, long=long):
+        note(
+            f"note: the domain {domain.name} does not show {', '.join(unshown[:8])}"
+            f"{' …' if len(unshown) > 8 else ''}; another --domain, or a file of your own, may"
+        )
 
 
 def verdict(score: "Score") -> Text:

@@ -1,0 +1,97 @@
+"""How preference summaries look: one as it grew, and those of a data set."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.padding import Padding
+from rich.text import Text
+
+from rella_cli.scores import note_unshown
+from rella_cli.terminal import console, count, print_json, printable
+
+if TYPE_CHECKING:
+    from rella_cpp import Behavior, Domain, ModelIdentity, PreferenceSummary, SummarySettings
+
+_NOTHING = "(nothing: the model wrote no word)"
+_WRITTEN = {"recurrent": "The summary so far", "hierarchical": "The summary of this block"}
+
+
+class Growing:
+    """The view of one history: its blocks, what was written after each, and the summary.
+
+    Parameters
+    ----------
+    domain
+        Shows items and ratings.
+    behaviors
+        The history as it stood in the input.
+    found, settings
+        Its summary, and how that was made.
+    model
+        What wrote it.
+
+    """
+
+    def __init__(
+        self,
+        domain: "Domain",
+        behaviors: "Sequence[Behavior]",
+        found: "PreferenceSummary",
+        settings: "SummarySettings",
+        model: "ModelIdentity",
+    ) -> None:
+        self.domain, self.behaviors, self.found = domain, behaviors, found
+        self.settings, self.model = settings, model
+
+    def show(self, *, as_json: bool) -> None:
+        """Print the summary, and what is to be said of it."""
+        if as_json:
+            print_json(self.found.as_dict())
+        else:
+            self._draw()
+        note_unshown(self.domain, [behavior.item for behavior in self.behaviors], long=True)
+
+    def _draw(self) -> None:
+        out, found = console(), self.found
+        for number, block in enumerate(found.blocks, start=1):
+            out.print()
+            out.print(Text(f"Block {number} of {len(found.blocks)}", style="bold"))
+            for place in block.behaviors:
+                self._draw_behavior(place)
+            told = f"{_WRITTEN[found.method]}: {printable(block.text) or _NOTHING}"
+            if number < len(found.blocks) or found.texts > len(found.blocks):  # else it is the summary, shown below
+                out.print(Padding(Text(told), (1, 0, 0, 2)))
+        out.print()
+        if found.text is None:
+            out.print(Text("No summary: the history is too short for a block.", style="bold"))
+        else:
+            out.print(Text(f"Preference summary: {printable(found.text) or _NOTHING}", style="bold"))
+        self._draw_latest()
+        out.print(Padding(Text(" · ".join(self._facts()), style="dim"), (1, 0, 0, 2)))
+
+    def _draw_behavior(self, place: int) -> None:
+        behavior, scale = self.behaviors[place], self.domain.rating
+        line = Text(f"    {printable(self.domain.show_item(behavior.item))}")
+        if scale and behavior.rating is not None:
+            line.append(f"  {scale.text_of(behavior.rating)}", style="dim")
+        console().print(line, overflow="ellipsis", no_wrap=True)
+
+    def _draw_latest(self) -> None:
+        """Say what a judging prompt shows beside the summary, or in its place."""
+        latest = min(self.settings.recent, len(self.behaviors))
+        if not latest:
+            return
+        how = "in its place, as it is" if latest == 1 else "in its place, as they are"
+        beside = "beside it" if self.found.text is not None else how
+        console().print(f"  A judging prompt shows the latest {count(latest, 'behavior')} {beside} (-n).")
+
+    def _facts(self) -> list[str]:
+        found = self.found
+        facts = [f"{count(found.generated, 'text')} generated, {found.texts - found.generated:,} from the cache"]
+        if found.empty:
+            facts.append(f"{count(found.empty, 'text')} empty")
+        if found.shortened:
+            facts.append(f"{count(found.shortened, 'item text')} shortened (--item-tokens)")
+        if found.skipped:
+            facts.append(f"{count(found.skipped, 'older block')} left out (--max-blocks)")
+        return [found.method, *facts, printable(f"{self.model.name} ({self.model.fingerprint[:12]})")]
