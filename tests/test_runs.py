@@ -136,7 +136,7 @@ def test_damaged_predictions_are_refused_by_their_line(
     [
         ("predictions.jsonl", "nonsense\n", "holds 0 lines of 60"),
         ("run.json", "{", "run.json: is damaged"),
-        ("predictions.jsonl", '{"sample": 999, "label": 0}\n' * 60, "line 1: is not sample"),
+        ("predictions.jsonl", '{"sample": 999, "label": 0}\n' * 60, "line 1: is not of sample"),
     ],
 )
 def test_a_damaged_run_is_refused(small_data: DataSet, tmp_path: Path, name: str, text: str, said: str) -> None:

@@ -1,13 +1,10 @@
 """A run's folder: `run.json` (settings), `predictions.jsonl` (one line a sample or candidate), `metrics.json`.
 
-While it goes on the predictions stand in `predictions.jsonl.part`, synced group by group; a killed run loses at most
-the group it was in, and the same settings go on from there.
+See `rella_cpp.journal` for how it is written.
 """
 
-import json
-import os
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,8 +16,8 @@ import numpy.typing as npt
 from rella_cpp.errors import InputError
 from rella_cpp.evaluation.metrics import Floats
 from rella_cpp.evaluation.statistics import Popularity
-from rella_cpp.files import brief, first_difference, locked, read_json, sha256, write_json
-from rella_gguf.files import writing
+from rella_cpp.files import read_json, sha256, write_json
+from rella_cpp.journal import Journal, Layout, Line, read_lines
 from rella_gguf.strict_json import loads
 
 GROUP = 8
@@ -34,31 +31,20 @@ _REMEDY = "evaluate again into another folder, or with --force"
 
 _GROUPS = ("calibrated", "baselines", "rankers")  # parts of a line that hold predictors by name
 
-Line = Mapping[str, Any]
+_LAYOUT = Layout("a run", _SETTINGS, _PREDICTIONS, (_METRICS, _ITEMS), _REMEDY)
 
 
-class RunWriter:
-    """Writes a run's predictions, or goes on where a run with the same settings stopped.
+class RunWriter(Journal):
+    """Writes a run's predictions, or goes on where a run with the same settings stopped; see `Journal`.
 
     Parameters
     ----------
-    folder
-        Where; made if it is not there.
-    settings
-        All that the predictions depend on; no times.
     samples
         The samples' numbers, in the order in which lines will be written.
     items
         Their items' ids, where a sample's number does not say its item.
-    group
-        How many lines are written together: the unit of resume.
-    force
-        Start anew over whatever run is there.
-
-    Attributes
-    ----------
-    done
-        How many lines are there already.
+    folder, settings, group, force
+        See `Journal`.
 
     Raises
     ------
@@ -77,102 +63,20 @@ class RunWriter:
         group: int = GROUP,
         force: bool = False,
     ) -> None:
-        self.folder, self._samples, self._items, self._group = folder, list(samples), items, group
-        self._part, self._final = folder / f"{_PREDICTIONS}.part", folder / _PREDICTIONS
-        self._file: Any = None
-        self.done = 0
-        self._stack = ExitStack()
-        try:
-            with writing(folder):
-                self._prepare(settings, force)
-        except BaseException:
-            self._stack.close()
-            raise
-
-    @property
-    def complete(self) -> bool:
-        """Whether every line is there."""
-        return self.done == len(self._samples)
+        keys: list[dict[str, object]] = [{"sample": sample} for sample in samples]
+        for key, item in zip(keys, items or (), strict=items is not None):
+            key["item"] = item
+        super().__init__(folder, _LAYOUT, settings, keys, group=group, force=force)
 
     def save_items(self, popularity: Popularity, ids: Sequence[str]) -> None:
         """Write the items' training statistics beside the predictions: a blend needs them."""
         if not (self.folder / _ITEMS).is_file():
             write_json(self.folder / _ITEMS, popularity.as_dict(ids))
 
-    def write(self, lines: Sequence[Line]) -> None:
-        """Add the next group of lines; they are on the disk when this returns."""
-        text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-        left = memoryview(text.encode("utf-8", errors="surrogatepass"))
-        with writing(self._part):
-            if self._file is None:  # unbuffered: after a full disk nothing is written behind our back
-                self._file = self._stack.enter_context(self._part.open("ab", buffering=0))
-            while left:
-                left = left[self._file.write(left) :]
-            os.fsync(self._file.fileno())
-        self.done += len(lines)
-
     def finish(self) -> "Run":
         """Let the predictions appear under their own name; return the run."""
-        assert self.complete, "a run is finished when every sample has its line"
-        with writing(self._final):
-            if not self._final.exists():
-                self._part.touch()
-                self._part.replace(self._final)
-        self.close()
+        self.publish()
         return Run.open(self.folder)
-
-    def close(self) -> None:
-        """Close the files; what was written stays."""
-        self._file = None
-        self._stack.close()
-
-    def _prepare(self, settings: Mapping[str, object], force: bool) -> None:
-        there = self.folder / _SETTINGS
-        foreign = self.folder.is_dir() and any(path.name != f"{_SETTINGS}.part" for path in self.folder.iterdir())
-        if self.folder.exists() and not there.is_file() and (foreign or not self.folder.is_dir()):
-            raise InputError(
-                "holds something else than a run", source=self.folder, remedy="name another folder for the run"
-            )
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._stack.enter_context(locked(self.folder))
-        if force:
-            for name in (_SETTINGS, _PREDICTIONS, _METRICS, _ITEMS, self._part.name):
-                (self.folder / name).unlink(missing_ok=True)
-        if there.is_file():
-            if difference := first_difference(read_json(there, _REMEDY), json.loads(json.dumps(settings))):
-                name, was, now = difference
-                raise InputError(
-                    f"is a run with another {name}: {brief(was)}, not {brief(now)}",
-                    source=self.folder,
-                    remedy="name another folder, or start anew with --force",
-                )
-        else:
-            write_json(there, settings)
-        self.done = self._recover()
-
-    def _recover(self) -> int:
-        """Count the lines that are there; cut what a kill left behind the last whole group."""
-        if self._final.is_file():
-            path, lines = self._final, _whole_lines(self._final)
-            wanted = len(self._samples)
-        else:
-            path, lines = self._part, _whole_lines(self._part)
-            wanted = len(lines) if len(lines) == len(self._samples) else len(lines) // self._group * self._group
-        if len(lines) > len(self._samples) or len(lines) < wanted:
-            raise InputError(f"holds {len(lines)} lines of {len(self._samples)}", source=path, remedy=_REMEDY)
-        for number, (line, sample) in enumerate(zip(lines, self._samples, strict=False), start=1):
-            if _entry(line, "sample") != sample:
-                raise InputError(
-                    f"is not sample {sample}", source=path, place=f"line {number}", remedy=f"damaged: {_REMEDY}"
-                )
-            if self._items is not None and _entry(line, "item") != (item := self._items[number - 1]):
-                raise InputError(
-                    f"is not of item {item}", source=path, place=f"line {number}", remedy=f"damaged: {_REMEDY}"
-                )
-        if path == self._part and path.exists():
-            with path.open("r+b") as file:
-                file.truncate(sum(len(line) for line in lines[:wanted]))
-        return wanted
 
 
 @dataclass(frozen=True)
@@ -221,12 +125,7 @@ class Run:
     def lines(self) -> list[Line]:
         """The predictions, in the order of the samples."""
         path = self.folder / _PREDICTIONS
-        lines: list[Line] = []
-        for number, text in enumerate(path.read_bytes().splitlines(), start=1):
-            try:
-                lines.append(_prediction(text.decode("utf-8", errors="surrogatepass"), lines[0] if lines else None))
-            except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
-                raise InputError("is no prediction", source=path, place=f"line {number}", remedy=_REMEDY) from None
+        lines = read_lines(path, _prediction, "is no prediction", _REMEDY)
         if not lines or len(lines) != self.settings["samples"].get("count", len(lines)):
             wanted = self.settings["samples"].get("count")
             raise InputError(f"holds {len(lines)} predictions of {wanted}", source=path, remedy=_REMEDY)
@@ -354,19 +253,3 @@ def _prediction(text: str, first: Line | None) -> Line:
     if first is not None and line.keys() != first.keys():
         raise ValueError("it has other keys than the first line")
     return dict(line)
-
-
-def _whole_lines(path: Path) -> list[bytes]:
-    if not path.exists():
-        return []
-    lines = path.read_bytes().splitlines(keepends=True)
-    while lines and (not lines[-1].endswith(b"\n") or _entry(lines[-1], "sample") is None):
-        lines.pop()  # a kill in the middle of a write
-    return lines
-
-
-def _entry(line: bytes, name: str) -> object:
-    try:
-        return json.loads(line)[name]
-    except (ValueError, KeyError, TypeError):
-        return None
