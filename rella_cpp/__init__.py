@@ -45,6 +45,7 @@ if typing.TYPE_CHECKING:  # for readers and type checkers; the same again below
     from rella_cpp.evaluation.evaluating import EvaluationSettings, evaluate
     from rella_cpp.evaluation.histories import Histories
     from rella_cpp.evaluation.page import write_page
+    from rella_cpp.evaluation.ranking import RankingSettings, evaluate_ranking
     from rella_cpp.evaluation.ready import evaluate_prompts, read_prompts
     from rella_cpp.evaluation.report import report
     from rella_cpp.evaluation.runs import Run, open_runs
@@ -100,6 +101,7 @@ else:
             "rella_cpp.evaluation.evaluating": "EvaluationSettings evaluate",
             "rella_cpp.evaluation.histories": "Histories",
             "rella_cpp.evaluation.page": "write_page",
+            "rella_cpp.evaluation.ranking": "RankingSettings evaluate_ranking",
             "rella_cpp.evaluation.ready": "evaluate_prompts read_prompts",
             "rella_cpp.evaluation.report": "report",
             "rella_cpp.evaluation.runs": "Run open_runs",
@@ -168,6 +170,7 @@ __all__ = [
     "PreferenceSummary",
     "PrepareOptions",
     "Query",
+    "RankingSettings",
     "RatingScale",
     "RawRate",
     "Recipe",
@@ -199,6 +202,7 @@ __all__ = [
     "domain_source",
     "evaluate",
     "evaluate_prompts",
+    "evaluate_ranking",
     "export_rows",
     "find_model",
     "fit_calibration",

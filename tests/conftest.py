@@ -84,6 +84,13 @@ def small_data(models: Path) -> DataSet:
     return prepare("ml-1m", write_files(models / "ml-1m.zip", files), models / "small")
 
 
+@pytest.fixture(scope="session")
+def sparse_data(models: Path) -> DataSet:
+    """A look-alike of MovieLens-1M: 150 users with at most 14 of 35 movies; five more nobody rated."""
+    files = ml_1m(random_ratings(seed=7, users=150, movies=35, most=14), movies=40, users=150)
+    return prepare("ml-1m", write_files(models / "sparse.zip", files), models / "sparse")
+
+
 @pytest.fixture
 def judge(roomy_model: Path) -> Iterator[Rella]:
     with Rella.from_gguf(roomy_model, cache=Cache(None)) as judge:

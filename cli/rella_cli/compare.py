@@ -18,7 +18,7 @@ def compare(
     as_json: options.Json = False,
 ) -> None:
     """Compare runs: metrics with intervals, paired differences where two share their samples."""
-    from rella_cli.reports import comparison_table
+    from rella_cli.reports import show_comparison
     from rella_cli.terminal import note, print_json
     from rella_cpp import compare_runs, open_runs, write_page
 
@@ -30,4 +30,4 @@ def compare(
         for row in compare_runs(opened):
             print_json(row)
     else:
-        comparison_table(opened)
+        show_comparison(opened)

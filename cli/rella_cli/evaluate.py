@@ -1,11 +1,15 @@
 """`rella evaluate`: a model and plain baselines on a data set's samples, into a run's folder."""
 
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rella_cli import options
+
+if TYPE_CHECKING:
+    from rella_cpp import Rella
 
 _SAMPLES = "Samples"
 
@@ -25,14 +29,37 @@ def evaluate(
             rich_help_panel=_SAMPLES,
         ),
     ] = None,
+    protocol: Annotated[
+        str,
+        typer.Option(
+            "--protocol",
+            metavar="clicks|rank",
+            help="clicks: liked or not, a sample each; rank: for each user one item liked among items never touched.",
+            rich_help_panel=_SAMPLES,
+        ),
+    ] = "clicks",
     split: Annotated[
         str, typer.Option("--split", metavar="train|valid|test", help="Whose samples.", rich_help_panel=_SAMPLES)
     ] = "test",
     limit: Annotated[
         int | None,
-        typer.Option("--limit", help="How many samples to draw; else all of the split.", rich_help_panel=_SAMPLES),
+        typer.Option(
+            "--limit", help="How many samples (rank: users) to draw; else all of the split.", rich_help_panel=_SAMPLES
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Which samples are drawn.", rich_help_panel=_SAMPLES)] = 0,
+    negatives: Annotated[
+        int | None,
+        typer.Option(
+            "--negatives",
+            metavar="N",
+            help="rank: items never touched beside the one liked; 20 unless given.",
+            show_default=False,
+            rich_help_panel=_SAMPLES,
+        ),
+    ] = None,
+    seed: Annotated[
+        int, typer.Option("--seed", help="Which samples (rank: users, negatives) are drawn.", rich_help_panel=_SAMPLES)
+    ] = 0,
     domain: Annotated[
         str | None, typer.Option("--domain", "-d", metavar="NAME|TOML", help="What the items are; else the data's.")
     ] = None,
@@ -79,8 +106,6 @@ def evaluate(
     as_json: options.Json = False,
 ) -> None:
     """Evaluate a model beside plain baselines. Killed, the same command goes on; finished, it prints the report."""
-    from contextlib import ExitStack
-
     from rella_cli.loading import engine_settings, listen, open_data, open_rella, parse_sweep, resumable
     from rella_cli.progress import ProgressBar
     from rella_cli.reports import show_reports
@@ -89,26 +114,33 @@ def evaluate(
         EvaluationSettings,
         Histories,
         InputError,
+        RankingSettings,
         evaluate,
         evaluate_prompts,
+        evaluate_ranking,
         load_domain,
         read_prompts,
     )
 
     if (data is None) == (prompts is None):
         raise InputError("give DATA or --prompts FILE, and not both", remedy="see rella evaluate --help")
-    if prompts is not None and (sweep or calibration or index or contrast or split != "test"):
+    if prompts is not None and (sweep or calibration or index or contrast or split != "test" or protocol != "clicks"):
         raise InputError(
             "ready prompts have no histories and no splits",
             source=str(prompts),
-            remedy="leave out --split, --sweep, --index, --contrast and --calibration",
+            remedy="leave out --split, --sweep, --index, --contrast, --calibration and --protocol",
         )
     if baselines_only and (prompts is not None or contrast or calibration or head or lora):
         raise InputError("--baselines-only needs DATA and no model's options", remedy="leave one of them out")
     if head and contrast:
         raise InputError("a head has no contrast: it knows no gap without history", remedy="leave one of them out")
+    _check_protocol(protocol, negatives, sweep, calibration)
     ks = (k,) if sweep is None else parse_sweep(sweep)
-    settings = EvaluationSettings(split, limit, seed, ks, retrieval, order)  # type: ignore[arg-type]  # it checks them
+    ranking = None
+    if protocol == "rank":
+        wanted = 20 if negatives is None else negatives
+        ranking = RankingSettings(split, limit, seed, k, retrieval, order, wanted)  # type: ignore[arg-type]  # it checks them
+    settings = EvaluationSettings(split, limit, seed, ks, retrieval, order)  # type: ignore[arg-type]  # likewise
     engine = engine_settings(ctx, threads, gpu_layers, flash_attn, kv_type, exact)
     listen(verbose)
     with ExitStack() as stack:
@@ -131,6 +163,9 @@ def evaluate(
         if source is None:
             assert rella is not None and ready is not None
             runs = [evaluate_prompts(ready, out, settings, judge=rella, force=force, progress=bar)]
+        elif ranking is not None:
+            histories = Histories(source, catalog, words)
+            runs = [evaluate_ranking(source, out, ranking, judge=rella, histories=histories, force=force, progress=bar)]
         else:
             if rella is not None and not allow_mismatch:
                 for path, each in zip(calibration or [], fitted, strict=True):
@@ -148,3 +183,28 @@ def evaluate(
                 progress=bar,
             )
     show_reports(runs, as_json=as_json)
+    if protocol == "rank":
+        _note_shared(rella)
+
+
+def _check_protocol(protocol: str, negatives: int | None, sweep: str | None, calibration: list[str] | None) -> None:
+    """Refuse options that a protocol does not have."""
+    from rella_cpp import InputError
+
+    if protocol not in ("clicks", "rank"):
+        raise InputError(f"protocol is {protocol!r}", remedy="one of clicks, rank")
+    if protocol == "clicks" and negatives is not None:
+        raise InputError("--negatives are those of --protocol rank", remedy="leave one out, or give both")
+    if protocol == "rank" and sweep:
+        raise InputError("--protocol rank reads one K", remedy="leave out --sweep, and make a run for each -k")
+    if protocol == "rank" and calibration:
+        raise InputError("--protocol rank needs no calibrated probabilities", remedy="leave out --calibration")
+
+
+def _note_shared(rella: "Rella | None") -> None:
+    """Say how much of what prompts asked for was read once for several."""
+    from rella_cli.terminal import note
+
+    if rella is not None and rella.engine.asked:
+        asked, decoded = rella.engine.asked, rella.engine.decoded
+        note(f"prompts of {asked:,} tokens; {decoded:,} were computed, since what prompts share is read once")

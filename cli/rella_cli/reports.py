@@ -36,9 +36,10 @@ def show_reports(runs: "Sequence[Run]", *, as_json: bool) -> None:
         if len(runs) > 1:
             console().print()
             console().rule(Text(str(run.folder)), style="dim")
-        _show(run, found)
+        show = show_ranking if run.ranking else _show
+        show(run, found)
     if len(runs) > 1 and not as_json:
-        comparison_table(runs)
+        show_comparison(runs)
 
 
 def _show(run: "Run", found: Mapping[str, Any]) -> None:
@@ -62,14 +63,56 @@ def _show(run: "Run", found: Mapping[str, Any]) -> None:
     out.print()
     for sentence in found["verdicts"]:
         out.print(Text(sentence))
-    facts = [
+    _conclude(
+        run,
+        found,
         f"{found['samples']:,} samples of {found['users']:,} users, {found['label_rate']:.1%} liked",
         f"user AUC over {count(found['users_with_both_labels'], 'user')} with both labels",
+    )
+
+
+def show_ranking(run: "Run", found: Mapping[str, Any]) -> None:
+    """Print a ranking run's figures: Recall, MRR and NDCG at each cut."""
+    from rella_cpp.evaluation.ranking_metrics import CUTS, DECIDING, KINDS
+
+    names = [f"{kind}@{cut}" for kind in KINDS for cut in CUTS]
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("")
+    for name in names:
+        kind, _, cut = name.partition("@")
+        title = {"recall": "Recall", "mrr": "MRR", "ndcg": "NDCG"}[kind]
+        table.add_column(f"{title if cut == '3' else ''}\n@{cut}", justify="right", no_wrap=True)
+    table.add_column("\n95 %", style="dim", no_wrap=True)
+    for predictor, values in found["metrics"].items():
+        style = "bold" if predictor in found["differences"] else ""
+        shown = [Text(f"{values[name]['value']:.3f}", style=style) for name in names]
+        table.add_row(Text(predictor, style=style), *shown, Text(between(values[DECIDING])))
+    table.add_row("chance", *(f"{found['chance'][name]:.3f}" for name in names), "", style="dim")
+    out = console()
+    out.print()
+    out.print(table)
+    out.print()
+    for sentence in found["verdicts"]:
+        out.print(Text(sentence))
+    areas = ", ".join(f"{name} {values['user_auc']['value']:.3f}" for name, values in found["metrics"].items())
+    _conclude(
+        run,
+        found,
+        f"{count(found['users'], 'user')}, each with one item liked among {found['candidates'] - 1} never touched",
+        f"AUC within users: {areas}",
+    )
+
+
+def _conclude(run: "Run", found: Mapping[str, Any], *facts: str) -> None:
+    """Print what the samples and the prompts were, the run's folder, notes and warnings."""
+    out = console()
+    shown = [
+        *facts,
         *([f"answer mass {found['answer_mass']['mean']:.2f}"] if "answer_mass" in found else []),
         *([f"{found['prompt_tokens']:.0f} tokens a prompt"] if "prompt_tokens" in found else []),
         *([f"{found['shortened']} prompts shortened to fit"] if found.get("shortened") else []),
     ]
-    out.print(Padding(Text(" · ".join(facts), style="dim"), (1, 0, 0, 0)))
+    out.print(Padding(Text(" · ".join(shown), style="dim"), (1, 0, 0, 0)))
     out.print(Text(str(run.folder), style="dim"))
     for sentence in found["notes"]:
         note(f"note: {sentence}")
@@ -90,14 +133,23 @@ def between(interval: Mapping[str, Any]) -> str:
     return "" if interval["low"] is None else f"{interval['low']:.3f}–{interval['high']:.3f}"
 
 
-def comparison_table(runs: "Sequence[Run]") -> None:
-    """Print one row a run, and the differences from the first."""
+def show_comparison(runs: "Sequence[Run]") -> None:
+    """Print one row a run and predictor, and the differences from the first."""
     from rella_cpp import compare_runs
 
-    out, table = console(), Table(box=None, pad_edge=False)
+    out, rows = console(), compare_runs(runs)
+    out.print()
+    out.print(_ranking_rows(rows) if runs[0].ranking else _click_rows(rows))
+    out.print()
+    for row in rows:
+        if row["verdict"]:
+            out.print(Text(row["verdict"]))
+
+
+def _click_rows(rows: Sequence[Mapping[str, Any]]) -> Table:
+    table = Table(box=None, pad_edge=False)
     for title in ("run", "", "K", "n", "AUC", "95 %", *(METRICS[metric] for metric in _COMPARED)):
         table.add_column(title, justify="left" if title in ("run", "", "95 %") else "right", no_wrap=title != "run")
-    rows = compare_runs(runs)
     for row in rows:
         values = row["metrics"]
         table.add_row(
@@ -109,9 +161,22 @@ def comparison_table(runs: "Sequence[Run]") -> None:
             between(values["auc"]),
             *(figure(values[metric]["value"]) for metric in _COMPARED),
         )
-    out.print()
-    out.print(table)
-    out.print()
+    return table
+
+
+def _ranking_rows(rows: Sequence[Mapping[str, Any]]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for title in ("run", "", "K", "users", "NDCG@10", "95 %", "MRR@10", "Recall@10"):
+        table.add_column(title, justify="left" if title in ("run", "", "95 %") else "right", no_wrap=title != "run")
     for row in rows:
-        if row["verdict"]:
-            out.print(Text(row["verdict"]))
+        values = row["metrics"]
+        table.add_row(
+            Text(row["run"]),
+            Text(row["predictor"]),
+            str(row["k"] or "–"),
+            f"{row['users']:,}",
+            figure(values["ndcg@10"]["value"]),
+            between(values["ndcg@10"]),
+            *(figure(values[metric]["value"]) for metric in ("mrr@10", "recall@10")),
+        )
+    return table

@@ -91,9 +91,7 @@ class Samples:
             There is no such split.
 
         """
-        if split not in SPLITS:
-            raise InputError(f"split is {split!r}", remedy=f"one of {', '.join(SPLITS)}")
-        return np.flatnonzero(self.split == SPLITS.index(split)).astype(np.int64)
+        return np.flatnonzero(self.split == split_number(split)).astype(np.int64)
 
 
 class DataSet:
@@ -277,6 +275,20 @@ class DataSet:
             raise InputError(
                 f"cannot be read: {error}", source=self.folder / name, remedy="prepare the data set again with --force"
             ) from None
+
+
+def split_number(name: str) -> int:
+    """Return a split's index into `SPLITS`.
+
+    Raises
+    ------
+    InputError
+        There is no such split.
+
+    """
+    if name not in SPLITS:
+        raise InputError(f"split is {name!r}", remedy=f"one of {', '.join(SPLITS)}")
+    return SPLITS.index(name)
 
 
 def as_written(ratings: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:

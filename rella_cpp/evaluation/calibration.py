@@ -214,9 +214,16 @@ def fit_calibration(run: Run, *, blend: bool = False, contrast: bool = False) ->
     Raises
     ------
     InputError
-        The run is on the test split, has one label only, fewer than 20 samples, no model, or not what is asked for.
+        The run is a ranking run, on the test split, has one label only, fewer than 20 samples, no model, or not what
+        is asked for.
 
     """
+    if run.ranking:
+        raise InputError(
+            "is a run of --protocol rank, whose share of liked items is made up",
+            source=run.folder,
+            remedy="calibrate on one of --protocol clicks: rella evaluate --split valid",
+        )
     split = run.settings.get("samples", {}).get("split", "")
     if split != "valid":
         raise InputError(

@@ -5,18 +5,37 @@ from typing import Any
 
 import numpy as np
 
-from rella_cpp.evaluation.bootstrap import Bootstrap
-from rella_cpp.evaluation.report import OWN, report
+from rella_cpp.errors import InputError
+from rella_cpp.evaluation.bootstrap import Bootstrap, Interval
+from rella_cpp.evaluation.metrics import Floats
+from rella_cpp.evaluation.ranking_metrics import DECIDING, RankingBootstrap
+from rella_cpp.evaluation.ranking_report import rankings
+from rella_cpp.evaluation.report import report
 from rella_cpp.evaluation.runs import Run
+from rella_cpp.evaluation.verdicts import OWN
 
 
 def compare_runs(runs: Sequence[Run]) -> list[dict[str, Any]]:
     """Return one row for each run and each of the model's predictors, and for the baselines of the first run.
 
-    A row has `run`, `predictor`, `k`, `samples`, `metrics` (see `report`), `difference` (AUC more than the first row's,
-    with a paired 95 % bootstrap interval; None where the samples differ or the figure is undefined) and `verdict`, that
-    difference in a sentence, for the model's predictors; where the samples differ it says so, once a run.
+    A row has `run`, `predictor`, `k`, `samples` (of ranking runs `users`), `metrics` (see `report`), `difference` (AUC,
+    of ranking runs NDCG@10, more than the first row's, with a paired 95 % bootstrap interval; None where the samples
+    differ or the figure is undefined) and `verdict`, that difference in a sentence, for the model's predictors; where
+    the samples differ it says so, once a run.
+
+    Raises
+    ------
+    InputError
+        Some are ranking runs and some are not.
+
     """
+    if len({run.ranking for run in runs}) > 1:
+        other = next(run for run in runs if run.ranking != runs[0].ranking)
+        raise InputError(
+            f"is a run of --protocol {_protocol(other)}, {runs[0].folder} one of {_protocol(runs[0])}",
+            source=other.folder,
+            remedy="compare runs of one protocol",
+        )
     names = run_names(runs)
     rows: list[dict[str, Any]] = []
     for number, (name, run) in enumerate(zip(names, runs, strict=True)):
@@ -42,37 +61,57 @@ def run_names(runs: Sequence[Run]) -> list[str]:
     return [str(run.folder) for run in runs]
 
 
+def _protocol(run: Run) -> str:
+    return "rank" if run.ranking else "clicks"
+
+
 def _row(name: str, run: Run, predictor: str, found: dict[str, Any]) -> dict[str, Any]:
+    reads = OWN if run.ranking else (*OWN, "similarity")
+    counted = "users" if run.ranking else "samples"
     return {
         "run": name,
         "predictor": predictor,
-        "k": run.settings.get("reading", {}).get("k") if predictor in (*OWN, "similarity") else None,
-        "samples": found["samples"],
+        "k": run.settings.get("reading", {}).get("k") if predictor in reads else None,
+        counted: found[counted],
         "metrics": found["metrics"][predictor],
     }
 
 
 def _difference(
-    row: dict[str, Any], first: dict[str, Any] | None, run: Run, scores: Any, first_run: Run
+    row: dict[str, Any], first: dict[str, Any] | None, run: Run, scores: Floats, first_run: Run
 ) -> dict[str, Any]:
     nothing = {"difference": None, "verdict": ""}
     if first is None:
         return nothing
-    if run.samples != first_run.samples or not _same_source(run, first_run):
-        return nothing | {"verdict": f"{row['run']} and {first['run']} have other samples: no paired difference."}
-    both = Bootstrap(run.labels, run.users, {"this": scores, "first": first_run.predictors()[first["predictor"]]})
-    found = both.difference("this", "first", "auc")
+    if not _same_samples(run, first_run) or not _same_source(run, first_run):
+        other = "users or candidates" if run.ranking else "samples"
+        return nothing | {"verdict": f"{row['run']} and {first['run']} have other {other}: no paired difference."}
+    found = _paired(run, {"this": scores, "first": first_run.predictors()[first["predictor"]]})
     if found.value is None or found.low is None:
         return nothing
     who, other = (f"{r['run']} {r['predictor']}" for r in (row, first))
     words = "above" if found.value > 0 else "below"
-    verdict = (
-        f"{who} is {words} {other}: AUC {found.value:+.4f} [{found.low:+.4f}, {found.high:+.4f}]."
-        if found.excludes_zero
-        else f"{who} is not distinguishable from {other}: AUC {found.value:+.4f} [{found.low:+.4f}, {found.high:+.4f}]."
-    )
+    shown = f"{'NDCG@10' if run.ranking else 'AUC'} {found.value:+.4f} [{found.low:+.4f}, {found.high:+.4f}]."
+    verdict = f"{who} is {words if found.excludes_zero else 'not distinguishable from'} {other}: {shown}"
     value = {"value": found.value, "low": found.low, "high": found.high, "distinguishable": found.excludes_zero}
     return {"difference": value, "verdict": verdict}
+
+
+def _paired(run: Run, scores: dict[str, Floats]) -> Interval:
+    """Return how much more `this` has than `first`, both over the samples of a run."""
+    if not run.ranking:
+        return Bootstrap(run.labels, run.users, scores).difference("this", "first", "auc")
+    positive, own = rankings(run)
+    width = next(iter(own.values())).shape[1]
+    shaped = {name: values.reshape(-1, width) for name, values in scores.items()}
+    return RankingBootstrap(positive, shaped).difference("this", "first", DECIDING)
+
+
+def _same_samples(a: Run, b: Run) -> bool:
+    if a.samples != b.samples:
+        return False
+    # A candidate's number does not say which item was drawn.
+    return not a.ranking or all(x["item"] == y["item"] for x, y in zip(a.lines, b.lines, strict=True))
 
 
 def _same_source(a: Run, b: Run) -> bool:
@@ -81,7 +120,7 @@ def _same_source(a: Run, b: Run) -> bool:
 
 def _same_baselines(a: Run, b: Run) -> bool:
     """Tell whether a second run's baselines say nothing new."""
-    if a.samples != b.samples or not _same_source(a, b):
+    if not _same_samples(a, b) or not _same_source(a, b):
         return False
     first, second = a.predictors(), b.predictors()
     names = [name for name in second if name not in OWN]

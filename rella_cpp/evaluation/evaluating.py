@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ from rella_cpp.errors import InputError
 from rella_cpp.evaluation.baselines import Baselines
 from rella_cpp.evaluation.calibration import Calibration
 from rella_cpp.evaluation.histories import Histories
+from rella_cpp.evaluation.judged import Judge, as_line, check_drawing, judge_together, run_settings
 from rella_cpp.evaluation.metrics import Floats, auc_so_far
 from rella_cpp.evaluation.runs import GROUP, Run, RunWriter
 from rella_cpp.evaluation.statistics import STATISTICS
@@ -21,7 +22,6 @@ from rella_cpp.prompts import Order
 from rella_cpp.query import Query
 from rella_cpp.records import Score
 from rella_cpp.retrieval import Retrieval, Selection
-from rella_cpp.versions import library_versions
 
 if TYPE_CHECKING:
     from rella_cpp.datasets import DataSet
@@ -50,24 +50,11 @@ class EvaluationSettings:
 
     def __post_init__(self) -> None:
         """Check every value."""
-        if self.limit is not None and self.limit < 1:
-            raise InputError(f"limit is {self.limit}", remedy="give at least 1 sample, or leave it out")
-        if self.seed < 0:
-            raise InputError(f"seed is {self.seed}", remedy="give 0 or more")
+        check_drawing(self.limit, self.seed, "sample")
         if not self.ks or len(set(self.ks)) != len(self.ks):
             raise InputError(f"K is {', '.join(map(str, self.ks)) or 'missing'}", remedy="give each value of K once")
         for k in self.ks:
             Selection(k, self.retrieval, self.order)
-
-
-class Judge(Protocol):
-    """A model that scores; `Rella` is one."""
-
-    def judge(self, queries: Sequence[Query]) -> list[list[Score]]:
-        """Score the targets of queries."""
-
-    def settings(self) -> Mapping[str, object]:
-        """Return all that its scores depend on besides the request, as JSON."""
 
 
 def evaluate(
@@ -114,7 +101,9 @@ def evaluate(
         writers = []
         for k in settings.ks:
             folder = out if len(settings.ks) == 1 else out / f"k{k}"
-            facts = _run_settings(data, settings, k, len(samples), judge, histories)
+            drawing = {"split": settings.split, "limit": settings.limit, "seed": settings.seed, "count": len(samples)}
+            reading = {"k": k, "retrieval": settings.retrieval, "order": settings.order}
+            facts = run_settings(data, drawing, reading, judge, histories)
             facts["calibrations"] = {calibration.name: calibration.fingerprint for calibration in calibrations}
             writers.append(stack.enter_context(closing(RunWriter(folder, facts, samples, force=force))))
         if not all(writer.complete for writer in writers):
@@ -218,9 +207,12 @@ class _Work:
             for row, positions in zip(rows, chosen, strict=True)
         )
         if key not in self._known:
-            queries = {row: self._query(row, positions, k) for row, positions in zip(rows, chosen, strict=True)}
-            self._known[key] = self._scores(queries, judge)
-        return [_as_json(score, positions) for score, positions in zip(self._known[key], chosen, strict=True)]
+            queries = {
+                f"sample {row}": self._query(row, positions, k) for row, positions in zip(rows, chosen, strict=True)
+            }
+            scored = judge_together(judge, queries, self._data.folder)
+            self._known[key] = [score for (score,) in scored]
+        return [as_line(score, positions.tolist()) for score, positions in zip(self._known[key], chosen, strict=True)]
 
     def _query(self, row: int, positions: npt.NDArray[np.int64], k: int) -> Query:
         data, settings = self._data, self._settings
@@ -230,43 +222,3 @@ class _Work:
             data.user(int(data.samples.user[row])),
             Selection(k, settings.retrieval, settings.order, allow_empty_history=True),
         )
-
-    def _scores(self, queries: Mapping[int, Query], judge: Judge) -> list[Score]:
-        """Score the one target of each query, by sample."""
-        try:
-            return [score for (score,) in judge.judge(list(queries.values()))]
-        except InputError as refused:
-            for row, query in queries.items():
-                try:  # which one was it? Nothing was computed yet
-                    judge.judge([query])
-                except InputError as error:
-                    raise error.located(self._data.folder, f"sample {row}") from None
-            raise refused
-
-
-def _as_json(score: Score, positions: npt.NDArray[np.int64]) -> dict[str, Any]:
-    judged: dict[str, Any] = {
-        "probability": score.probability,
-        "yes_logit": score.yes_logit,
-        "no_logit": score.no_logit,
-        "answer_mass": score.answer_mass,
-        "prompt_tokens": score.prompt_tokens,
-        "used": [int(positions[place]) for place in score.used],
-        "dropped": score.dropped,
-    }
-    return judged | score.extras()
-
-
-def _run_settings(
-    data: "DataSet", settings: EvaluationSettings, k: int, count: int, judge: Judge | None, histories: Histories
-) -> dict[str, object]:
-    index = histories.vectors
-    return {
-        "format": 1,
-        "data": {"name": data.name, "fingerprint": data.fingerprint},
-        "samples": {"split": settings.split, "limit": settings.limit, "seed": settings.seed, "count": count},
-        "reading": {"k": k, "retrieval": settings.retrieval, "order": settings.order},
-        "index": None if index is None else {"fingerprint": index.fingerprint, "model": index.manifest.model},
-        "judge": None if judge is None else dict(judge.settings()),
-        "versions": library_versions(),
-    }

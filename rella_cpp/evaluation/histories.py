@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from rella_cpp.domains import Domain
 from rella_cpp.errors import InputError
+from rella_cpp.evaluation.metrics import Floats
 from rella_cpp.index import ItemIndex
 from rella_cpp.retrieval import Retrieval, nearest
 
@@ -81,6 +82,20 @@ class Histories:
         found, cosines = nearest(wanted, target, k)
         return positions[found], cosines
 
+    def mean_cosines(self, user: int, position: int, items: npt.NDArray[np.int64]) -> Floats:
+        """Return the mean cosine of each item to all of a user's behaviors before a position but the item itself.
+
+        float64 of shape (len(items),); 0 where there are no behaviors.
+        """
+        assert self.vectors is not None, "cosines need an index"
+        earlier = self._data.interactions.item[self._starts[user] :][:position]
+        behaviors, targets = _unit(self._of_user(user)[:position]), _unit(self.vectors.vectors(self._rows[items]))
+        # No matrix product: its last bits hang on the row, and would break the ties of items alike.
+        cosines = np.einsum("td,bd->tb", targets, behaviors)
+        counted = items[:, None] != earlier[None, :]
+        means: Floats = (cosines * counted).sum(axis=1) / np.maximum(1, counted.sum(axis=1))
+        return means
+
     def _of_user(self, user: int) -> npt.NDArray[np.float32]:
         """Return the vectors of a user's interactions, float32 of shape (n, dim); the last user's are kept."""
         assert self.vectors is not None
@@ -88,6 +103,13 @@ class Histories:
             items = self._data.interactions.item[self._starts[user] : self._starts[user + 1]]
             self._user, self._matrix = user, self.vectors.vectors(self._rows[items])
         return self._matrix
+
+
+def _unit(vectors: npt.NDArray[np.float32]) -> Floats:
+    """Return vectors at unit length, float64; what is stored is so but for rounding."""
+    exact = vectors.astype(np.float64)
+    exact /= np.maximum(np.linalg.norm(exact, axis=1, keepdims=True), 1e-12)
+    return exact
 
 
 def _index_rows(data: "DataSet", index: ItemIndex, domain: Domain) -> npt.NDArray[np.int64]:

@@ -13,8 +13,9 @@ from rella_cpp.errors import InputError
 from rella_cpp.evaluation.bootstrap import METRICS
 from rella_cpp.evaluation.comparison import compare_runs, run_names
 from rella_cpp.evaluation.metrics import Floats, Reliability
-from rella_cpp.evaluation.report import OWN, report
+from rella_cpp.evaluation.report import report
 from rella_cpp.evaluation.runs import Run
+from rella_cpp.evaluation.verdicts import OWN
 from rella_gguf.files import new_file, refuse_existing
 
 _TITLES = dict(zip(METRICS, ("AUC", "LogLoss", "ACC", "ECE", "Brier", "user AUC"), strict=True))
@@ -40,7 +41,8 @@ def write_page(runs: Sequence[Run], path: str | Path, *, force: bool = False) ->
     Raises
     ------
     InputError
-        matplotlib is not installed, the file is there already and `force` is False, or it cannot be written.
+        One is a ranking run, matplotlib is not installed, the file is there already and `force` is False, or it cannot
+        be written.
 
     """
     path = Path(path)
@@ -52,6 +54,8 @@ def write_page(runs: Sequence[Run], path: str | Path, *, force: bool = False) ->
         import matplotlib  # noqa: F401  # the extra plot
     except ImportError:
         raise InputError("a page needs matplotlib", remedy="pip install 'rella-cpp[plot]'") from None
+    if any(run.ranking for run in runs):
+        raise InputError("a page cannot show runs of --protocol rank yet", remedy="leave out --html")
     curves = _curves(runs)
     plots = [_roc(curves), _reliability(curves), *_histograms(curves)]
     if len({run.settings.get("reading", {}).get("k") for run in runs}) > 1:

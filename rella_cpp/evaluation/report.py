@@ -4,12 +4,11 @@ from typing import Any
 
 import numpy as np
 
-from rella_cpp.evaluation.bootstrap import METRICS, Bootstrap, Interval
+from rella_cpp.evaluation.bootstrap import METRICS, Bootstrap
+from rella_cpp.evaluation.ranking_report import ranking_figures
 from rella_cpp.evaluation.runs import Run
+from rella_cpp.evaluation.verdicts import OWN, as_json, standing, subject
 from rella_cpp.scoring import LOW_ANSWER_MASS
-
-OWN = ("model", "head", "contrast", "platt", "blend", "platt-contrast", "blend-contrast")
-"""Predictors that come from the model; all others are baselines."""
 
 
 def report(run: Run) -> dict[str, Any]:
@@ -18,49 +17,52 @@ def report(run: Run) -> dict[str, Any]:
     `metrics` has for each predictor AUC, LogLoss, accuracy, ECE, Brier score and the mean AUC within users, each with a
     95 % bootstrap interval over users; `differences` what the model's predictors have more than each baseline, over
     the same draws; `verdicts` the same in sentences. A metric that needs both labels is null where there is one only.
+    Of a ranking run the metrics are Recall, MRR and NDCG at 3, 5 and 10 and the AUC within users, `chance` what a
+    random order gets.
     """
     known = run.metrics
     if known is None:
-        known = _compute(run)
+        known = (ranking_figures(run) if run.ranking else _figures(run)) | _reading(run)
         run.save_metrics(known)
     return known
 
 
-def _compute(run: Run) -> dict[str, Any]:
+def _figures(run: Run) -> dict[str, Any]:
     labels, predictors = run.labels, run.predictors()
     boot = Bootstrap(labels, run.users, predictors) if predictors else None
     own = [name for name in OWN if name in predictors]
     others = [name for name in predictors if name not in own]
     differences: dict[str, dict[str, dict[str, Any]]] = {
-        name: {other: {m: _json(boot.difference(name, other, m), True) for m in METRICS} for other in others}
+        name: {
+            other: {m: as_json(boot.difference(name, other, m), difference=True) for m in METRICS} for other in others
+        }
         for name in own
         if boot is not None
     }
-    mass = run.column("answer_mass")
-    tokens = run.column("prompt_tokens")
-    dropped = run.column("dropped")
     return {
         "samples": len(labels),
         "users": len(np.unique(run.users)),
         "users_with_both_labels": 0 if boot is None else boot.users_with_both,
         "label_rate": float(labels.mean()),
         "metrics": {
-            name: {metric: _json(boot.interval(name, metric)) for metric in METRICS}
+            name: {metric: as_json(boot.interval(name, metric)) for metric in METRICS}
             for name in predictors
             if boot is not None
         },
         "differences": differences,
-        **({} if mass is None else {"answer_mass": _mass(mass)}),
-        **({} if tokens is None else {"prompt_tokens": float(tokens.mean())}),
-        **({} if dropped is None else {"shortened": int((dropped > 0).sum())}),
         "verdicts": _verdicts(differences, boot),
         "notes": _notes(run, labels, others),
     }
 
 
-def _json(interval: Interval, difference: bool = False) -> dict[str, Any]:
-    found: dict[str, Any] = {"value": interval.value, "low": interval.low, "high": interval.high}
-    return found | {"distinguishable": interval.excludes_zero} if difference else found
+def _reading(run: Run) -> dict[str, Any]:
+    """Return what the model's answers and prompts were like, where there is a model."""
+    mass, tokens, dropped = (run.column(name) for name in ("answer_mass", "prompt_tokens", "dropped"))
+    return {
+        **({} if mass is None else {"answer_mass": _mass(mass)}),
+        **({} if tokens is None else {"prompt_tokens": float(tokens.mean())}),
+        **({} if dropped is None else {"shortened": int((dropped > 0).sum())}),
+    }
 
 
 def _mass(mass: Any) -> dict[str, float]:
@@ -79,30 +81,12 @@ def _verdicts(differences: dict[str, dict[str, dict[str, Any]]], boot: Bootstrap
             )
             sentences.append(f"The model's {name} keeps its ranking: {changes}.")
             continue
-        beats: list[str] = []
-        loses: list[str] = []
-        equal: list[str] = []
-        for other, metrics in others.items():
-            found = metrics["auc"]
-            if found["value"] is None or other == "base_rate":
-                continue
-            kind = equal if not found["distinguishable"] else beats if found["value"] > 0 else loses
-            shown = f"{other} {found['value']:+.3f} [{found['low']:+.3f}, {found['high']:+.3f}]"
-            kind.append(shown)
-        who = "The model" if name == "model" else f"The model's {name}"
-        if not beats and (loses or equal):
-            sentences.append(f"{who} beats none of the baselines by AUC.")
-        for words, found_others in (
-            ("beats", beats),
-            ("is beaten by", loses),
-            ("is not distinguishable from", equal),
-        ):
-            if found_others:
-                sentences.append(f"{who} {words} {', '.join(found_others)} (AUC, paired 95 % interval).")
+        by_area = {other: metrics["auc"] for other, metrics in others.items() if other != "base_rate"}
+        sentences += standing(name, by_area, "AUC")
         if boot is not None:
             area = boot.interval(name, "auc")
             if area.low is not None and area.high is not None and area.low <= 0.5 <= area.high:
-                sentences.append(f"{who} is not distinguishable from chance (AUC {area.value:.3f}).")
+                sentences.append(f"{subject(name)} is not distinguishable from chance (AUC {area.value:.3f}).")
     return sentences
 
 

@@ -1,4 +1,4 @@
-"""A run's folder: `run.json` (settings), `predictions.jsonl` (one line a sample), `metrics.json`.
+"""A run's folder: `run.json` (settings), `predictions.jsonl` (one line a sample or candidate), `metrics.json`.
 
 While it goes on the predictions stand in `predictions.jsonl.part`, synced group by group; a killed run loses at most
 the group it was in, and the same settings go on from there.
@@ -26,8 +26,13 @@ from rella_gguf.strict_json import loads
 GROUP = 8
 """Samples written together: the unit of resume."""
 
+RANK = "rank"
+"""The protocol of a ranking run, as its settings name it."""
+
 _SETTINGS, _PREDICTIONS, _METRICS, _ITEMS = "run.json", "predictions.jsonl", "metrics.json", "items.json"
 _REMEDY = "evaluate again into another folder, or with --force"
+
+_GROUPS = ("calibrated", "baselines", "rankers")  # parts of a line that hold predictors by name
 
 Line = Mapping[str, Any]
 
@@ -43,6 +48,10 @@ class RunWriter:
         All that the predictions depend on; no times.
     samples
         The samples' numbers, in the order in which lines will be written.
+    items
+        Their items' ids, where a sample's number does not say its item.
+    group
+        How many lines are written together: the unit of resume.
     force
         Start anew over whatever run is there.
 
@@ -59,9 +68,16 @@ class RunWriter:
     """
 
     def __init__(
-        self, folder: Path, settings: Mapping[str, object], samples: Sequence[int], *, force: bool = False
+        self,
+        folder: Path,
+        settings: Mapping[str, object],
+        samples: Sequence[int],
+        *,
+        items: Sequence[str] | None = None,
+        group: int = GROUP,
+        force: bool = False,
     ) -> None:
-        self.folder, self._samples = folder, list(samples)
+        self.folder, self._samples, self._items, self._group = folder, list(samples), items, group
         self._part, self._final = folder / f"{_PREDICTIONS}.part", folder / _PREDICTIONS
         self._file: Any = None
         self.done = 0
@@ -141,13 +157,17 @@ class RunWriter:
             wanted = len(self._samples)
         else:
             path, lines = self._part, _whole_lines(self._part)
-            wanted = len(lines) if len(lines) == len(self._samples) else len(lines) // GROUP * GROUP
+            wanted = len(lines) if len(lines) == len(self._samples) else len(lines) // self._group * self._group
         if len(lines) > len(self._samples) or len(lines) < wanted:
             raise InputError(f"holds {len(lines)} lines of {len(self._samples)}", source=path, remedy=_REMEDY)
         for number, (line, sample) in enumerate(zip(lines, self._samples, strict=False), start=1):
-            if _sample(line) != sample:
+            if _entry(line, "sample") != sample:
                 raise InputError(
                     f"is not sample {sample}", source=path, place=f"line {number}", remedy=f"damaged: {_REMEDY}"
+                )
+            if self._items is not None and _entry(line, "item") != (item := self._items[number - 1]):
+                raise InputError(
+                    f"is not of item {item}", source=path, place=f"line {number}", remedy=f"damaged: {_REMEDY}"
                 )
         if path == self._part and path.exists():
             with path.open("r+b") as file:
@@ -192,6 +212,11 @@ class Run:
             raise InputError("is not finished", source=folder, remedy="give the same rella evaluate command again")
         return cls(folder, settings)
 
+    @property
+    def ranking(self) -> bool:
+        """Whether each user has candidates to rank (`evaluate_ranking`), and not samples of their own."""
+        return bool(self.settings["samples"].get("protocol") == RANK)
+
     @cached_property
     def lines(self) -> list[Line]:
         """The predictions, in the order of the samples."""
@@ -200,7 +225,7 @@ class Run:
         for number, text in enumerate(path.read_bytes().splitlines(), start=1):
             try:
                 lines.append(_prediction(text.decode("utf-8", errors="surrogatepass"), lines[0] if lines else None))
-            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
                 raise InputError("is no prediction", source=path, place=f"line {number}", remedy=_REMEDY) from None
         if not lines or len(lines) != self.settings["samples"].get("count", len(lines)):
             wanted = self.settings["samples"].get("count")
@@ -240,11 +265,11 @@ class Run:
             raise InputError("is a run of baselines only", source=self.folder, remedy="evaluate a model") from None
 
     def predictors(self) -> dict[str, Floats]:
-        """Return the predicted probabilities by name: the model's first, then the baselines'."""
+        """Return the predictions by name: the model's probabilities first, then what the baselines say."""
         first = self.lines[0]
         own = {"model": "probability", "head": "head", "contrast": "contrast"}
         found = {name: self._column(key) for name, key in own.items() if key in first}
-        for group in ("calibrated", "baselines"):
+        for group in _GROUPS:
             for name in first.get(group, {}):
                 found[name] = np.array([line[group][name] for line in self.lines], dtype=np.float64)
         return found
@@ -319,10 +344,11 @@ def _prediction(text: str, first: Line | None) -> Line:
     line["sample"]
     if line["label"] not in (0, 1) or not all(0 <= chance <= 1 for chance in chances):
         raise ValueError("a label or a probability is out of its range")
-    for name in ("yes_logit", "no_logit", "answer_mass") if "probability" in line else ():
-        float(line[name])
+    numbers = [line[name] for name in ("yes_logit", "no_logit", "answer_mass") if "probability" in line]
+    for number in (*numbers, *line.get("rankers", {}).values()):
+        float(number)
     if first is not None and any(
-        list(line.get(name, ())) != list(first.get(name, ())) for name in ("baselines", "calibrated", "statistics")
+        list(line.get(name, ())) != list(first.get(name, ())) for name in (*_GROUPS, "statistics")
     ):
         raise ValueError("it has other predictors than the first line")
     if first is not None and line.keys() != first.keys():
@@ -334,13 +360,13 @@ def _whole_lines(path: Path) -> list[bytes]:
     if not path.exists():
         return []
     lines = path.read_bytes().splitlines(keepends=True)
-    while lines and (not lines[-1].endswith(b"\n") or _sample(lines[-1]) is None):
+    while lines and (not lines[-1].endswith(b"\n") or _entry(lines[-1], "sample") is None):
         lines.pop()  # a kill in the middle of a write
     return lines
 
 
-def _sample(line: bytes) -> object:
+def _entry(line: bytes, name: str) -> object:
     try:
-        return json.loads(line)["sample"]
+        return json.loads(line)[name]
     except (ValueError, KeyError, TypeError):
         return None

@@ -1,0 +1,96 @@
+"""What evaluations share: the model that scores, and how its scores and the settings stand in a run's files."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from rella_cpp.errors import InputError
+from rella_cpp.evaluation.histories import Histories
+from rella_cpp.query import Query
+from rella_cpp.records import Score
+from rella_cpp.versions import library_versions
+
+if TYPE_CHECKING:
+    from rella_cpp.datasets import DataSet
+
+
+class Judge(Protocol):
+    """A model that scores; `Rella` is one."""
+
+    def judge(self, queries: Sequence[Query]) -> list[list[Score]]:
+        """Score the targets of queries."""
+
+    def settings(self) -> Mapping[str, object]:
+        """Return all that its scores depend on besides the request, as JSON."""
+
+
+def check_drawing(limit: int | None, seed: int, noun: str) -> None:
+    """Refuse a limit or a seed out of its range.
+
+    Raises
+    ------
+    InputError
+        One is.
+
+    """
+    if limit is not None and limit < 1:
+        raise InputError(f"limit is {limit}", remedy=f"give at least 1 {noun}, or leave it out")
+    if seed < 0:
+        raise InputError(f"seed is {seed}", remedy="give 0 or more")
+
+
+def judge_together(judge: Judge, queries: Mapping[str, Query], source: Path) -> list[list[Score]]:
+    """Judge queries together; their names stand in messages.
+
+    Raises
+    ------
+    InputError
+        One cannot be scored: it is named.
+
+    """
+    try:
+        return judge.judge(list(queries.values()))
+    except InputError as refused:
+        for name, query in queries.items():
+            try:  # which one was it? Nothing was computed yet
+                judge.judge([query])
+            except InputError as error:
+                place = f"{name}, {error.place}" if error.place else name
+                raise type(error)(
+                    error.finding, source=error.source or source, place=place, remedy=error.remedy
+                ) from None
+        raise refused
+
+
+def as_line(score: Score, positions: Sequence[int]) -> dict[str, Any]:
+    """Return a score as a part of a prediction's line; `positions` are those of the behaviors that were given."""
+    judged: dict[str, Any] = {
+        "probability": score.probability,
+        "yes_logit": score.yes_logit,
+        "no_logit": score.no_logit,
+        "answer_mass": score.answer_mass,
+        "prompt_tokens": score.prompt_tokens,
+        "used": [positions[place] for place in score.used],
+        "dropped": score.dropped,
+    }
+    return judged | score.extras()
+
+
+def run_settings(
+    data: "DataSet",
+    samples: Mapping[str, object],
+    reading: Mapping[str, object],
+    judge: Judge | None,
+    histories: Histories,
+) -> dict[str, object]:
+    """Return all that a run's predictions depend on, as JSON."""
+    index = histories.vectors
+    return {
+        "format": 1,
+        "data": {"name": data.name, "fingerprint": data.fingerprint},
+        "samples": dict(samples),
+        "reading": dict(reading),
+        "index": None if index is None else {"fingerprint": index.fingerprint, "model": index.manifest.model},
+        "judge": None if judge is None else dict(judge.settings()),
+        "versions": library_versions(),
+    }

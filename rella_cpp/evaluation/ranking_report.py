@@ -1,0 +1,95 @@
+"""The figures of a ranking run, and what they say in words."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rella_cpp.errors import InputError
+from rella_cpp.evaluation.metrics import Floats
+from rella_cpp.evaluation.ranking_metrics import DECIDING, RANKING_METRICS, RankingBootstrap, chance
+from rella_cpp.evaluation.runs import Run
+from rella_cpp.evaluation.verdicts import OWN, as_json, standing, subject
+
+_FEW = 30
+
+
+def ranking_figures(run: Run) -> dict[str, Any]:
+    """Compute a ranking run's figures; see `report`.
+
+    Raises
+    ------
+    InputError
+        The lines are not those of one positive and its negatives for each user.
+
+    """
+    positive, scores = rankings(run)
+    users, width = len(positive), 1 + int(run.settings["samples"]["negatives"])
+    boot = RankingBootstrap(positive, scores)
+    own = [name for name in OWN if name in scores]
+    others = [name for name in scores if name not in own]
+    by_chance = chance(width)
+    differences: dict[str, dict[str, dict[str, Any]]] = {
+        name: {
+            other: {m: as_json(boot.difference(name, other, m), difference=True) for m in RANKING_METRICS}
+            for other in others
+        }
+        for name in own
+    }
+    verdicts = []
+    for name in own:
+        verdicts += standing(name, {other: found[DECIDING] for other, found in differences[name].items()}, "NDCG@10")
+        area = boot.interval(name, DECIDING)
+        if area.low is not None and area.high is not None and area.low <= by_chance[DECIDING] <= area.high:
+            against = f"NDCG@10 {area.value:.3f}, chance {by_chance[DECIDING]:.3f}"
+            verdicts.append(f"{subject(name)} is not distinguishable from chance ({against}).")
+    return {
+        "protocol": "rank",
+        "users": users,
+        "candidates": width,
+        "metrics": {name: {m: as_json(boot.interval(name, m)) for m in RANKING_METRICS} for name in scores},
+        "chance": by_chance,
+        "differences": differences,
+        "verdicts": verdicts,
+        "notes": _notes(run, users, others),
+    }
+
+
+def rankings(run: Run) -> tuple[npt.NDArray[np.int64], dict[str, Floats]]:
+    """Return which candidate each user liked, int64 of shape (users,), and scores by predictor, (users, candidates).
+
+    Raises
+    ------
+    InputError
+        The lines are not those of one positive and its negatives for each user.
+
+    """
+    width = 1 + int(run.settings["samples"]["negatives"])
+    labels = run.labels
+    whole = len(labels) % width == 0
+    groups = labels.reshape(-1, width) if whole else np.zeros((1, width))
+    names = run.users.reshape(-1, width) if whole else np.zeros((1, width))
+    wrong = np.flatnonzero((groups.sum(axis=1) != 1) | (names != names[:, :1]).any(axis=1))
+    if len(wrong):
+        raise InputError(
+            f"lines {wrong[0] * width + 1} to {(wrong[0] + 1) * width} are not one positive and {width - 1} negatives "
+            "of one user",
+            source=run.folder,
+            remedy="evaluate again into another folder, or with --force",
+        )
+    scores = {name: values.reshape(-1, width) for name, values in run.predictors().items()}
+    return groups.argmax(axis=1).astype(np.int64), scores
+
+
+def _notes(run: Run, users: int, others: list[str]) -> list[str]:
+    notes = []
+    if users < _FEW:
+        notes.append(f"{users} users are few: their intervals are too narrow, and say little")
+    if run.settings["samples"].get("split_by") != "users as prepared":
+        notes.append(
+            "the data is not split by users, so they were split again: what was tuned on its training split "
+            "may have seen these users"
+        )
+    if "similarity" not in others:
+        notes.append("similarity baseline left out: it needs --index")
+    return notes
