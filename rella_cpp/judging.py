@@ -114,7 +114,7 @@ class Judge:
                 shown.k, shown.order, contrast=self.contrast, summary=query.summary is not None
             )
         if self.calibrator is not None:
-            self.calibrator.check(self.settings(), self.reading(query))
+            self.calibrator.check(self.settings(), query.reading(domain))
         reading = Reading(
             behaviors,
             targets,
@@ -126,11 +126,6 @@ class Judge:
         )
         case = _Case(query, person, targets, reading, [None] * len(targets))
         return case
-
-    def reading(self, query: Query) -> dict[str, object]:
-        """Return how a query's history is read, as JSON."""
-        summary = {} if query.summary is None else {"summary": self._summarizer.settings(query.summary)}
-        return {**query.shown._asdict(), **summary}
 
     def _ask(self, case: _Case, behaviors: Sequence[Behavior], target: int) -> Question:
         preference = self._preference(case.query, case.summaries[target])

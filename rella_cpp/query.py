@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from rella_cpp.domains import Domain
 from rella_cpp.prompts import Order
 from rella_cpp.records import Behavior, Item, User
 from rella_cpp.retrieval import Retrieval, Selection
@@ -49,3 +50,7 @@ class Query:
         if self.summary is None:
             return Shown(self.selection.k, self.selection.retrieval, self.selection.order)
         return Shown(self.summary.recent, "recent", "time")
+
+    def reading(self, domain: Domain) -> dict[str, object]:
+        """Return how the history is read, in the words of a domain, as JSON: what runs and calibrations hold for."""
+        return {**self.shown._asdict(), **({} if self.summary is None else {"summary": self.summary.facts(domain)})}

@@ -321,10 +321,6 @@ class Rella:
         """
         return self._summarizer.summarize(histories, settings or SummarySettings(), self.progress)
 
-    def reading(self, query: Query) -> dict[str, object]:
-        """Return how a query's history is read, as JSON: what runs and calibrations hold for."""
-        return self._judge.reading(query)
-
     def recommend(
         self,
         history: Sequence[Behavior | Mapping[str, object]],

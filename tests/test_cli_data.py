@@ -55,6 +55,19 @@ def test_what_was_left_out_and_mended_is_shown_and_warned_of(rella: Run, tmp_pat
     )
 
 
+def test_texts_of_the_items_are_taken_told_and_shown(rella: Run, source: Path, tmp_path: Path) -> None:
+    plots = [{"movieId": 1, "overview": "A hacker wakes up."}, {"movieId": 2, "overview": ""}, {"movieId": 77}]
+    text = "".join(f"{json.dumps(row)}\n" for row in plots)
+    texts = write_files(tmp_path / "plots.zip", {"items.jsonl": text.encode()})
+    code, out, err = rella("data", "prepare", "ml-25m", source, tmp_path / "out", "--texts", texts)
+    assert (code, err) == (0, "") and "overview = 1 of 12 items" in out and "1 × an empty overview" in out
+    _, out, _ = rella("data", "info", tmp_path / "out")
+    assert "overview = 1 of 12 items" in out and "items.jsonl, by movieId" in out
+    named = ("--texts", texts, "--texts-id", "movieId", "--json")
+    made = json.loads(rella("data", "prepare", "ml-25m", source, tmp_path / "named", *named)[1])
+    assert made["rules"]["texts"] == {"overview": "1 of 12 items"}
+
+
 def test_a_table_by_options_and_by_recipe_is_the_same(rella: Run, tmp_path: Path) -> None:
     rows = "".join(f"{r.user},{r.item},{r.rating},{r.timestamp}\n" for r in RATINGS)
     (tmp_path / "events.csv").write_text("who,what,stars,at\n" + rows)
@@ -105,6 +118,11 @@ BAD = [
     ("table {source} {out} --domain film", "unknown domain 'film'"),
     ("bookcrossing {source} {out} --valid 2", "valid is 2.0"),
     ("bookcrossing {source} {out} --valid much", "Invalid value for '--valid'"),
+    ("ml-25m {source} {out} --texts {missing}", "missing.zip: no such file; check the path"),
+    ("ml-25m {source} {out} --texts {source}", "small.zip: holds 3 tables: ml-25m/movies.csv, ml-25m/ratings.csv and"),
+    ("ml-25m {source} {out} --texts {plots}", "plots.csv: has no id in common with the items: 'tt1' in its column id"),
+    ("ml-25m {source} {out} --texts {plots} --texts-id key", "plots.csv: has no column key; its columns are id, overv"),
+    ("ml-25m {source} {out} --texts-id id", "--texts-id is given without --texts"),
     ("amazon {source} {out} --seed -1", "seed is -1"),
     ("ml-25m {source}", "Missing argument"),
 ]
@@ -114,9 +132,10 @@ BAD = [
 def test_bad_input_gets_one_line_and_exit_2(
     rella: Run, source: Path, tmp_path: Path, arguments: str, said: str
 ) -> None:
-    names = {name: tmp_path / name for name in ("out", "there", "missing.zip", "cut.zip", "recipe.toml")}
+    names = {name: tmp_path / name for name in ("out", "there", "missing.zip", "cut.zip", "recipe.toml", "plots.csv")}
     (tmp_path / "cut.zip").write_bytes(source.read_bytes()[:-100])
     (tmp_path / "recipe.toml").write_text("")
+    (tmp_path / "plots.csv").write_text("id,overview\ntt1,A plot\n")
     write_files(tmp_path / "there", {"photo.jpg": b"x"})
     files = ml_25m([Rating(1, 1, 4, 1)])
     files["ml-25m/ratings.csv"] = b"userId,movieId,rating,timestamp\n1,1,x,1\n1,2,4,1\n"

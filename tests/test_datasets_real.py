@@ -39,6 +39,22 @@ def test_ml_1m_has_the_papers_counts(tmp_path: Path) -> None:
     assert data.manifest["left_out"] == {}
 
 
+def test_ml_1m_takes_the_overviews_of_its_movies(tmp_path: Path) -> None:
+    source, texts = real("ml-1m.zip"), real("ml-1m-overviews.zip")
+    data = prepare("ml-1m", source, tmp_path / "out", options=PrepareOptions(texts=texts))
+    there = data.items["overview"].is_valid().to_numpy()
+    # 3,799 rows have a text, seven of them only to say that there is none.
+    assert there.sum() == 3792 and data.manifest["rules"]["texts"] == {"overview": "3,792 of 3,883 items"}
+    assert data.manifest["left_out"] == {
+        "items.jsonl": {"an empty overview": 84, '"No overview found" and the like': 7}
+    }
+    assert round(100 * there[data.interactions.item].mean(), 2) == 99.63
+    plain = prepare("ml-1m", source, tmp_path / "plain")
+    assert data.items.drop_columns(["overview"]) == plain.items and "texts" not in plain.manifest["rules"]
+    unchanged = ("users.parquet", "interactions.parquet", "samples.parquet")
+    assert all(data.manifest["files"][name] == plain.manifest["files"][name] for name in unchanged)
+
+
 def test_ml_latest_small_matches_brute_force(tmp_path: Path) -> None:
     source = real("ml-latest-small.zip")
     data = prepare("ml-25m", source, tmp_path / "out")

@@ -43,6 +43,10 @@ def write_jsonl(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
+def write_json(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    path.write_text(json.dumps(list(rows)))
+
+
 def write_parquet(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     parquet.write_table(pa.Table.from_pylist(list(rows)), path)
 
@@ -57,13 +61,14 @@ WRITERS: list[tuple[str, Callable[[Path, Sequence[Mapping[str, Any]]], None]]] =
     (".csv", write_csv),
     (".tsv", write_csv),
     (".jsonl", write_jsonl),
+    (".json", write_json),
     (".parquet", write_parquet),
     ("", write_saved),
 ]
 
 
-def make(source: Path, recipe: Recipe, **options: bool) -> DataSet:
-    settings = PrepareOptions(recipe=recipe, **options)
+def make(source: Path, recipe: Recipe, *, skip_bad_rows: bool = False) -> DataSet:
+    settings = PrepareOptions(skip_bad_rows, recipe=recipe)
     return prepare("table", source, source.parent / "out", options=settings, force=True)
 
 
@@ -254,6 +259,9 @@ BAD_TABLES: list[tuple[str, object, Recipe, str]] = [
     ("a.jsonl", "\n" + json.dumps(GOOD[0]) + "\n{oops\n", RATED, "a.jsonl, line 3: is not JSON"),
     ("a.jsonl", json.dumps(GOOD[0]) + "\n[1]\n", RATED, "a.jsonl, line 2: is no object"),
     ("a.jsonl", json.dumps(GOOD[0] | {"rating": [1]}), RATED, "column rating is of the type list"),
+    ("a.json", json.dumps([GOOD[0], 3]), RATED, "a.json, row 2: is no object"),
+    ("a.json", json.dumps(GOOD[0]), RATED, "; give a list of objects, one for each row"),
+    ("a.json", json.dumps(GOOD[0]) + "\n{}", RATED, "one with an object on each line is called .jsonl"),
     ("a.parquet", [*GOOD, GOOD[0] | {"item": 9, "rating": 7}], RATED, "a.parquet, row 4: a rating outside"),
     ("a.parquet", b"PAR1 no", RATED, "a.parquet: is no whole Parquet file"),
     (

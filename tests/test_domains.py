@@ -160,3 +160,50 @@ def test_users_are_shown_by_known_fields() -> None:
 def test_a_domain_needs_two_answers() -> None:
     with pytest.raises(InputError, match="answers"):
         Domain("x", "x", "x", "x", "", "?", (Field("title", required=True),), answers=("Yes", " "))
+
+
+FINGERPRINTS = {  # of version 0.1: an index, an adapter or a calibration made then still fits
+    "books": ("9fbf0bc622c4", "e269a1fac3f1"),
+    "default": ("f4438b9dd76b", "38c3db2865cc"),
+    "games": ("7613b60525e5", "f3fd29428e31"),
+    "movies": ("556b43993af7", "e58c4779cc15"),
+    "news": ("6d5e1f9f3882", "60935c29331a"),
+    "products": ("628a1a328480", "151ffbf29284"),
+}
+
+
+@pytest.mark.parametrize("name", FINGERPRINTS)
+def test_long_fields_and_words_for_summaries_age_no_artefact(name: str) -> None:
+    domain = load_domain(name)
+    assert (domain.fingerprint[:12], domain.item_fingerprint[:12]) == FINGERPRINTS[name]
+    assert domain.summary is not None
+
+
+def test_a_long_field_is_shown_only_where_it_is_asked_for(tmp_path: Path) -> None:
+    text = MINIMAL + '[item.notes]\nlong = true\nshow = ": {}"\n[item.year]\nshow = " ({})"\ntype = "value"\n'
+    wines = load_domain(write(tmp_path, text))
+    item = Item({"title": "Rioja", "notes": "oak and\ncherries", "year": 2011})
+    assert wines.show_item(item) == "Rioja (2011)"
+    assert wines.show_item(item, long=True) == "Rioja (2011): oak and cherries"
+    assert wines.unshown([item]) == ("notes",) and wines.unshown([item], long=True) == ()
+    other = load_domain(write(tmp_path, text.replace("long = true\n", 'long = true\nlabel = "Notes"\n')))
+    assert wines.fingerprint == other.fingerprint and wines.summary_fingerprint != other.summary_fingerprint
+
+
+SUMMARY = '[summary]\nsystem = ""\nblock = "Say it."\nupdate = "Say it anew."\nmerge = "Say it once."\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (SUMMARY.replace("update", "upgrade"), r"\[summary\]: unknown key upgrade; did you mean update"),
+        (SUMMARY.replace('merge = "Say it once."\n', ""), r"\[summary\]: has no merge; add it"),
+        (SUMMARY.replace('"Say it."', '" "'), r"\[summary\]: block is empty"),
+        (SUMMARY.replace('"Say it."', "3"), r"\[summary\]: block is a number \(3\); give text"),
+        ("[item.notes]\nlong = true\nrequired = true\n", r"\[item.notes\]: a long field is required"),
+        ('[item.notes]\nlong = "yes"\n', r"long is text \('yes'\); give true or false"),
+    ],
+)
+def test_wrong_words_for_summaries_are_refused(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        load_domain(write(tmp_path, MINIMAL + text))

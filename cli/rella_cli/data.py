@@ -13,13 +13,22 @@ if TYPE_CHECKING:
 
 _TABLE = "For table: your own files"
 _FORMATS = "ml-1m, ml-25m, bookcrossing, amazon or table."
+_TEXTS = "Long texts of the items"
 _BAR = 40
 
 app = typer.Typer(help="Prepare data sets for tuning and evaluation, and look into them.")
 
 
+def _of_table(*names: str, text: str, metavar: str | None = None) -> Any:
+    return typer.Option(*names, metavar=metavar, help=text, rich_help_panel=_TABLE)
+
+
 def _column(name: str, text: str) -> Any:
-    return typer.Option(name, metavar="NAME", help=text, rich_help_panel=_TABLE)
+    return _of_table(name, text=text, metavar="NAME")
+
+
+def _texts_option(name: str, metavar: str, text: str) -> Any:
+    return typer.Option(name, metavar=metavar, help=text, rich_help_panel=_TEXTS)
 
 
 @app.command()
@@ -43,56 +52,44 @@ def prepare(
         float,
         typer.Option("--valid", metavar="SHARE", help="bookcrossing: take this share of train as the split valid."),
     ] = 0.0,
+    texts: Annotated[
+        Path | None, _texts_option("--texts", "FILE", "A table of one row an item, or a zip of one.")
+    ] = None,
+    texts_id: Annotated[
+        str | None, _texts_option("--texts-id", "NAME", "Its column of ids; else the one called so: id, movieId, ….")
+    ] = None,
     recipe: Annotated[
-        Path | None,
-        typer.Option("--recipe", metavar="TOML", help="All of what follows, from a file.", rich_help_panel=_TABLE),
+        Path | None, _of_table("--recipe", text="All of what follows, from a file.", metavar="TOML")
     ] = None,
     domain: Annotated[
-        str | None,
-        typer.Option(
-            "--domain", "-d", metavar="NAME|TOML", help="What the items are; else movies.", rich_help_panel=_TABLE
-        ),
+        str | None, _of_table("--domain", "-d", text="What the items are; else movies.", metavar="NAME|TOML")
     ] = None,
     items: Annotated[
-        Path | None,
-        typer.Option("--items", metavar="FILE", help="The items; else in SOURCE's rows.", rich_help_panel=_TABLE),
+        Path | None, _of_table("--items", text="The items; else in SOURCE's rows.", metavar="FILE")
     ] = None,
-    users: Annotated[
-        Path | None, typer.Option("--users", metavar="FILE", help="The users.", rich_help_panel=_TABLE)
-    ] = None,
+    users: Annotated[Path | None, _of_table("--users", text="The users.", metavar="FILE")] = None,
     user_column: Annotated[str | None, _column("--user-column", "User id; else user.")] = None,
     item_column: Annotated[str | None, _column("--item-column", "Item id; else item.")] = None,
     rating_column: Annotated[str | None, _column("--rating-column", "Rating.")] = None,
     label_column: Annotated[str | None, _column("--label-column", "1 liked, 0 not.")] = None,
     time_column: Annotated[str | None, _column("--time-column", "Unix seconds or ISO 8601.")] = None,
     title_column: Annotated[str | None, _column("--title-column", "The items' title; else title.")] = None,
-    liked_above: Annotated[
-        float | None, typer.Option("--liked-above", help="Liked: a rating above this.", rich_help_panel=_TABLE)
-    ] = None,
-    liked_from: Annotated[
-        float | None, typer.Option("--liked-from", help="Liked: a rating from this on.", rich_help_panel=_TABLE)
-    ] = None,
+    liked_above: Annotated[float | None, _of_table("--liked-above", text="Liked: a rating above this.")] = None,
+    liked_from: Annotated[float | None, _of_table("--liked-from", text="Liked: a rating from this on.")] = None,
     min_history: Annotated[
-        int | None,
-        typer.Option("--min-history", help="Earlier behaviors that a sample needs; else 5.", rich_help_panel=_TABLE),
+        int | None, _of_table("--min-history", text="Earlier behaviors that a sample needs; else 5.")
     ] = None,
-    split: Annotated[
-        str | None,
-        typer.Option("--split", metavar="8,1,1", help="Shares of train, valid, test.", rich_help_panel=_TABLE),
-    ] = None,
+    split: Annotated[str | None, _of_table("--split", text="Shares of train, valid, test.", metavar="8,1,1")] = None,
     by: Annotated[
-        str | None,
-        typer.Option(
-            "--by", metavar="time|users", help="What splits: global time, or users at random.", rich_help_panel=_TABLE
-        ),
+        str | None, _of_table("--by", text="What splits: global time, or users at random.", metavar="time|users")
     ] = None,
     as_json: options.Json = False,
 ) -> None:
     """Prepare a data set: tables of users, items, interactions and samples in one format, and a manifest.
 
     ml-1m, ml-25m (or another set in its layout), bookcrossing and amazon are taken as downloaded, with the papers'
-    rules for labels, filters and splits. table takes CSV, TSV, JSONL and Parquet files, and folders that `datasets`
-    saved.
+    rules for labels, filters and splits. table takes CSV, TSV, JSON, JSONL and Parquet files, and folders that
+    `datasets` saved. --texts adds what the items lack, such as the plots of movies, to any of them.
     """
     from rella_cli.loading import listen
     from rella_cli.progress import ProgressBar
@@ -106,7 +103,7 @@ def prepare(
     own = _recipe(
         format_name, recipe, domain, files, columns | {"timestamp": time_column}, title_column, rules | {"split": split}
     )
-    chosen = PrepareOptions(skip_bad_rows, explicit_only, valid, seed, own)
+    chosen = PrepareOptions(skip_bad_rows, explicit_only, valid, seed, own, texts, texts_id)
     with ProgressBar() as progress:
         data = prepare_data(format_name, source, out, options=chosen, force=force, progress=progress)
     _show(summarize(data), out, as_json=as_json, full=False)
@@ -181,7 +178,7 @@ def _show(summary: "Summary", folder: Path, *, as_json: bool, full: bool) -> Non
     if repaired := [f"{number:,} {kind}" for kind, number in summary.repaired.items() if number]:
         lines["mended"] = "; ".join(repaired)
     if not full:
-        facts(lines)
+        facts(lines | ({"texts": _text(summary.rules["texts"])} if "texts" in summary.rules else {}))
         return
     facts(lines | {f"rule: {name}": _text(value) for name, value in summary.rules.items()})
     if summary.ratings:

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rella_cli import options
+from rella_cli.summary_options import with_summary
 
 if TYPE_CHECKING:
-    from rella_cpp import Rella
+    from rella_cpp import Rella, SummarySettings
 
 _SAMPLES = "Samples"
 
 
+@with_summary()
 def evaluate(
     data: Annotated[
         Path | None,
@@ -104,6 +106,7 @@ def evaluate(
     force: options.Force = False,
     verbose: options.Verbose = False,
     as_json: options.Json = False,
+    summary: "SummarySettings | None" = None,
 ) -> None:
     """Evaluate a model beside plain baselines. Killed, the same command goes on; finished, it prints the report."""
     from rella_cli.loading import engine_settings, listen, open_data, open_rella, parse_sweep, resumable
@@ -130,7 +133,9 @@ def evaluate(
             source=str(prompts),
             remedy="leave out --split, --sweep, --index, --contrast, --calibration and --protocol",
         )
-    if baselines_only and (prompts is not None or contrast or calibration or head or lora):
+    if summary is not None and (prompts is not None or head):
+        raise InputError("ready prompts and heads know no summaries", remedy="leave out --context summary")
+    if baselines_only and (prompts is not None or contrast or calibration or head or lora or summary):
         raise InputError("--baselines-only needs DATA and no model's options", remedy="leave one of them out")
     if head and contrast:
         raise InputError("a head has no contrast: it knows no gap without history", remedy="leave one of them out")
@@ -139,8 +144,8 @@ def evaluate(
     ranking = None
     if protocol == "rank":
         wanted = 20 if negatives is None else negatives
-        ranking = RankingSettings(split, limit, seed, k, retrieval, order, wanted)  # type: ignore[arg-type]  # it checks them
-    settings = EvaluationSettings(split, limit, seed, ks, retrieval, order)  # type: ignore[arg-type]  # likewise
+        ranking = RankingSettings(split, limit, seed, k, retrieval, order, wanted, summary)  # type: ignore[arg-type]
+    settings = EvaluationSettings(split, limit, seed, ks, retrieval, order, summary)  # type: ignore[arg-type]  # they check
     engine = engine_settings(ctx, threads, gpu_layers, flash_attn, kv_type, exact)
     listen(verbose)
     with ExitStack() as stack:
@@ -170,8 +175,7 @@ def evaluate(
             if rella is not None and not allow_mismatch:
                 for path, each in zip(calibration or [], fitted, strict=True):
                     for value in ks:
-                        now = {"k": value, "retrieval": retrieval, "order": order}
-                        each.check(rella.settings(), now, source=path)
+                        each.check(rella.settings(), settings.query(value, [], []).reading(words), source=path)
             runs = evaluate(
                 source,
                 out,

@@ -90,14 +90,20 @@ def _moment(text: str | None) -> int | None:
 def field_values(values: pa.Array, field: Field, separator: str) -> pa.Array:
     """Return a field as its domain shows it: text, whole numbers or text, or lists of texts; null where it is empty.
 
+    A long text may be a list of paragraphs.
+
     Raises
     ------
     InputError
         The column holds something else.
 
     """
+    listed = pa.types.is_list(values.type) or pa.types.is_large_list(values.type)
+    if field.long and field.type == "text" and listed:
+        whole = [" ".join(str(part) for part in parts or () if part is not None) for parts in values.to_pylist()]
+        return clean(pa.array(whole, pa.string()))
     if field.type == "list":
-        if pa.types.is_list(values.type) or pa.types.is_large_list(values.type):
+        if listed:
             lists = values.to_pylist()
         else:
             lists = [None if text is None else text.split(separator) for text in _texts(values, field.name).to_pylist()]

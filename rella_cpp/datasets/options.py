@@ -1,6 +1,7 @@
 """Options of `prepare`, checked before any file is read."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rella_cpp.errors import InputError
@@ -27,6 +28,10 @@ class PrepareOptions:
         Of all that is drawn: BookCrossing's targets, splits by users.
     recipe
         Format `table`: its files, columns and rules.
+    texts
+        A table of one row an item, or a zip of one, that adds the fields of the domain which the items lack.
+    texts_id
+        Its column of the items' ids; None: the one that is called so.
 
     """
 
@@ -35,6 +40,8 @@ class PrepareOptions:
     valid: float = 0.0
     seed: int = 0
     recipe: "Recipe | None" = None
+    texts: Path | None = None
+    texts_id: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no data set could be prepared with."""
@@ -42,6 +49,8 @@ class PrepareOptions:
             raise InputError(f"valid is {self.valid}", remedy="give a share of the training samples: 0 to below 1")
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed <= _LARGEST_SEED:
             raise InputError(f"seed is {self.seed}", remedy="give a whole number from 0")
+        if self.texts_id is not None and self.texts is None:
+            raise InputError("--texts-id is given without --texts", remedy="name the file, or leave it out")
 
     def check_for(self, format_name: str) -> None:
         """Refuse options that mean nothing to a format."""

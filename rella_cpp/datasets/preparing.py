@@ -77,7 +77,8 @@ def prepare(
     Raises
     ------
     InputError
-        The source is damaged, of another data set, or has too many broken rows; or `out` is there already.
+        The source or the table of texts is damaged, of another data set, or has too many broken rows; or `out` is
+        there already.
 
     """
     source, out, options = Path(source), Path(out), options or PrepareOptions()
@@ -89,6 +90,7 @@ def prepare(
         raise InputError(f"unknown format {format!r}", remedy=f"{hint}there are {', '.join(names)}")
     options.check_for(format)
 
+    from rella_cpp.datasets.joining import join_texts, open_texts
     from rella_cpp.datasets.writing import check_output, write
 
     check_output(out, force=force)
@@ -96,8 +98,11 @@ def prepare(
         files = find_files(source, format)
     else:
         files = options.recipe.files(source)
-    digests = {file.name: file.watched(_told_as(progress, "checking")).digest() for file in files}
-    files = tuple(file.watched(progress) for file in files)
-    prepared = known.prepare(files, options)
+    texts = None if options.texts is None else open_texts(options, [file.name for file in files])
+    every = files if texts is None else (*files, texts.file)
+    digests = {file.name: file.watched(_told_as(progress, "checking")).digest() for file in every}
+    prepared = known.prepare(tuple(file.watched(progress) for file in files), options)
+    if texts is not None:
+        prepared = join_texts(prepared, texts.watched(progress), options)
     write(prepared, out, format_name=format, sources=digests, force=force, progress=progress)
     return DataSet.open(out)

@@ -145,7 +145,7 @@ def find_files(source: Path, layout_name: str) -> tuple[SourceFile, ...]:
 
     """
     layout = next(known for known in LAYOUTS if known.name == layout_name)
-    archive, paths = _paths(source)
+    archive, paths = list_files(source)
     found = _matches(paths, layout.files)
     if found is not None:
         _refuse_several(source, paths, found, layout.files)
@@ -160,7 +160,7 @@ def find_files(source: Path, layout_name: str) -> tuple[SourceFile, ...]:
             break
     else:
         remedy = "give the archive as downloaded, or the folder it unpacks to"
-    raise InputError(f"does not hold {_listed(layout.files)}", source=source, remedy=remedy)
+    raise InputError(f"does not hold {listed(layout.files)}", source=source, remedy=remedy)
 
 
 def _refuse_several(source: Path, paths: Sequence[str], found: Sequence[str], patterns: Sequence[str]) -> None:
@@ -169,7 +169,7 @@ def _refuse_several(source: Path, paths: Sequence[str], found: Sequence[str], pa
         beside = [PurePosixPath(path) for path in paths if PurePosixPath(path).parent == PurePosixPath(chosen).parent]
         names = [path.name for path in beside if fnmatchcase(path.name, pattern)]
         if len(names) > 1:
-            raise InputError(f"holds several {pattern}: {_listed(names)}", source=source, remedy="give one data set")
+            raise InputError(f"holds several {pattern}: {listed(names)}", source=source, remedy="give one data set")
 
 
 def is_saved_dataset(folder: Path) -> bool:
@@ -177,12 +177,20 @@ def is_saved_dataset(folder: Path) -> bool:
     return (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file()
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """Return names as a sentence has them."""
     return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]
 
 
-def _paths(source: Path) -> tuple[Path | None, list[str]]:
-    """Return the archive (None for a folder) and the paths of its files; of a folder, two levels deep."""
+def list_files(source: Path) -> tuple[Path | None, list[str]]:
+    """Return the archive (None for a folder) and the paths of its files; of a folder, two levels deep.
+
+    Raises
+    ------
+    InputError
+        There is no such source, or it is no whole archive.
+
+    """
     try:
         if source.is_dir():
             return None, sorted(str(path) for depth in ("*", "*/*") for path in source.glob(depth) if path.is_file())

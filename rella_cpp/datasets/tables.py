@@ -1,10 +1,10 @@
-"""Tables in files: CSV, TSV, JSON Lines, Parquet, and folders that `datasets` saved."""
+"""Tables in files: CSV, TSV, JSON, JSON Lines, Parquet, and folders that `datasets` saved."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pyarrow as pa
@@ -12,11 +12,13 @@ from pyarrow import parquet
 
 from rella_cpp.datasets.delimited import Dialect, column_names, read_delimited
 from rella_cpp.datasets.sheets import Sheet
-from rella_cpp.datasets.sources import SourceFile, is_saved_dataset
+from rella_cpp.datasets.sources import SourceFile, is_saved_dataset, list_files, listed
 from rella_cpp.errors import InputError
-from rella_cpp.records import encodable
+from rella_cpp.records import describe, encodable
 
 _CHUNK = 1 << 16
+# Gives every row: where it stands, and its object or what is wrong with it.
+_Objects = Callable[[SourceFile], Iterator[tuple[str, dict[str, Any] | str]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +50,38 @@ def table_kind(file: SourceFile) -> TableKind:
     for kind in _KINDS:
         if file.name.lower().endswith(kind.endings):
             return kind
-    known = ", ".join(ending for kind in _KINDS for ending in kind.endings)
+    known = ", ".join(_endings())
     raise InputError("is of no known kind", source=file.name, remedy=f"give a file that ends in {known}")
+
+
+def _endings() -> tuple[str, ...]:
+    return tuple(ending for kind in _KINDS for ending in kind.endings)
+
+
+def find_table(path: Path) -> SourceFile:
+    """Return the table that a path names: the file itself, or the only table in a zip archive.
+
+    Raises
+    ------
+    InputError
+        There is no such file, or it is no table; or the archive is damaged, or holds no table or several.
+
+    """
+    if not path.exists():
+        raise InputError("no such file", source=path, remedy="check the path")
+    if path.is_dir() and not is_saved_dataset(path):
+        raise InputError("is a folder, and none that `datasets` saved", source=path, remedy="name the file in it")
+    if path.suffix.lower() != ".zip":
+        return SourceFile(path.name or path.resolve().name, str(path))
+    archive, inside = list_files(path)
+    tables = [name for name in inside if name.lower().endswith(_endings())]
+    if len(tables) > 1:
+        raise InputError(
+            f"holds {len(tables)} tables: {listed(tables)}", source=path, remedy="unpack it and name one of them"
+        )
+    if not tables:
+        raise InputError("holds no table", source=path, remedy=f"tables end in {', '.join(_endings())}")
+    return SourceFile(PurePosixPath(tables[0]).name, tables[0], archive)
 
 
 def _read_text(file: SourceFile, columns: Sequence[str], delimiter: str) -> Sheet:
@@ -103,8 +135,8 @@ def _plain(values: pa.ChunkedArray) -> pa.Array:
     return values.combine_chunks() if values.num_chunks else pa.array([], values.type)
 
 
-def _json_lines(file: SourceFile) -> Iterator[tuple[int, dict[str, Any] | str]]:
-    """Give every line that is not blank: its number from 1, and its object or what is wrong with it."""
+def _json_lines(file: SourceFile) -> Iterator[tuple[str, dict[str, Any] | str]]:
+    """Give every line that is not blank."""
     with file.open() as stream:
         for number, line in enumerate(stream, 1):
             if not line.strip():
@@ -112,26 +144,40 @@ def _json_lines(file: SourceFile) -> Iterator[tuple[int, dict[str, Any] | str]]:
             try:
                 value = json.loads(line)
             except (ValueError, RecursionError):
-                yield number, "is not JSON"
+                yield f"line {number}", "is not JSON"
                 continue
-            yield number, value if isinstance(value, dict) else "is no object"
+            yield f"line {number}", value if isinstance(value, dict) else "is no object"
 
 
-def _json_names(file: SourceFile) -> tuple[str, ...]:
+def _json_list(file: SourceFile) -> Iterator[tuple[str, dict[str, Any] | str]]:
+    """Give every entry of the one list that a file holds."""
+    with file.open() as stream:
+        try:
+            rows = json.load(stream)
+        except (ValueError, RecursionError) as error:
+            remedy = "mend the file; one with an object on each line is called .jsonl"
+            raise InputError(f"is not JSON ({error})", source=file.name, remedy=remedy) from None
+    if not isinstance(rows, list):
+        raise InputError(f"is {describe(rows)}", source=file.name, remedy="give a list of objects, one for each row")
+    for number, value in enumerate(rows, 1):
+        yield f"row {number}", value if isinstance(value, dict) else "is no object"
+
+
+def _json_names(file: SourceFile, objects: _Objects) -> tuple[str, ...]:
     names: dict[str, None] = {}
-    for _, value in _json_lines(file):
+    for _, value in objects(file):
         if isinstance(value, dict):
             names.update(dict.fromkeys(value))
     return tuple(names)
 
 
-def _read_json(file: SourceFile, columns: Sequence[str]) -> Sheet:
+def _read_json(file: SourceFile, columns: Sequence[str], objects: _Objects) -> Sheet:
     chunks: dict[str, list[pa.Array]] = {name: [] for name in columns}
     pending: dict[str, list[object]] = {name: [] for name in columns}
     removed: list[int] = []
     broken: dict[str, tuple[int, int]] = {}
     row = -1
-    for row, (_, value) in enumerate(_json_lines(file)):
+    for row, (_, value) in enumerate(objects(file)):
         if isinstance(value, str):
             removed.append(row)
             count, first = broken.get(value, (0, row))
@@ -143,7 +189,7 @@ def _read_json(file: SourceFile, columns: Sequence[str]) -> Sheet:
             _flush(chunks, pending)
     _flush(chunks, pending)
     joined = {name: _join(parts) for name, parts in chunks.items()}
-    return Sheet(file.name, joined, partial(_json_place, file), removed, broken)
+    return Sheet(file.name, joined, partial(_json_place, file, objects), removed, broken)
 
 
 def _flush(chunks: Mapping[str, list[pa.Array]], pending: Mapping[str, list[object]]) -> None:
@@ -173,15 +219,17 @@ def _join(parts: Sequence[pa.Array]) -> pa.Array:
     return pa.concat_arrays(parts)
 
 
-def _json_place(file: SourceFile, row: int) -> str:
-    number = next(number for at, (number, _) in enumerate(_json_lines(file)) if at == row)
-    return f"line {number}"
+def _json_place(file: SourceFile, objects: _Objects, row: int) -> str:
+    return next(place for at, (place, _) in enumerate(objects(file)) if at == row)
 
 
 _KINDS = (
     TableKind((".csv",), lambda file: column_names(file, Dialect(",")), partial(_read_text, delimiter=",")),
     TableKind((".tsv",), lambda file: column_names(file, Dialect("\t")), partial(_read_text, delimiter="\t")),
-    TableKind((".jsonl", ".ndjson"), _json_names, _read_json),
+    TableKind(
+        (".jsonl", ".ndjson"), partial(_json_names, objects=_json_lines), partial(_read_json, objects=_json_lines)
+    ),
+    TableKind((".json",), partial(_json_names, objects=_json_list), partial(_read_json, objects=_json_list)),
     TableKind((".parquet",), _parquet_names, _read_parquet),
 )
 _SAVED = TableKind((), lambda file: tuple(_saved(file).column_names), _read_saved)

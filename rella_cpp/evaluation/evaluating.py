@@ -20,8 +20,9 @@ from rella_cpp.evaluation.runs import GROUP, Run, RunWriter
 from rella_cpp.evaluation.statistics import STATISTICS
 from rella_cpp.prompts import Order
 from rella_cpp.query import Query
-from rella_cpp.records import Score
+from rella_cpp.records import Behavior, Item, Score, User
 from rella_cpp.retrieval import Retrieval, Selection
+from rella_cpp.summarization.settings import SummarySettings
 
 if TYPE_CHECKING:
     from rella_cpp.datasets import DataSet
@@ -32,7 +33,8 @@ class EvaluationSettings:
     """What is evaluated.
 
     `limit` samples are drawn with `seed` from the split, the same for every model and K, and the first hundred of a
-    greater limit are those of the smaller. Several `ks` make one run each.
+    greater limit are those of the smaller. Several `ks` make one run each. With `summary` prompts show a summary of the
+    history and its latest behaviors; `retrieval` and `order` then do not matter, and K counts for baselines alone.
 
     Raises
     ------
@@ -47,6 +49,7 @@ class EvaluationSettings:
     ks: tuple[int, ...] = (30,)
     retrieval: Retrieval = "subr"
     order: Order = "time"
+    summary: SummarySettings | None = None
 
     def __post_init__(self) -> None:
         """Check every value."""
@@ -55,6 +58,14 @@ class EvaluationSettings:
             raise InputError(f"K is {', '.join(map(str, self.ks)) or 'missing'}", remedy="give each value of K once")
         for k in self.ks:
             Selection(k, self.retrieval, self.order)
+        if self.summary is not None and len(self.ks) > 1:
+            raise InputError("a summary is read with several K", remedy="give one: it counts for baselines alone")
+
+    def query(self, k: int, history: Sequence[Behavior], items: Sequence[Item], user: User | None = None) -> Query:
+        """Make the query of a sample, for one of the K."""
+        return Query(
+            history, items, user, Selection(k, self.retrieval, self.order, allow_empty_history=True), self.summary
+        )
 
 
 def evaluate(
@@ -102,7 +113,7 @@ def evaluate(
         for k in settings.ks:
             folder = out if len(settings.ks) == 1 else out / f"k{k}"
             drawing = {"split": settings.split, "limit": settings.limit, "seed": settings.seed, "count": len(samples)}
-            reading = {"k": k, "retrieval": settings.retrieval, "order": settings.order}
+            reading = settings.query(k, [], []).reading(histories.domain)
             facts = run_settings(data, drawing, reading, judge, histories)
             facts["calibrations"] = {calibration.name: calibration.fingerprint for calibration in calibrations}
             writers.append(stack.enter_context(closing(RunWriter(folder, facts, samples, force=force))))
@@ -201,7 +212,7 @@ class _Work:
         Where only some were, all are judged again: last bits may depend on the company, which must be the same after a
         kill.
         """
-        chosen = [self._histories.choose(row, k, self._settings.retrieval) for row in rows]
+        chosen = [self._chosen(row, k) for row in rows]
         key = tuple(
             (row, positions.tobytes() + (b"" if len(positions) <= k else str(k).encode()))
             for row, positions in zip(rows, chosen, strict=True)
@@ -214,11 +225,14 @@ class _Work:
             self._known[key] = [score for (score,) in scored]
         return [as_line(score, positions.tolist()) for score, positions in zip(self._known[key], chosen, strict=True)]
 
+    def _chosen(self, row: int, k: int) -> npt.NDArray[np.int64]:
+        """Return the positions of the behaviors to give: all of them, where they are to be summarised."""
+        if self._settings.summary is not None:
+            return self._histories.others(row)
+        return self._histories.choose(row, k, self._settings.retrieval)
+
     def _query(self, row: int, positions: npt.NDArray[np.int64], k: int) -> Query:
-        data, settings = self._data, self._settings
-        return Query(
-            data.behaviors(self._histories.start(row) + positions),
-            [data.item(int(data.samples.item[row]))],
-            data.user(int(data.samples.user[row])),
-            Selection(k, settings.retrieval, settings.order, allow_empty_history=True),
-        )
+        data, samples = self._data, self._data.samples
+        behaviors = data.behaviors(self._histories.start(row) + positions)
+        item, user = data.item(int(samples.item[row])), data.user(int(samples.user[row]))
+        return self._settings.query(k, behaviors, [item], user)

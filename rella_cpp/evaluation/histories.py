@@ -29,6 +29,8 @@ class Histories:
 
     Attributes
     ----------
+    domain
+        As given.
     vectors
         The index; None without one.
 
@@ -40,7 +42,7 @@ class Histories:
     """
 
     def __init__(self, data: "DataSet", index: ItemIndex | None, domain: Domain) -> None:
-        self._data, self.vectors = data, index
+        self._data, self.domain, self.vectors = data, domain, index
         self._starts = data.interactions.starts
         self._rows = np.zeros(0, np.int64) if index is None else _index_rows(data, index, domain)
         self._user, self._matrix = -1, np.zeros((0, 0), np.float32)

@@ -17,8 +17,9 @@ from rella_cpp.evaluation.ranking_metrics import RANKING_METRICS, ranking_metric
 from rella_cpp.evaluation.runs import GROUP, RANK, Run, RunWriter
 from rella_cpp.prompts import Order
 from rella_cpp.query import Query
-from rella_cpp.records import Score
+from rella_cpp.records import Behavior, Item, Score, User
 from rella_cpp.retrieval import Retrieval, Selection
+from rella_cpp.summarization.settings import SummarySettings
 
 if TYPE_CHECKING:
     from rella_cpp.datasets import DataSet
@@ -31,7 +32,8 @@ class RankingSettings:
     """What is ranked.
 
     `limit` users are drawn with `seed` from the split, and `negatives` items for each, the same for every model; the
-    first hundred users of a greater limit are those of the smaller.
+    first hundred users of a greater limit are those of the smaller. With `summary` prompts show a summary and the
+    latest behaviors; `k`, `retrieval` and `order` then do not matter.
 
     Raises
     ------
@@ -47,6 +49,7 @@ class RankingSettings:
     retrieval: Retrieval = "subr"
     order: Order = "time"
     negatives: int = 20
+    summary: SummarySettings | None = None
 
     def __post_init__(self) -> None:
         """Check every value."""
@@ -54,6 +57,11 @@ class RankingSettings:
         if not 1 <= self.negatives <= _MOST:
             raise InputError(f"{self.negatives} negatives are wanted", remedy=f"give 1 to {_MOST:,} (--negatives 20)")
         Selection(self.k, self.retrieval, self.order)
+
+    def query(self, history: Sequence[Behavior], items: Sequence[Item], user: User | None) -> Query:
+        """Make the query of one user: the behaviors before the item liked, and the candidates."""
+        selection = Selection(self.k, self.retrieval, self.order, allow_empty_history=True)
+        return Query(history, items, user, selection, self.summary)
 
 
 def evaluate_ranking(
@@ -100,7 +108,7 @@ def evaluate_ranking(
         "users": count,
         "count": count * width,
     }
-    reading = {"k": settings.k, "retrieval": settings.retrieval, "order": settings.order}
+    reading = settings.query([], [], None).reading(histories.domain)
     facts = run_settings(data, drawing, reading, judge, histories)
     samples = [drawn.sample(place, column) for place in range(count) for column in range(width)]
     items = [data.item_id(item) for item in drawn.items.ravel().tolist()]
@@ -112,17 +120,6 @@ def evaluate_ranking(
                 writer.write(work.lines(range(start, end)))
                 progress("evaluating", end, count, work.so_far)
         return writer.finish()
-
-
-def ranking_query(data: "DataSet", drawn: Candidates, place: int, settings: RankingSettings) -> Query:
-    """Make the query of one user: all behaviors before the item liked, and the candidates."""
-    user = int(drawn.user[place])
-    return Query(
-        data.history(user, int(drawn.position[place])),
-        [data.item(item) for item in drawn.items[place].tolist()],
-        data.user(user),
-        Selection(settings.k, settings.retrieval, settings.order, allow_empty_history=True),
-    )
 
 
 class _Work:
@@ -150,14 +147,17 @@ class _Work:
         """Return the predictions of users who are judged together."""
         if self._judge is None:
             return [line for place in places for line in self._lines(place, None)]
-        queries = {
-            f"user {self._data.user_id(int(self._drawn.user[place]))}": ranking_query(
-                self._data, self._drawn, place, self._settings
-            )
-            for place in places
-        }
+        queries = dict(self._query(place) for place in places)
         judged = judge_together(self._judge, queries, self._data.folder)
         return [line for place, scores in zip(places, judged, strict=True) for line in self._lines(place, scores)]
+
+    def _query(self, place: int) -> tuple[str, Query]:
+        """Return a user's name, for messages, and query."""
+        data, drawn = self._data, self._drawn
+        user, position = int(drawn.user[place]), int(drawn.position[place])
+        items = [data.item(item) for item in drawn.items[place].tolist()]
+        query = self._settings.query(data.history(user, position), items, data.user(user))
+        return f"user {data.user_id(user)}", query
 
     def _lines(self, place: int, scores: Sequence[Score] | None) -> list[dict[str, Any]]:
         data, drawn = self._data, self._drawn

@@ -62,6 +62,18 @@ def _reading(run: Run) -> dict[str, Any]:
         **({} if mass is None else {"answer_mass": _mass(mass)}),
         **({} if tokens is None else {"prompt_tokens": float(tokens.mean())}),
         **({} if dropped is None else {"shortened": int((dropped > 0).sum())}),
+        **({"summaries": _summaries(run)} if "summary" in run.lines[0] else {}),
+    }
+
+
+def _summaries(run: Run) -> dict[str, int]:
+    """Count the samples by their preference summary: written, empty, none (the history was too short)."""
+    texts = [line["summary"]["text"] for line in run.lines]
+    return {
+        "written": sum(bool(text) for text in texts),
+        "empty": texts.count(""),
+        "none": texts.count(None),
+        "item_texts_shortened": sum(line["summary"]["shortened"] for line in run.lines),
     }
 
 

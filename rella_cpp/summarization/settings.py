@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Literal, get_args
 
+from rella_cpp.domains import Domain
 from rella_cpp.errors import InputError
 
 Method = Literal["recurrent", "hierarchical"]
@@ -81,6 +82,6 @@ class SummarySettings:
         rows = {row for block in self.blocks(count) for row in block}
         return sorted(rows | set(range(max(0, count - self.recent), count)))
 
-    def as_dict(self) -> dict[str, object]:
-        """Return a JSON object of all values."""
-        return asdict(self)
+    def facts(self, domain: Domain) -> dict[str, object]:
+        """Return all that summaries depend on besides the history and the model, as JSON."""
+        return {**asdict(self), "wording": domain.summary_fingerprint}

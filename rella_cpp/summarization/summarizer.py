@@ -39,10 +39,6 @@ class Summarizer:
         self._vectors, self._cache = vectors, cache
         self._shorteners: dict[int, Shortener] = {}
 
-    def settings(self, settings: SummarySettings) -> dict[str, object]:
-        """Return all that summaries depend on besides the history and the model, as JSON."""
-        return {**settings.as_dict(), "wording": self._domain.summary_fingerprint}
-
     def shortener(self, settings: SummarySettings) -> Shortener:
         """Return what cuts the texts of behaviors' items."""
         tokens = settings.item_tokens
@@ -130,7 +126,13 @@ class Summarizer:
         return asked
 
     def known(self, prompts: Sequence[GenerationPrompt], max_tokens: int, *, together: bool) -> dict[str, str]:
-        """Return the texts that the cache has, by the prompt's key."""
+        """Return the texts that the cache has, by the prompt's key.
+
+        Of a cache that dies with the process, none for a batch: they would change what is left to write together, and
+        so, after a kill, its wording.
+        """
+        if together and self._cache.folder is None and not self._engine.settings.exact:
+            return {}
         return self._cache.texts(self._key(max_tokens, together=together), [prompt.key for prompt in prompts])
 
     def write(self, prompts: Sequence[GenerationPrompt], max_tokens: int, *, together: bool) -> dict[str, str]:

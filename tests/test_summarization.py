@@ -1,0 +1,349 @@
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rella_cpp import (
+    Adapter,
+    Cache,
+    ContextError,
+    Engine,
+    InputError,
+    Item,
+    Query,
+    Rella,
+    SummarySettings,
+    load_domain,
+)
+from rella_cpp.engine import Prompt
+from rella_cpp.summarization.shortening import Shortener
+
+MOVIES = load_domain("movies")
+HISTORY = [
+    {"title": f"movie {number}", "rating": 1 + number % 5, "overview": f"the plot of {number} " * 3}
+    for number in range(26)
+]
+TARGET = {"title": "Heat", "overview": "a thief"}
+
+
+class Scripted(Engine):
+    """A real model that writes what it is told: the number of its text, or nothing. Remembers what it was asked."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.asked_for: list[list[str]] = []
+        self.silent = False
+
+    def generate(
+        self, prompts: Sequence[Prompt], max_tokens: int, adapters: Sequence[Adapter] = (), *, end: str = ""
+    ) -> list[str]:
+        assert not adapters and end == "<|im_end|>"
+        before = len(self.texts)
+        self.asked_for.append([self.vocabulary.decode(np.concatenate(prompt.merged)) for prompt in prompts])
+        return ["" if self.silent else f"Likes {before + place}." for place in range(len(prompts))]
+
+    @property
+    def texts(self) -> list[str]:
+        return list(chain.from_iterable(self.asked_for))
+
+
+@pytest.fixture
+def scripted(roomy_model: Path) -> Iterator[Scripted]:
+    with Scripted.from_gguf(roomy_model) as engine:
+        yield engine
+
+
+@pytest.fixture
+def teller(scripted: Scripted) -> Rella:
+    return Rella(scripted, MOVIES, chat_format="chatml", cache=Cache(None))
+
+
+@given(
+    count=st.integers(0, 60),
+    size=st.integers(1, 9),
+    recent=st.integers(0, 9),
+    overlap=st.booleans(),
+    method=st.sampled_from(["recurrent", "hierarchical"]),
+)
+def test_blocks_cover_what_the_prompt_does_not_show(
+    count: int, size: int, recent: int, overlap: bool, method: Any
+) -> None:
+    settings = SummarySettings(method, recent, size, overlap, max_blocks=3)
+    blocks = settings.segment(count)
+    # In time order, none twice, aligned to the start of the history, all but the last one full.
+    assert list(chain.from_iterable(blocks)) == list(range(count if overlap else max(0, count - recent)))
+    assert all(len(block) == size for block in blocks[:-1]) and all(blocks)
+    assert settings.segment(count + 1)[: len(blocks) - 1] == blocks[:-1]
+    used = settings.blocks(count)
+    assert used == (blocks[-3:] if method == "hierarchical" else blocks)
+    assert settings.texts(count) == len(used) + (method == "hierarchical" and len(used) > 1)
+
+
+@pytest.mark.parametrize(("method", "first", "more"), [("recurrent", 4, 1), ("hierarchical", 5, 2)])
+def test_one_more_behavior_costs_one_block(
+    teller: Rella, scripted: Scripted, method: Any, first: int, more: int
+) -> None:
+    settings = SummarySettings(method)
+    (before,) = teller.summarize([HISTORY[:25]], settings)
+    assert (before.generated, len(scripted.texts)) == (first, first)
+    (again,) = teller.summarize([HISTORY[:25]], settings)
+    assert (again.generated, len(scripted.texts)) == (0, first)
+    (after,) = teller.summarize([HISTORY], settings)
+    assert (after.generated, len(scripted.texts)) == (more, first + more)
+    # What was written before stands; the new block is the behavior that left the latest five.
+    assert after.blocks[:4] == before.blocks and after.blocks[4].behaviors == (20,)
+    assert again.text == before.text and again.blocks == before.blocks
+
+
+def test_recurrent_prompts_hold_the_earlier_summary_and_the_next_block(teller: Rella, scripted: Scripted) -> None:
+    (found,) = teller.summarize([HISTORY[:14]], SummarySettings())
+    first, second = scripted.texts
+    assert [block.text for block in found.blocks] == ["Likes 0.", "Likes 1."] and found.text == "Likes 1."
+    assert "What was written about a person before: Likes 0." in second and "Likes" not in first
+    assert all(f"movie {number}: the plot" in first for number in range(5))
+    assert [f"movie {number}:" in second for number in (4, 5, 8, 9)] == [False, True, True, False]
+    assert MOVIES.summary is not None
+    assert MOVIES.summary.block in first and MOVIES.summary.update in second and MOVIES.summary.system in first
+    assert "movie 0: the plot of 0 the plot of 0 the plot of 0 - 1 star\n" in first
+
+
+def test_hierarchical_prompts_hold_the_blocks_summaries_in_order(teller: Rella, scripted: Scripted) -> None:
+    (found,) = teller.summarize([HISTORY], SummarySettings("hierarchical", max_blocks=3, block_size=4))
+    *blocks, merge = scripted.texts
+    assert found.skipped == 3 and [block.behaviors[0] for block in found.blocks] == [12, 16, 20]
+    assert len(blocks) == 3 and "movie 12:" in blocks[0] and "movie 1" not in merge and "plot" not in merge
+    assert "1. Likes 0.\n2. Likes 1.\n3. Likes 2.\n" in merge and found.text == "Likes 3."
+
+
+def test_a_single_block_is_its_own_summary(teller: Rella, scripted: Scripted) -> None:
+    (found,) = teller.summarize([HISTORY[:7]], SummarySettings("hierarchical"))
+    assert found.text == "Likes 0." and len(scripted.texts) == 1
+
+
+def test_many_histories_are_written_together_and_alike_ones_once(teller: Rella, scripted: Scripted) -> None:
+    histories = [HISTORY[:25], HISTORY[:12], HISTORY[3:25], HISTORY[:5], HISTORY[:12]]
+    found = teller.summarize(histories, SummarySettings())
+    # Rounds: blocks 0 of three users (the second and the fifth share theirs with the first) in one call, and so on.
+    assert [len(call) for call in scripted.asked_for] == [2, 3, 2, 2]
+    assert [summary.generated for summary in found] == [4, 1, 4, 0, 0]
+    assert found[1].blocks[0] == found[0].blocks[0] and found[3].text is None
+
+
+@pytest.mark.parametrize("method", ["recurrent", "hierarchical"])
+def test_in_exact_mode_company_changes_no_text(exact_judge: Rella, roomy_model: Path, method: Any) -> None:
+    settings = SummarySettings(method, block_size=3, summary_tokens=12)
+    histories = [HISTORY[:20], HISTORY[4:17], HISTORY[2:9]]
+    together = exact_judge.summarize(histories, settings)
+    with Rella.from_gguf(roomy_model, cache=Cache(None), exact=True) as other:
+        alone = [other.summarize([history], settings)[0] for history in reversed(histories)]
+    assert [summary.text for summary in together] == [summary.text for summary in reversed(alone)]
+    assert any(summary.text for summary in together)
+
+
+def test_what_is_written_alone_and_together_is_kept_apart(judge: Rella) -> None:
+    settings = SummarySettings(summary_tokens=8)
+    (alone,) = judge.summarize([HISTORY[:12]], settings)
+    together = judge.summarize([HISTORY[:12], HISTORY[5:20]], settings)
+    assert alone.generated == 2 == together[0].generated  # other bits are possible: nothing is taken over
+    assert judge.summarize([HISTORY[:12]], SummarySettings(summary_tokens=9))[0].generated == 2
+
+
+def test_a_fresh_process_finds_the_texts(roomy_model: Path, own_cache: Path) -> None:
+    found = []
+    for _ in range(2):
+        with Rella.from_gguf(roomy_model, cache=Cache(own_cache)) as rella:
+            found += rella.summarize([HISTORY[:12]], SummarySettings(summary_tokens=8))
+    assert [summary.generated for summary in found] == [2, 0] and found[0].text == found[1].text
+    with Cache(own_cache) as cache:
+        assert cache.info().summaries == 2
+        cache.clear()
+        assert cache.info().summaries == 0
+
+
+def test_the_judge_reads_the_summary_and_the_latest(teller: Rella, scripted: Scripted) -> None:
+    score = teller.score(HISTORY, TARGET, summary=SummarySettings(recent=2))
+    assert score.summary is not None and score.summary.text == "Likes 4." and score.used == (24, 25)
+    history, question = score.prompt.split("Now consider")
+    assert "What the person prefers: Likes 4.\nThe person watched these movies" in history
+    assert "1. movie 24: the plot of 24" in history and "2. movie 25: the plot" in history and "movie 23" not in history
+    assert question.startswith(" this movie: Heat: a thief\n")
+    assert score.as_dict()["summary"] == {"text": "Likes 4.", "method": "recurrent", "blocks": 5, "shortened": 0}
+    # Without a summary neither long fields nor the key are there.
+    plain = teller.score(HISTORY, TARGET, k=3, retrieval="recent")
+    assert "plot" not in plain.prompt and "thief" not in plain.prompt and "summary" not in plain.as_dict()
+
+
+def test_no_behavior_need_be_shown(teller: Rella) -> None:
+    score = teller.score(HISTORY[:10], TARGET, summary=SummarySettings(recent=0))
+    assert score.used == () and "What the person prefers: Likes 1.\n\nNow consider" in score.prompt
+
+
+def test_overlap_summarises_the_latest_too(teller: Rella) -> None:
+    score = teller.score(HISTORY[:10], TARGET, summary=SummarySettings(overlap=True))
+    assert score.summary is not None
+    assert [block.behaviors for block in score.summary.blocks] == [(0, 1, 2, 3, 4), (5, 6, 7, 8, 9)]
+    assert score.used == (5, 6, 7, 8, 9)
+
+
+def test_a_short_history_has_no_summary(teller: Rella, scripted: Scripted) -> None:
+    score = teller.score(HISTORY[:5], TARGET, summary=SummarySettings())
+    assert score.summary is not None and score.summary.text is None and not scripted.texts
+    assert "prefers" not in score.prompt and score.used == (0, 1, 2, 3, 4)
+    (found,) = teller.summarize([HISTORY[:5]])
+    assert (found.as_dict()["summary"], found.blocks, found.empty) == (None, (), 0)
+
+
+@pytest.mark.parametrize(("method", "empty"), [("recurrent", 2), ("hierarchical", 3)])
+def test_an_empty_summary_is_kept_counted_and_said(teller: Rella, scripted: Scripted, method: Any, empty: int) -> None:
+    scripted.silent = True
+    settings = SummarySettings(method)
+    score = teller.score(HISTORY[:14], TARGET, summary=settings)
+    assert score.summary is not None and (score.summary.text, score.summary.empty) == ("", empty)
+    assert "Nothing is known of what the person prefers.\n" in score.prompt
+    (again,) = teller.summarize([HISTORY[:14]], settings)
+    assert (again.text, again.generated) == ("", 0)
+    if method == "recurrent":
+        assert "Nothing was written about a person before." in scripted.texts[1]
+
+
+def test_the_target_is_never_summarised(teller: Rella, scripted: Scripted) -> None:
+    target = {"title": "movie 3", "overview": HISTORY[3]["overview"]}
+    found = teller.rank(HISTORY[:14], [TARGET, target], summary=SummarySettings())
+    assert [score.excluded for score in found] == [0, 1]
+    (one, other) = (score.summary for score in found)
+    assert one is not None and other is not None
+    assert one.blocks[0].behaviors == (0, 1, 2, 3, 4) and other.blocks[0].behaviors == (0, 1, 2, 4, 5)
+    assert "movie 3:" not in found[1].prompt.partition("Now consider")[0]
+    assert sum("movie 3:" in text for text in scripted.texts) == 1  # the first target's first block
+
+
+def test_timestamps_decide_the_blocks(teller: Rella) -> None:
+    dated = [{**HISTORY[number], "timestamp": 100 - number} for number in range(12)]
+    (found,) = teller.summarize([dated])
+    assert found.blocks[0].behaviors == (11, 10, 9, 8, 7) and found.blocks[1].behaviors == (6, 5)
+
+
+def test_a_candidate_costs_its_own_tokens(exact_judge: Rella) -> None:
+    targets = [{"title": f"movie x {number}", "overview": "a thief " * 4} for number in range(21)]
+    settings = SummarySettings(summary_tokens=8)
+    exact_judge.summarize([HISTORY], settings)
+    asked, decoded = exact_judge.engine.asked, exact_judge.engine.decoded
+    scores = exact_judge.rank(HISTORY, targets, summary=settings)
+    asked, decoded = exact_judge.engine.asked - asked, exact_judge.engine.decoded - decoded
+    own = [len(score.prompt.partition("\nNow consider")[2]) for score in scores]  # at most a token a character
+    assert asked == sum(score.prompt_tokens for score in scores)
+    assert decoded <= min(score.prompt_tokens for score in scores) + sum(own) < asked / 2
+
+
+def test_queries_of_many_users_give_what_each_alone_gives(exact_judge: Rella) -> None:
+    settings = SummarySettings(block_size=3, summary_tokens=8)
+    queries = [Query(HISTORY[start:20], [TARGET], summary=settings) for start in (0, 3, 9)]
+    queries.insert(1, Query(HISTORY, [TARGET]))  # a reader of histories beside them
+    together = exact_judge.judge(queries)
+    alone = [exact_judge.rank(q.history, q.items, summary=q.summary) for q in queries]
+    assert [[s.yes_logit for s in scores] for scores in together] == [[s.yes_logit for s in scores] for scores in alone]
+    assert [scores[0].summary is None for scores in together] == [False, True, False, False]
+
+
+def test_contrast_shows_the_item_alone(teller: Rella) -> None:
+    teller.contrast = True
+    score = teller.score(HISTORY[:14], TARGET, summary=SummarySettings())
+    plain = teller.score(HISTORY[:14], TARGET)
+    assert score.empty_gap is not None and score.empty_gap != plain.empty_gap  # the item's long text is there
+
+
+@given(text=st.text(st.sampled_from("abc …é."), max_size=120), tokens=st.integers(8, 40))
+def test_texts_are_cut_at_a_words_end(spm_engine: Engine, text: str, tokens: int) -> None:
+    item = Item({"title": "m", "overview": text})
+    whole = MOVIES.show_item(item, long=True)
+    shorten = Shortener(spm_engine, MOVIES, tokens)
+    short = shorten(item)
+    counted = len(spm_engine.vocabulary.tokenize(short))
+    assert counted <= tokens
+    assert shorten.shortens(item) == (short != whole) == (len(spm_engine.vocabulary.tokenize(whole)) > tokens)
+    if short != whole:
+        kept = short.removesuffix("…").split(" ")
+        assert kept == [""] or kept == whole.split(" ")[: len(kept)]
+
+
+@pytest.fixture(scope="module")
+def spm_engine(spm_model: Path) -> Iterator[Engine]:
+    with Engine.from_gguf(spm_model) as engine:
+        yield engine
+
+
+def test_shortened_texts_are_counted_and_the_target_is_whole(teller: Rella) -> None:
+    target = {"title": "Heat", "overview": "a very long story " * 30}
+    score = teller.score(HISTORY[:14], target, summary=SummarySettings(item_tokens=12))
+    assert score.summary is not None and score.summary.shortened == 14
+    assert "a very long story " * 29 in score.prompt
+
+
+def test_the_end_of_an_answer_is_the_frames(roomy_model: Path) -> None:
+    with Rella.from_gguf(roomy_model, chat_format="zephyr", cache=Cache(None)) as rella:
+        prompt = rella.asker.generation(_text("x"))
+        assert prompt.end == "</s>"
+        (whole,) = rella.engine.generate([prompt.prompt], 20)
+        middle = whole[len(whole) // 2]
+        assert rella.engine.generate([prompt.prompt], 20, end=middle) == [whole.partition(middle)[0]]
+
+
+def _text(target: str) -> Any:
+    from rella_cpp.prompts import PromptText
+
+    return PromptText("", "", "", target)
+
+
+def test_a_text_cut_off_by_its_length_ends_with_a_whole_sentence(roomy_model: Path) -> None:
+    class Rambling(Scripted):
+        def generate(self, *_: Any, **__: Any) -> list[str]:
+            return ["One. Two\nthree! And a fourth that goes on and"]
+
+    with Rambling.from_gguf(roomy_model) as engine:
+        rella = Rella(engine, MOVIES, cache=Cache(None))
+        cut, whole = (
+            rella.summarize([HISTORY[:6]], SummarySettings(summary_tokens=tokens))[0].text for tokens in (12, 96)
+        )
+    assert cut == "One. Two three!" and whole == "One. Two three! And a fourth that goes on and"
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"method": "both"}, "method is 'both'; one of recurrent, hierarchical"),
+        ({"block_size": 0}, "block size is 0; give a whole number, 1 to 1,000,000 (--block-size)"),
+        ({"recent": -1}, "recent is -1; give a whole number, 0 to 1,000,000 (-n)"),
+        ({"max_blocks": 0}, "max blocks is 0"),
+        ({"item_tokens": 7}, "item tokens is 7; give a whole number, 8 to"),
+        ({"summary_tokens": True}, "summary tokens is True"),
+    ],
+)
+def test_settings_out_of_range_are_refused(settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError) as caught:
+        SummarySettings(**settings)
+    assert str(caught.value).startswith(said)
+
+
+def test_a_block_that_does_not_fit_is_refused(teller: Rella) -> None:
+    with pytest.raises(ContextError, match=r"96 of a summary do not fit the context of 4096; lower --block-size"):
+        teller.summarize([HISTORY * 6], SummarySettings(block_size=100))
+
+
+def test_a_domain_without_words_is_refused(scripted: Scripted) -> None:
+    rella = Rella(scripted, replace(MOVIES, summary=None), cache=Cache(None))
+    for ask in (lambda: rella.summarize([HISTORY]), lambda: rella.score(HISTORY, TARGET, summary=SummarySettings())):
+        with pytest.raises(InputError, match="domain movies: has no words for preference summaries; add"):
+            ask()
+
+
+def test_words_and_layouts_can_be_the_domains_own(scripted: Scripted) -> None:
+    own = replace(MOVIES.templates, block="{{ history | length }} seen", preference="LIKES={{ preference }};")
+    rella = Rella(scripted, replace(MOVIES, templates=own), chat_format="chatml", cache=Cache(None))
+    score = rella.score(HISTORY[:8], TARGET, summary=SummarySettings())
+    assert "user\n3 seen\nDescribe" in scripted.texts[0] and "LIKES=Likes 0.;The person" in score.prompt
