@@ -68,7 +68,9 @@ if typing.TYPE_CHECKING:  # for readers and type checkers; the same again below
     from rella_cpp.requests import Request, take_request
     from rella_cpp.retrieval import Selection
     from rella_cpp.scoring import LOW_ANSWER_MASS, ranks
+    from rella_cpp.summarization.collection import CollectionSettings, WrittenSummaries, write_summaries
     from rella_cpp.summarization.settings import SummarySettings
+    from rella_cpp.summarization.summaries import SampleSummary, Summaries
     from rella_cpp.tuning.examples import Example, Examples, TuningSettings
     from rella_cpp.tuning.fitting import tune_head
     from rella_cpp.tuning.rows import TuningRows, export_rows
@@ -115,7 +117,9 @@ else:
             "rella_cpp.requests": "Request take_request",
             "rella_cpp.retrieval": "Selection",
             "rella_cpp.scoring": "LOW_ANSWER_MASS ranks",
+            "rella_cpp.summarization.collection": "CollectionSettings WrittenSummaries write_summaries",
             "rella_cpp.summarization.settings": "SummarySettings",
+            "rella_cpp.summarization.summaries": "SampleSummary Summaries",
             "rella_cpp.tuning.examples": "Example Examples TuningSettings",
             "rella_cpp.tuning.fitting": "tune_head",
             "rella_cpp.tuning.rows": "TuningRows export_rows",
@@ -140,6 +144,7 @@ __all__ = [
     "Cache",
     "CacheInfo",
     "Calibration",
+    "CollectionSettings",
     "ContextError",
     "DataFormat",
     "DataSet",
@@ -181,10 +186,12 @@ __all__ = [
     "Request",
     "Run",
     "SampleRules",
+    "SampleSummary",
     "Samples",
     "Score",
     "Selection",
     "SplitSummary",
+    "Summaries",
     "Summary",
     "SummarySettings",
     "SummaryWords",
@@ -192,6 +199,7 @@ __all__ = [
     "TuningRows",
     "TuningSettings",
     "User",
+    "WrittenSummaries",
     "add_to_index",
     "advise",
     "bench",
@@ -226,4 +234,5 @@ __all__ = [
     "tune_head",
     "work",
     "write_page",
+    "write_summaries",
 ]

@@ -59,6 +59,8 @@ class Rella:
         Turns texts into questions, in the model's chat frame.
     vectors
         Items' vectors, by this model's base or from an index.
+    summarizer
+        Writes preference summaries, by this model's base.
 
     """
 
@@ -70,8 +72,8 @@ class Rella:
         self._cache = cache or Cache.default()
         self.vectors = ItemVectors(engine, domain, self._cache)
         self._answerer = Answerer(engine, self.vectors, self._cache)
-        self._summarizer = Summarizer(engine, domain, self.asker, self.vectors, self._cache)
-        self._judge = Judge(engine, domain, self.asker, self.vectors, self._answerer, self._summarizer)
+        self.summarizer = Summarizer(engine, domain, self.asker, self.vectors, self._cache)
+        self._judge = Judge(engine, domain, self.asker, self.vectors, self._answerer, self.summarizer)
 
     @property
     def progress(self) -> Progress:
@@ -319,7 +321,7 @@ class Rella:
             A block does not fit the context.
 
         """
-        return self._summarizer.summarize(histories, settings or SummarySettings(), self.progress)
+        return self.summarizer.summarize(histories, settings or SummarySettings(), self.progress)
 
     def recommend(
         self,

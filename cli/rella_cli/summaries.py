@@ -7,10 +7,10 @@ from rich.padding import Padding
 from rich.text import Text
 
 from rella_cli.scores import note_unshown
-from rella_cli.terminal import console, count, print_json, printable
+from rella_cli.terminal import console, count, facts, print_json, printable
 
 if TYPE_CHECKING:
-    from rella_cpp import Behavior, Domain, ModelIdentity, PreferenceSummary, SummarySettings
+    from rella_cpp import Behavior, Domain, ModelIdentity, PreferenceSummary, SummarySettings, WrittenSummaries
 
 _NOTHING = "(nothing: the model wrote no word)"
 _WRITTEN = {"recurrent": "The summary so far", "hierarchical": "The summary of this block"}
@@ -67,7 +67,7 @@ class Growing:
         else:
             out.print(Text(f"Preference summary: {printable(found.text) or _NOTHING}", style="bold"))
         self._draw_latest()
-        out.print(Padding(Text(" · ".join(self._facts()), style="dim"), (1, 0, 0, 2)))
+        out.print(Padding(Text(" · ".join(self._told()), style="dim"), (1, 0, 0, 2)))
 
     def _draw_behavior(self, place: int) -> None:
         behavior, scale = self.behaviors[place], self.domain.rating
@@ -85,13 +85,38 @@ class Growing:
         beside = "beside it" if self.found.text is not None else how
         console().print(f"  A judging prompt shows the latest {count(latest, 'behavior')} {beside} (-n).")
 
-    def _facts(self) -> list[str]:
+    def _told(self) -> list[str]:
         found = self.found
-        facts = [f"{count(found.generated, 'text')} generated, {found.texts - found.generated:,} from the cache"]
+        told = [f"{count(found.generated, 'text')} generated, {found.texts - found.generated:,} from the cache"]
         if found.empty:
-            facts.append(f"{count(found.empty, 'text')} empty")
+            told.append(f"{count(found.empty, 'text')} empty")
         if found.shortened:
-            facts.append(f"{count(found.shortened, 'item text')} shortened (--item-tokens)")
+            told.append(f"{count(found.shortened, 'item text')} shortened (--item-tokens)")
         if found.skipped:
-            facts.append(f"{count(found.skipped, 'older block')} left out (--max-blocks)")
-        return [found.method, *facts, printable(f"{self.model.name} ({self.model.fingerprint[:12]})")]
+            told.append(f"{count(found.skipped, 'older block')} left out (--max-blocks)")
+        return [found.method, *told, printable(f"{self.model.name} ({self.model.fingerprint[:12]})")]
+
+
+def show_written(written: "WrittenSummaries", *, as_json: bool) -> None:
+    """Print the report of a data set's summaries."""
+    found, summaries = written.summaries.report(), written.summaries
+    if as_json:
+        settings, texts = dict(summaries.settings), {"generated": written.generated, "cached": written.cached}
+        print_json({"summaries": str(summaries.folder), "settings": settings, **found, **texts})
+        return
+    splits = ", ".join(f"{rows:,} {name}" for name, rows in found["splits"].items())
+    lines = {
+        "summaries": f"{found['samples']:,} of {count(found['users'], 'user')} ({splits}) in {summaries.folder}",
+        "texts": f"{found['texts']:,}; this time {written.generated:,} generated, {written.cached:,} from the cache",
+    }
+    if found["words"] is not None:
+        lines["length"] = f"{found['words']:.0f} words in the mean"
+    for name, number, told in (
+        ("empty", found["empty"], "texts: the model wrote no word"),
+        ("no summary", found["none"], "samples: the history is too short for a block"),
+        ("shortened", found["shortened"], "item texts (--item-tokens)"),
+        ("left out", found["skipped"], "older blocks (--max-blocks)"),
+    ):
+        if number:
+            lines[name] = f"{number:,} {told}"
+    facts(lines)

@@ -1,5 +1,7 @@
-"""`rella summarize`: what a person prefers, written down block by block (LLM-TRSR)."""
+"""`rella summarize`: what people prefer, written down block by block (LLM-TRSR): one history, or a data set's."""
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -8,15 +10,43 @@ from rella_cli import options
 from rella_cli.summary_options import with_summary
 
 if TYPE_CHECKING:
-    from rella_cpp import SummarySettings
+    from rella_cpp import CollectionSettings, Domain, Rella, SummarySettings
+
+    Load = Callable[[Domain], Rella]
+
+_DATA = "Samples of a data set"
 
 
 @with_summary(always=True)
 def summarize(
-    history: Annotated[
-        str | None, typer.Option("--history", metavar="FILE", help="A person's history, or - for standard input.")
+    data: Annotated[
+        Path | None, typer.Argument(metavar="DATA", help="A prepared data set.", show_default=False)
     ] = None,
-    domain: options.DataDomain = None,
+    history: Annotated[
+        str | None,
+        typer.Option("--history", metavar="FILE", help="In place of DATA: one history, or - for standard input."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="SUMMARIES", help="The summaries' folder.", rich_help_panel=_DATA),
+    ] = None,
+    split: Annotated[
+        str, typer.Option("--split", metavar="train|valid|test|all", help="Whose samples.", rich_help_panel=_DATA)
+    ] = "all",
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            "--limit", help="How many samples to draw of each split, as rella evaluate does.", rich_help_panel=_DATA
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Which samples are drawn.", rich_help_panel=_DATA)] = 0,
+    force: options.Force = False,
+    domain: Annotated[
+        str | None,
+        typer.Option(
+            "--domain", "-d", metavar="NAME|TOML", help="What the items are; else the data's, of a history movies."
+        ),
+    ] = None,
     model: options.Model = None,
     chat_format: options.ChatFormat = None,
     ctx: options.Ctx = None,
@@ -30,20 +60,68 @@ def summarize(
     as_json: options.Json = False,
     summary: "SummarySettings | None" = None,
 ) -> None:
-    """Write down what a person prefers: shows the blocks of the history, and how the summary grew."""
-    from rella_cli.loading import engine_settings, open_rella
-    from rella_cli.progress import ProgressBar
-    from rella_cpp import InputError, load_domain, read_history
+    """Write down what people prefer. Of one history: shows its blocks, and how the summary grew.
 
-    if history is None:
-        raise InputError("there is no history", remedy="give --history FILE")
+    Of a data set: one summary for each sample, of what stands before its target. Killed, the same command goes on;
+    finished, it prints the report.
+    """
+    from rella_cli.loading import engine_settings, open_rella
+    from rella_cpp import CollectionSettings, InputError
+
     assert summary is not None
+    if (data is None) == (history is None):
+        raise InputError("give DATA or --history FILE, and not both", remedy="see rella summarize --help")
+    if history is not None and (out is not None or split != "all" or limit is not None or seed or force):
+        raise InputError(
+            "-o, --split, --limit, --seed and --force are for DATA", source=history, remedy="leave them out"
+        )
+    if data is not None and out is None:
+        raise InputError("the summaries need a folder", source=data, remedy="name it: -o SUMMARIES")
     engine = engine_settings(ctx, threads, gpu_layers, flash_attn, kv_type, exact)
-    words = load_domain(domain or "movies")
+
+    def load(words: "Domain") -> "Rella":
+        return open_rella(model, words, [], chat_format, engine, no_cache, verbose)
+
+    if history is not None:
+        _one(history, domain or "movies", load, summary, as_json=as_json)
+    elif data is not None and out is not None:
+        settings = CollectionSettings(split, limit, seed, summary)
+        _all_of(data, domain, out, load, settings, force=force, as_json=as_json)
+
+
+def _one(history: str, domain: str, load: "Load", settings: "SummarySettings", *, as_json: bool) -> None:
+    """Summarise one history; show how."""
+    from rella_cli.progress import ProgressBar
+    from rella_cpp import load_domain, read_history
+
+    words = load_domain(domain)
     behaviors = read_history(history, words).behaviors
-    with open_rella(model, words, [], chat_format, engine, no_cache, verbose) as rella, ProgressBar() as rella.progress:
-        (found,) = rella.summarize([behaviors], summary)
-        model_name = rella.model
+    with load(words) as rella, ProgressBar() as rella.progress:
+        (found,) = rella.summarize([behaviors], settings)
+        base = rella.vectors.base
     from rella_cli import summaries  # it brings rich
 
-    summaries.Growing(words, behaviors, found, summary, model_name).show(as_json=as_json)
+    summaries.Growing(words, behaviors, found, settings, base).show(as_json=as_json)
+
+
+def _all_of(
+    data: Path,
+    domain: str | None,
+    out: Path,
+    load: "Load",
+    settings: "CollectionSettings",
+    *,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Summarise a data set's samples; show the report."""
+    from rella_cli.loading import open_data, resumable
+    from rella_cli.progress import ProgressBar
+    from rella_cpp import write_summaries
+
+    source, words, _ = open_data(data, domain, None, False)
+    with resumable(), load(words) as rella, ProgressBar() as bar:
+        written = write_summaries(source, out, settings, author=rella.summarizer, force=force, progress=bar)
+    from rella_cli import summaries  # it brings rich
+
+    summaries.show_written(written, as_json=as_json)

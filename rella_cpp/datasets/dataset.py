@@ -215,6 +215,24 @@ class DataSet:
             )
         return rows[np.random.default_rng(seed).permutation(len(rows))[:count]]
 
+    def draw_sorted(self, split: str, limit: int | None, seed: int) -> npt.NDArray[np.int64]:
+        """Draw samples as `draw` does; their row numbers ascending, all where the limit is greater.
+
+        Raises
+        ------
+        InputError
+            The split has none.
+
+        """
+        available = len(self.samples.rows(split))
+        return np.sort(self.draw(split, None if limit is None else min(limit, available), seed))
+
+    def others(self, sample: int) -> npt.NDArray[np.int64]:
+        """Return the positions of a sample's earlier behaviors, those with the target itself left out; ascending."""
+        start, target = int(self.interactions.starts[self.samples.user[sample]]), self.samples.item[sample]
+        earlier = self.interactions.item[start : start + int(self.samples.position[sample])]
+        return np.flatnonzero(earlier != target).astype(np.int64)
+
     def item(self, row: int) -> Item:
         """Return an item's record: the fields that it has, and its `id`. Repeated calls give the same object."""
         known = self._records.get(row)
@@ -275,6 +293,21 @@ class DataSet:
             raise InputError(
                 f"cannot be read: {error}", source=self.folder / name, remedy="prepare the data set again with --force"
             ) from None
+
+
+def check_drawing(limit: int | None, seed: int, noun: str) -> None:
+    """Refuse a limit or a seed out of its range.
+
+    Raises
+    ------
+    InputError
+        One is.
+
+    """
+    if limit is not None and limit < 1:
+        raise InputError(f"limit is {limit}", remedy=f"give at least 1 {noun}, or leave it out")
+    if seed < 0:
+        raise InputError(f"seed is {seed}", remedy="give 0 or more")
 
 
 def split_number(name: str) -> int:

@@ -10,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from rella_cpp.cache import Progress, no_progress
+from rella_cpp.datasets.dataset import check_drawing
 from rella_cpp.errors import InputError
 from rella_cpp.evaluation.baselines import Baselines
 from rella_cpp.evaluation.calibration import Calibration
 from rella_cpp.evaluation.histories import Histories
-from rella_cpp.evaluation.judged import Judge, as_line, check_drawing, judge_together, run_settings
+from rella_cpp.evaluation.judged import Judge, as_line, judge_together, run_settings
 from rella_cpp.evaluation.metrics import Floats, auc_so_far
 from rella_cpp.evaluation.runs import GROUP, Run, RunWriter
 from rella_cpp.evaluation.statistics import STATISTICS
@@ -142,9 +143,7 @@ def drawn(data: "DataSet", settings: EvaluationSettings) -> npt.NDArray[np.int64
         The split has none.
 
     """
-    available = len(data.samples.rows(settings.split))
-    count = None if settings.limit is None else min(settings.limit, available)
-    return np.sort(data.draw(settings.split, count, settings.seed))
+    return data.draw_sorted(settings.split, settings.limit, settings.seed)
 
 
 class _Work:

@@ -53,9 +53,7 @@ class Histories:
 
     def others(self, row: int) -> npt.NDArray[np.int64]:
         """Return the positions of a sample's earlier behaviors, those with the target itself left out; ascending."""
-        samples, start = self._data.samples, self.start(row)
-        earlier = self._data.interactions.item[start : start + int(samples.position[row])]
-        return np.flatnonzero(earlier != samples.item[row]).astype(np.int64)
+        return self._data.others(row)
 
     def choose(self, row: int, k: int, retrieval: Retrieval) -> npt.NDArray[np.int64]:
         """Choose K behaviors by position, ascending; all, for SUBR without an index: then the judge chooses."""

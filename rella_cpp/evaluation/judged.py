@@ -24,21 +24,6 @@ class Judge(Protocol):
         """Return all that its scores depend on besides the request, as JSON."""
 
 
-def check_drawing(limit: int | None, seed: int, noun: str) -> None:
-    """Refuse a limit or a seed out of its range.
-
-    Raises
-    ------
-    InputError
-        One is.
-
-    """
-    if limit is not None and limit < 1:
-        raise InputError(f"limit is {limit}", remedy=f"give at least 1 {noun}, or leave it out")
-    if seed < 0:
-        raise InputError(f"seed is {seed}", remedy="give 0 or more")
-
-
 def judge_together(judge: Judge, queries: Mapping[str, Query], source: Path) -> list[list[Score]]:
     """Judge queries together; their names stand in messages.
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rella_cpp.cache import Progress, no_progress
+from rella_cpp.datasets.dataset import check_drawing
 from rella_cpp.errors import InputError
 from rella_cpp.evaluation.histories import Histories
-from rella_cpp.evaluation.judged import Judge, as_line, check_drawing, judge_together, run_settings
+from rella_cpp.evaluation.judged import Judge, as_line, judge_together, run_settings
 from rella_cpp.evaluation.negatives import Candidates, RankingUsers, TrainingCounts
 from rella_cpp.evaluation.ranking_metrics import RANKING_METRICS, ranking_metrics
 from rella_cpp.evaluation.runs import GROUP, RANK, Run, RunWriter

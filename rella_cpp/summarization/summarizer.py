@@ -32,18 +32,34 @@ class Summarizer:
     engine, domain, asker, vectors, cache
         Its parts; `vectors` knows the base model's identity.
 
+    Attributes
+    ----------
+    domain
+        As given.
+
     """
 
     def __init__(self, engine: Engine, domain: Domain, asker: Asker, vectors: ItemVectors, cache: Cache) -> None:
-        self._engine, self._domain, self._asker = engine, domain, asker
+        self._engine, self.domain, self._asker = engine, domain, asker
         self._vectors, self._cache = vectors, cache
         self._shorteners: dict[int, Shortener] = {}
+
+    def identity(self) -> dict[str, object]:
+        """Return all that texts depend on besides the histories and the settings, as JSON."""
+        return {
+            "model": self._vectors.base.as_dict(),
+            "domain": {"name": self.domain.name, "fingerprint": self.domain.fingerprint},
+            "chat_format": self._asker.frame.name,
+            "ctx": self._engine.n_ctx,
+            "engine": self._vectors.engine_words,
+            "exact": self._engine.settings.exact,
+        }
 
     def shortener(self, settings: SummarySettings) -> Shortener:
         """Return what cuts the texts of behaviors' items."""
         tokens = settings.item_tokens
         if tokens not in self._shorteners:
-            self._shorteners[tokens] = Shortener(self._engine, self._domain, tokens)
+            self._shorteners[tokens] = Shortener(self._engine, self.domain, tokens)
         return self._shorteners[tokens]
 
     def summarize(
@@ -53,7 +69,7 @@ class Summarizer:
         progress: Progress = no_progress,
     ) -> list[PreferenceSummary]:
         """Check histories and summarise them; behaviors by 0-based place in the input. See `summaries`."""
-        taken = [take_history(history, self._domain) for history in histories]
+        taken = [take_history(history, self.domain) for history in histories]
         behaviors = [[behavior for _, behavior in own] for own in taken]
         found = self.summaries(behaviors, settings, together=len(taken) > 1, progress=progress)
         return [summary.at([place for place, _ in own]) for summary, own in zip(found, taken, strict=True)]
@@ -85,7 +101,7 @@ class Summarizer:
 
         """
         shortener = self.shortener(settings)
-        prompts = SummaryPrompts(self._domain, shortener)
+        prompts = SummaryPrompts(self.domain, shortener)
         blocks = [settings.blocks(len(history)) for history in histories]
         walks = [
             _WALKS[settings.method]([[history[row] for row in block] for block in own], prompts)
