@@ -73,6 +73,7 @@ if typing.TYPE_CHECKING:  # for readers and type checkers; the same again below
     from rella_cpp.summarization.summaries import SampleSummary, Summaries
     from rella_cpp.tuning.examples import Example, Examples, TuningSettings
     from rella_cpp.tuning.fitting import tune_head
+    from rella_cpp.tuning.pairs import TrsrExample, TrsrExamples, TrsrSettings
     from rella_cpp.tuning.rows import TuningRows, export_rows
     from rella_cpp.vectors import ItemVectors
     from rella_cpp.worker import work
@@ -122,6 +123,7 @@ else:
             "rella_cpp.summarization.summaries": "SampleSummary Summaries",
             "rella_cpp.tuning.examples": "Example Examples TuningSettings",
             "rella_cpp.tuning.fitting": "tune_head",
+            "rella_cpp.tuning.pairs": "TrsrExample TrsrExamples TrsrSettings",
             "rella_cpp.tuning.rows": "TuningRows export_rows",
             "rella_cpp.vectors": "ItemVectors",
             "rella_cpp.worker": "work",
@@ -196,6 +198,9 @@ __all__ = [
     "SummarySettings",
     "SummaryWords",
     "Templates",
+    "TrsrExample",
+    "TrsrExamples",
+    "TrsrSettings",
     "TuningRows",
     "TuningSettings",
     "User",

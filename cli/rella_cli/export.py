@@ -1,11 +1,27 @@
 """`rella export`: rows for a trainer."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rella_cli import options
+
+if TYPE_CHECKING:
+    from rella_cpp import TuningRows
+
+_Out = Annotated[
+    Path, typer.Option("--out", "-o", metavar="JSONL", help="Training rows; validation rows stand beside them.")
+]
+_Form = Annotated[
+    str,
+    typer.Option(
+        "--format",
+        metavar="messages|alpaca|text",
+        help="A chat; instruction, input and output; or the whole text as --model reads it.",
+    ),
+]
 
 app = typer.Typer(help="Write rows to tune a model on.", no_args_is_help=True)
 
@@ -18,20 +34,11 @@ def group() -> None:
 @app.command()
 def reit(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="A prepared data set.")],
-    out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="JSONL", help="Training rows; validation rows stand beside them.")
-    ],
+    out: _Out,
     shots: options.Shots = 256,
     k: options.K = 30,
     mix: options.Mix = "both",
-    form: Annotated[
-        str,
-        typer.Option(
-            "--format",
-            metavar="messages|alpaca|text",
-            help="A chat; instruction, input and output; or the whole text as --model reads it.",
-        ),
-    ] = "messages",
+    form: _Form = "messages",
     valid: Annotated[
         int | None, typer.Option("--valid", help="Samples of the validation split; else as many as shots.")
     ] = None,
@@ -53,11 +60,9 @@ def reit(
     data, the domain's wording, K and the index.
     """
     from contextlib import ExitStack
-    from dataclasses import asdict
 
     from rella_cli.loading import engine_settings, open_data, open_rella
     from rella_cli.progress import ProgressBar
-    from rella_cli.terminal import facts, print_json
     from rella_cpp import Examples, Histories, TuningSettings, export_rows
 
     settings = TuningSettings(shots, k, mix, order, seed)  # type: ignore[arg-type]  # it checks them
@@ -79,12 +84,79 @@ def reit(
             progress=bar,
         )
     if as_json:
-        found = asdict(written)
-        print_json({name: str(value) if isinstance(value, Path) else value for name, value in found.items()})
+        _print_json(written)
         return
+    same = f"{written.same:,} of {shots:,} samples (no more than {k} behaviors before them)"
+    _show(written, {"same twice": same} if mix == "both" else {})
+
+
+@app.command()
+def trsr(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="A prepared data set.")],
+    summaries: Annotated[
+        Path, typer.Option("--summaries", metavar="DIR", help="Its summaries (rella summarize DATA -o DIR).")
+    ],
+    out: _Out,
+    shots: Annotated[
+        int | None, typer.Option("--shots", help="Summarised training samples that were liked; else all.")
+    ] = None,
+    form: _Form = "messages",
+    valid: Annotated[
+        int | None, typer.Option("--valid", help="Summarised samples of the validation split; else all.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Which samples and negatives are drawn.")] = 0,
+    domain: options.DataDomain = None,
+    model: options.Model = None,
+    chat_format: options.ChatFormat = None,
+    ctx: options.Ctx = None,
+    no_cache: options.NoCache = False,
+    force: options.Force = False,
+    as_json: options.Json = False,
+) -> None:
+    """Write rows to tune on with preference summaries (LLM-TRSR): each liked item, and an item never touched beside it.
+
+    The prompts are those of --context summary with --model, whose tokens item texts are cut by. A manifest beside them
+    ties them to the data, the domain's wording and the summaries.
+    """
+    from rella_cli.loading import engine_settings, open_data, open_rella
+    from rella_cli.progress import ProgressBar
+    from rella_cpp import Summaries, TrsrExamples, TrsrSettings, export_rows
+
+    settings = TrsrSettings(shots, seed)
+    engine = engine_settings(ctx, None, 0, "auto", "f16")
+    source, words, _ = open_data(data, domain, None, False)
+    made = Summaries.open(summaries)
+    made.check(source, words)
+    with open_rella(model, words, [], chat_format, engine, no_cache, False) as rella, ProgressBar() as bar:
+        examples = TrsrExamples(source, made, rella, settings)
+        written = export_rows(
+            examples,
+            out,
+            form=form,  # type: ignore[arg-type]
+            valid=len(made.rows("valid")) if valid is None else valid,
+            judge=rella,
+            force=force,
+            progress=bar,
+        )
+    if as_json:
+        _print_json(written, left_out=examples.left_out)
+        return
+    _show(written, {"left out": f"{examples.left_out:,} training samples that were not liked"})
+
+
+def _print_json(written: "TuningRows", **more: int) -> None:
+    from dataclasses import asdict
+
+    from rella_cli.terminal import print_json
+
+    found = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(written).items()}
+    print_json(found | more)
+
+
+def _show(written: "TuningRows", more: Mapping[str, str]) -> None:
+    from rella_cli.terminal import facts
+
     lines = {"rows": f"{written.rows:,} in {written.train}, {written.liked:.1%} liked"}
     if written.valid is not None:
         lines["validation"] = f"{written.valid_rows:,} in {written.valid}"
-    if mix == "both":
-        lines["same twice"] = f"{written.same:,} of {shots:,} samples (no more than {k} behaviors before them)"
-    facts(lines | {"manifest": str(written.manifest)})
+    facts(lines | {**more} | {"manifest": str(written.manifest)})

@@ -79,6 +79,36 @@ class RankingUsers:
         return np.flatnonzero(self.split == split_number(split)).astype(np.int64)
 
 
+class Negatives:
+    """Draws items that somebody touched, and a user never did: neither earlier nor later, whatever the rating."""
+
+    def __init__(self, data: "DataSet") -> None:
+        self._data = data
+        self._touched = np.zeros(data.items.num_rows, np.bool_)
+        self._touched[data.interactions.item] = True
+
+    def draw(self, user: int, count: int, random: np.random.Generator) -> npt.NDArray[np.int64]:
+        """Draw items for a user, uniformly without replacement: their numbers, int64 of shape (count,).
+
+        Raises
+        ------
+        InputError
+            The user touched too many.
+
+        """
+        known, others = self._data.interactions, self._touched.copy()
+        others[known.item[known.starts[user] : known.starts[user + 1]]] = False
+        pool = np.flatnonzero(others)
+        if len(pool) < count:
+            raise InputError(
+                f"user {self._data.user_id(user)} leaves {len(pool):,} items untouched, {count:,} are wanted",
+                source=self._data.folder,
+                remedy=f"ask for fewer --negatives ({len(pool):,} at most)" if len(pool) else "give more data",
+            )
+        drawn: npt.NDArray[np.int64] = pool[random.choice(len(pool), count, replace=False)]
+        return drawn
+
+
 @dataclass(frozen=True, slots=True)
 class Candidates:
     """What is ranked for each of n users: `negatives` items never touched and one liked, in an order drawn for each.
@@ -114,9 +144,8 @@ class Candidates:
     ) -> "Candidates":
         """Draw users of a split, and for each of them negatives, uniformly without replacement.
 
-        The first hundred users of a greater limit are those of the smaller. Negatives are items that somebody touched,
-        never one of the user's own interactions, earlier or later, whatever the rating; they depend on the seed and
-        the user alone.
+        The first hundred users of a greater limit are those of the smaller. A user's negatives (see `Negatives`)
+        depend on the seed and the user alone.
 
         Raises
         ------
@@ -133,24 +162,13 @@ class Candidates:
             )
         order = np.random.default_rng([seed, _USERS]).permutation(len(places))
         places = np.sort(places[order[:limit]])
-        known = data.interactions
-        touched = np.zeros(data.items.num_rows, np.bool_)
-        touched[known.item] = True
+        untouched = Negatives(data)
         items = np.empty((len(places), negatives + 1), np.int64)
         positive = np.empty(len(places), np.int64)
         for row, place in enumerate(places.tolist()):
             user = int(users.user[place])
-            others = touched.copy()
-            others[known.item[known.starts[user] : known.starts[user + 1]]] = False
-            pool = np.flatnonzero(others)
-            if len(pool) < negatives:
-                raise InputError(
-                    f"user {data.user_id(user)} leaves {len(pool):,} items untouched, {negatives:,} are wanted",
-                    source=data.folder,
-                    remedy=f"ask for fewer --negatives ({len(pool):,} at most)" if len(pool) else "give more data",
-                )
             random = np.random.default_rng([seed, _CANDIDATES, user])
-            drawn = pool[random.choice(len(pool), negatives, replace=False)]
+            drawn = untouched.draw(user, negatives, random)
             positive[row] = random.integers(negatives + 1)
             items[row] = np.insert(drawn, positive[row], users.item[place])
         return cls(users.user[places], users.position[places], items, positive)

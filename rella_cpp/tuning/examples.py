@@ -1,7 +1,8 @@
 """Examples to tune on: samples drawn from a split, read with recent and with retrieved behaviors (ReiT, ReLLa §3.3)."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
@@ -75,6 +76,11 @@ class Example:
     label: bool
     text: PromptText
 
+    @property
+    def facts(self) -> dict[str, object]:
+        """What its row says besides the prompt, as JSON."""
+        return {"sample": self.sample, "retrieval": self.retrieval, "label": int(self.label)}
+
 
 class Examples:
     """Reads a data set's samples as prompts.
@@ -103,6 +109,25 @@ class Examples:
                 remedy="give --index DIR (rella index build), or --mix original in the order of time",
             )
         self.data, self.histories, self.domain, self.settings = data, histories, domain, settings
+
+    @property
+    def rows(self) -> int:
+        """How many training examples there are."""
+        return self.settings.shots * len(MIXES[self.settings.mix])
+
+    @property
+    def folders(self) -> list[Path]:
+        """The folders that are read."""
+        index = self.histories.vectors
+        return [self.data.folder, *([] if index is None else [index.folder])]
+
+    def facts(self, valid: int) -> dict[str, object]:
+        """Return what the examples come from besides data and domain, as JSON, for `valid` validation rows."""
+        index = self.histories.vectors
+        return {
+            "samples": asdict(self.settings) | {"valid": valid},
+            "index": None if index is None else {"fingerprint": index.fingerprint, "model": index.manifest.model},
+        }
 
     def training(self) -> Iterator[Example]:
         """Yield the training examples, in the order drawn; of one sample, the recent history's first.

@@ -1,14 +1,15 @@
 """Rows for instruction tuning, in the forms that trainers read, and the manifest that ties them together.
 
-ReiT (ReLLa §3.3): every sample twice, with its recent and with its retrieved behaviors, one after the other.
+ReiT (ReLLa §3.3): every sample twice, with its recent and with its retrieved behaviors, one after the other. LLM-TRSR
+(2403.13325): every liked item, and an item never touched in its place.
 """
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, get_args
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Protocol, get_args
 
 from rella_cpp.cache import Progress, no_progress
 from rella_cpp.domains import Domain
@@ -16,10 +17,12 @@ from rella_cpp.errors import ContextError, InputError
 from rella_cpp.files import write_json
 from rella_cpp.prompts import PromptText
 from rella_cpp.recommender import Rella
-from rella_cpp.tuning.examples import MIXES, Example, Examples
 from rella_cpp.versions import library_versions
 from rella_gguf import shard_paths
 from rella_gguf.files import check_output, new_file, part_of
+
+if TYPE_CHECKING:
+    from rella_cpp.datasets import DataSet
 
 RowForm = Literal["messages", "alpaca", "text"]
 ROW_FORMS: tuple[str, ...] = get_args(RowForm)
@@ -37,7 +40,7 @@ class TuningRows:
     rows, valid_rows
         How many rows each has.
     same
-        Samples whose recent and retrieved behaviors are the same ones: their history is no longer than K.
+        Samples whose two rows have the same prompt: of ReiT, their history is no longer than K.
     liked
         Share of the training rows with the positive answer.
 
@@ -52,8 +55,52 @@ class TuningRows:
     liked: float
 
 
+class TuningExample(Protocol):
+    """One prompt with its answer; `facts` are what its row says besides."""
+
+    @property
+    def sample(self) -> int:
+        """The row among the data set's samples."""
+
+    @property
+    def label(self) -> bool:
+        """Whether the answer is the positive one."""
+
+    @property
+    def text(self) -> PromptText:
+        """The prompt."""
+
+    @property
+    def facts(self) -> Mapping[str, object]:
+        """What its row says besides, as JSON."""
+
+
+class TuningSource(Protocol):
+    """Where rows come from: `Examples` for ReiT, `TrsrExamples` for LLM-TRSR."""
+
+    data: "DataSet"
+    domain: Domain
+
+    @property
+    def rows(self) -> int:
+        """How many training examples there are."""
+
+    @property
+    def folders(self) -> Sequence[Path]:
+        """The folders that are read."""
+
+    def training(self) -> Iterator[TuningExample]:
+        """Yield the training examples; those of one sample one after the other."""
+
+    def validation(self, count: int) -> Iterator[TuningExample]:
+        """Yield the examples of `count` validation samples, or of all if there are fewer."""
+
+    def facts(self, valid: int) -> Mapping[str, object]:
+        """Return what the examples come from besides data and domain, as JSON, for `valid` validation rows."""
+
+
 def export_rows(
-    examples: Examples,
+    examples: TuningSource,
     out: str | Path,
     *,
     form: RowForm = "messages",
@@ -64,18 +111,18 @@ def export_rows(
 ) -> TuningRows:
     """Write training rows, validation rows beside them (`train.valid.jsonl`) and a manifest (`train.manifest.json`).
 
-    A row has `sample` (its place among the data set's samples), `retrieval` and `label` besides what the form brings:
-    `messages` (a chat), `alpaca` (`instruction`, `input`, `output`), or `text`: the `text` that the judging model
-    reads, chat frame and answer included, cut into `prompt` and `completion`.
+    A row has `sample` (its place among the data set's samples), `label` and `retrieval` (ReiT) or `item` (LLM-TRSR)
+    besides what the form brings: `messages` (a chat), `alpaca` (`instruction`, `input`, `output`), or `text`: the `text`
+    that the judging model reads, chat frame and answer included, cut into `prompt` and `completion`.
 
     Parameters
     ----------
     examples
-        The samples and how they are read.
+        The samples and how they are read: `Examples`, or `TrsrExamples`.
     out
         The training rows' file.
     valid
-        How many samples of the validation split to write, at most; each once, read as the tuned model will be asked.
+        How many samples of the validation split to write, at most; read as the tuned model will be asked.
     judge
         The model whose chat frame `text` takes.
 
@@ -99,7 +146,7 @@ def export_rows(
     for path in (train, checked, manifest):
         check_output(path, _read_files(examples, judge), force=force)
     write = _writer(form, examples.domain, judge)
-    training = _Tally(examples.settings.shots * len(MIXES[examples.settings.mix]), progress)
+    training = _Tally(examples.rows, progress)
     validation = _Tally(valid, no_progress)
     source = examples.data.folder
     # Both files are written under other names before either appears: a failure leaves what was there.
@@ -124,26 +171,23 @@ def export_rows(
     )
 
 
-def _read_files(examples: Examples, judge: Rella | None) -> list[Path]:
+def _read_files(examples: TuningSource, judge: Rella | None) -> list[Path]:
     """List the files that are read, which are never written over."""
-    index = examples.histories.vectors
-    folders = [examples.data.folder, *([] if index is None else [index.folder])]
     model = [] if judge is None else shard_paths(judge.engine.header.path)
-    return [*(path for folder in folders for path in folder.iterdir()), *model]
+    return [*(path for folder in examples.folders for path in folder.iterdir()), *model]
 
 
 def _manifest(
-    examples: Examples, form: RowForm, valid: int, judge: Rella | None, files: Mapping[str, str]
+    examples: TuningSource, form: RowForm, valid: int, judge: Rella | None, files: Mapping[str, str]
 ) -> dict[str, Any]:
     """Say what the rows come from; `judge` only where they hold a model's chat frame."""
-    data, domain, index = examples.data, examples.domain, examples.histories.vectors
+    data, domain = examples.data, examples.domain
     framed = judge is not None and form == "text"
     return {
         "format": _FORMAT,
         "data": {"name": data.name, "fingerprint": data.fingerprint},
         "domain": {"name": domain.name, "fingerprint": domain.fingerprint},
-        "samples": asdict(examples.settings) | {"valid": valid},
-        "index": None if index is None else {"fingerprint": index.fingerprint, "model": index.manifest.model},
+        **examples.facts(valid),
         "form": form,
         "answers": list(domain.answers),
         "chat_format": judge.asker.frame.name if judge is not None and framed else None,
@@ -153,23 +197,23 @@ def _manifest(
     }
 
 
-Write = Callable[[Example], dict[str, Any]]
+Write = Callable[[TuningExample], dict[str, Any]]
 
 
 def _writer(form: RowForm, domain: Domain, judge: Rella | None) -> Write:
     """Return the function that turns an example into what the form brings."""
 
-    def answer(example: Example) -> str:
+    def answer(example: TuningExample) -> str:
         return domain.answers[0 if example.label else 1]
 
-    def messages(example: Example) -> dict[str, Any]:
+    def messages(example: TuningExample) -> dict[str, Any]:
         said = [("system", example.text.system), ("user", turn(example.text)), ("assistant", answer(example))]
         return {"messages": [{"role": role, "content": content} for role, content in said if content]}
 
-    def alpaca(example: Example) -> dict[str, Any]:
+    def alpaca(example: TuningExample) -> dict[str, Any]:
         return {"instruction": example.text.system, "input": turn(example.text), "output": answer(example)}
 
-    def text(example: Example) -> dict[str, Any]:
+    def text(example: TuningExample) -> dict[str, Any]:
         assert judge is not None
         question = judge.asker.ask(example.text)
         if len(question.tokens) > judge.engine.n_ctx:
@@ -201,9 +245,9 @@ class _Tally:
         """SHA-256 of what was written."""
         return self._digest.hexdigest()
 
-    def write(self, file: BinaryIO, examples: Iterable[Example], write: Write, source: Path) -> None:
+    def write(self, file: BinaryIO, examples: Iterable[TuningExample], write: Write, source: Path) -> None:
         """Write examples; `source` is where they come from, for messages."""
-        before: Example | None = None
+        before: TuningExample | None = None
         for example in examples:
             try:
                 row = write(example)
@@ -211,12 +255,11 @@ class _Tally:
                 raise error.located(source, f"sample {example.sample}") from None
             self._write(file, example, row)
             if before is not None and before.sample == example.sample:
-                self.same += set(before.used) == set(example.used)
+                self.same += before.text == example.text
             before = example
 
-    def _write(self, file: BinaryIO, example: Example, row: Mapping[str, Any]) -> None:
-        facts = {"sample": example.sample, "retrieval": example.retrieval, "label": int(example.label)}
-        line = json.dumps({**row, **facts}, ensure_ascii=False).encode("utf-8", errors="surrogatepass") + b"\n"
+    def _write(self, file: BinaryIO, example: TuningExample, row: Mapping[str, Any]) -> None:
+        line = json.dumps({**row, **example.facts}, ensure_ascii=False).encode("utf-8", errors="surrogatepass") + b"\n"
         file.write(line)
         self._digest.update(line)
         self.rows += 1
