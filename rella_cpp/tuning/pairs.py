@@ -99,9 +99,7 @@ class TrsrExamples:
             raise InputError(
                 f"has {len(liked):,} samples of the split train whose item was liked, {max(1, wanted):,} are wanted",
                 source=summaries.folder,
-                remedy=f"ask for {len(liked):,} at most, or summarise more"
-                if liked
-                else "summarise --split train or all",
+                remedy=more,
             )
         self._training = liked[:wanted]
         self._validation = self._liked(summaries.rows("valid"))

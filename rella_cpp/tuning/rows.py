@@ -112,8 +112,8 @@ def export_rows(
     """Write training rows, validation rows beside them (`train.valid.jsonl`) and a manifest (`train.manifest.json`).
 
     A row has `sample` (its place among the data set's samples), `label` and `retrieval` (ReiT) or `item` (LLM-TRSR)
-    besides what the form brings: `messages` (a chat), `alpaca` (`instruction`, `input`, `output`), or `text`: the `text`
-    that the judging model reads, chat frame and answer included, cut into `prompt` and `completion`.
+    besides what the form brings: `messages` (a chat), `alpaca` (`instruction`, `input`, `output`), or `text`: the text
+    that the judging model reads, chat frame and answer included, also cut into `prompt` and `completion`.
 
     Parameters
     ----------
