@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 
-from rella_cpp.datasets.dataset import SPLITS, split_number
+from rella_cpp.datasets.dataset import SPLITS
 from rella_cpp.domains import Domain
 from rella_cpp.errors import InputError
 from rella_cpp.files import brief, read_json, sha256
@@ -189,9 +189,8 @@ def _parse(text: str, _first: SampleSummary | None) -> SampleSummary:
     whole = None if line["summary"] is None else _checked(line["summary"], str)
     shortened, skipped = (_checked(line[name], int) for name in ("shortened", "skipped"))
     summary = PreferenceSummary(whole, _checked(line["method"], str), blocks, shortened=shortened, skipped=skipped)
-    if (whole is None) != (not blocks) or summary.empty != line["empty"]:
-        raise ValueError("the summary does not fit its blocks")
-    split_number(line["split"])
+    if (whole is None) != (not blocks) or summary.empty != line["empty"] or line["split"] not in SPLITS:
+        raise ValueError("the summary does not fit its blocks, or there is no such split")
     user, item = (_checked(line[name], str) for name in ("user", "item"))
     return SampleSummary(_checked(line["sample"], int), line["split"], user, item, summary)
 
