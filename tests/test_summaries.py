@@ -3,6 +3,7 @@
 import json
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -167,7 +168,7 @@ def test_texts_of_one_group_sway_no_other_after_a_kill(
         write(small_data, tmp_path / "cut", rella.summarizer, limit=48, summary=settings, progress=kill)
     with author("second") as rella:
         done = write(small_data, tmp_path / "cut", rella.summarizer, limit=48, summary=settings)
-    assert whole.summaries.report()["texts"] == whole.generated + whole.cached
+    assert whole.summaries.report()["texts"] == whole.generated + whole.reused
     for name in FILES:
         assert (done.summaries.folder / name).read_bytes() == (whole.summaries.folder / name).read_bytes()
 
@@ -207,7 +208,7 @@ def test_a_report_counts_what_came_out(small_data: DataSet, tmp_path: Path) -> N
     assert none and empty and full
     report = written.summaries.report()
     # Of two empty blocks nothing more is asked for; else one text of both.
-    assert report["texts"] == 2 * empty + 3 * full == written.generated + written.cached
+    assert report["texts"] == 2 * empty + 3 * full == written.generated + written.reused
     assert (report["none"], report["empty"], report["written"], report["words"]) == (none, 2 * empty, full, 5.0)
     assert (report["shortened"], report["skipped"]) == (2 * (empty + full), 3 * (empty + full))
     assert written.generated == empty + full and report["splits"] == {"test": 30}
@@ -226,8 +227,6 @@ def test_summaries_hold_for_their_data_and_their_words(
     found.check(small_data, MOVIES)
     with pytest.raises(InputError, match=r"s: is of another data set: name ml-1m, fingerprint \w{12}, not ml-1m"):
         found.check(sparse_data, MOVIES)
-    from dataclasses import replace
-
     assert MOVIES.summary is not None
     other = replace(MOVIES, summary=replace(MOVIES.summary, block="What does the person like?"))
     with pytest.raises(InputError, match="was written in other words than the domain movies has now"):
@@ -269,20 +268,11 @@ def test_damaged_lines_are_refused_by_their_number(
 def test_what_cannot_be_summarised_is_refused_before_a_folder_is_made(
     small_data: DataSet, roomy_model: Path, tmp_path: Path
 ) -> None:
-    from dataclasses import replace
-
     class Mute(Teller):
         domain = replace(MOVIES, summary=None)
 
     with pytest.raises(InputError, match="domain movies: has no words for preference summaries"):
         write(small_data, tmp_path / "s", Mute())
-    for settings, said in (
-        ({"split": "exam"}, "split is 'exam'"),
-        ({"limit": 0}, "limit is 0"),
-        ({"seed": -1}, "seed"),
-    ):
-        with pytest.raises(InputError, match=said):
-            CollectionSettings(**settings)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="no such folder"):
         Summaries.open(tmp_path / "s")
     with pytest.raises(InputError, match="is no folder of summaries"):
@@ -292,3 +282,12 @@ def test_what_cannot_be_summarised_is_refused_before_a_folder_is_made(
         pytest.raises(ContextError, match=r"samples \d+ to \d+: a prompt of .* do not fit the context of 256"),
     ):
         write(small_data, tmp_path / "s", rella.summarizer)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [({"split": "exam"}, "split is 'exam'; one of"), ({"limit": 0}, "limit is 0"), ({"seed": -1}, "seed is -1")],
+)
+def test_settings_out_of_their_range_are_refused(settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        CollectionSettings(**settings)

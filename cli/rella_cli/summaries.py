@@ -101,13 +101,13 @@ def show_written(written: "WrittenSummaries", *, as_json: bool) -> None:
     """Print the report of a data set's summaries."""
     found, summaries = written.summaries.report(), written.summaries
     if as_json:
-        settings, texts = dict(summaries.settings), {"generated": written.generated, "cached": written.cached}
+        settings, texts = dict(summaries.settings), {"generated": written.generated, "reused": written.reused}
         print_json({"summaries": str(summaries.folder), "settings": settings, **found, **texts})
         return
     splits = ", ".join(f"{rows:,} {name}" for name, rows in found["splits"].items())
     lines = {
         "summaries": f"{found['samples']:,} of {count(found['users'], 'user')} ({splits}) in {summaries.folder}",
-        "texts": f"{found['texts']:,}; this time {written.generated:,} generated, {written.cached:,} from the cache",
+        "texts": f"{found['texts']:,}; this time {written.generated:,} generated, {written.reused:,} known before",
     }
     if found["words"] is not None:
         lines["length"] = f"{found['words']:.0f} words in the mean"

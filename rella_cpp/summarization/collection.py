@@ -93,11 +93,14 @@ class Author(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class WrittenSummaries:
-    """Summaries of a data set; of the texts asked for this time, `generated` are new, `cached` were in the cache."""
+    """Summaries of a data set.
+
+    Of the texts asked for this time, `generated` are new; `reused` were in the cache, or written for another sample.
+    """
 
     summaries: Summaries
     generated: int
-    cached: int
+    reused: int
 
 
 def write_summaries(
@@ -131,7 +134,7 @@ def write_summaries(
     """
     words_of(author.domain)
     rows = settings.rows(data).tolist()
-    generated = cached = 0
+    generated = reused = 0
     keys = [{"sample": row} for row in rows]
     with Journal(Path(out), LAYOUT, _facts(data, settings, len(rows), author), keys, group=GROUP, force=force) as log:
         for start in range(log.done, len(rows), GROUP):
@@ -140,9 +143,9 @@ def write_summaries(
             log.write([line.as_line() for line in lines])
             progress("summarising", start + len(group), len(rows))
             generated += sum(line.summary.generated for line in lines)
-            cached += sum(line.summary.texts - line.summary.generated for line in lines)
+            reused += sum(line.summary.texts - line.summary.generated for line in lines)
         log.publish()
-    return WrittenSummaries(Summaries.open(out), generated, cached)
+    return WrittenSummaries(Summaries.open(out), generated, reused)
 
 
 def _facts(data: "DataSet", settings: CollectionSettings, count: int, author: Author) -> dict[str, object]:
