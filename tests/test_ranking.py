@@ -85,12 +85,22 @@ def test_a_report_has_metrics_differences_and_what_they_say(sparse_data: DataSet
     difference = found["differences"]["model"]["popularity"]["ndcg@10"]
     values = [found["metrics"][name]["ndcg@10"]["value"] for name in ("model", "popularity")]
     assert difference["value"] == pytest.approx(values[0] - values[1])
-    # A taste of no meaning ranks as chance does, and popularity, which the data has, ranks above it.
-    assert any("model is not distinguishable from chance (NDCG@10" in sentence for sentence in found["verdicts"])
     assert any("popularity" in sentence for sentence in found["verdicts"])
     assert found["prompt_tokens"] == 7 and found["shortened"] == 0
     assert any("not split by users" in note for note in found["notes"])
     assert "similarity baseline left out: it needs --index" in found["notes"]
+
+
+def test_a_taste_of_no_meaning_is_told_from_chance_no_oftener_than_its_interval_says(
+    sparse_data: DataSet, tmp_path: Path
+) -> None:
+    said = []
+    for seed in range(4):
+        found = report(rank(sparse_data, tmp_path / str(seed), Taste(), limit=None, seed=seed))
+        area, by_chance = found["metrics"]["model"]["ndcg@10"], found["chance"]["ndcg@10"]
+        said.append(any("not distinguishable from chance (NDCG@10" in sentence for sentence in found["verdicts"]))
+        assert said[-1] == (area["low"] <= by_chance <= area["high"])
+    assert any(said)
 
 
 def test_a_judge_that_says_nothing_gets_exactly_what_chance_gets(sparse_data: DataSet, tmp_path: Path) -> None:
@@ -202,7 +212,7 @@ def test_predictions_that_are_no_ranking_are_refused(
     done = rank(sparse_data, tmp_path / "run", Taste())
     path = done.folder / "predictions.jsonl"
     lines = [json.loads(line) for line in path.read_text().splitlines()]
-    place = 1 if not lines[1]["label"] else 0
+    place = 1 if not lines[1]["label"] else 2  # a negative, and not the first line
     lines[place] |= change
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     with pytest.raises(InputError, match=said.replace("line 2", f"line {place + 1}")):

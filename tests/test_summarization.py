@@ -304,14 +304,14 @@ def _text(target: str) -> Any:
 def test_a_text_cut_off_by_its_length_ends_with_a_whole_sentence(roomy_model: Path) -> None:
     class Rambling(Scripted):
         def generate(self, *_: Any, **__: Any) -> list[str]:
-            return ["One. Two\nthree! And a fourth that goes on and"]
+            return ["One. Two\nthree! And a fourth that goes on and 4. on"]
 
     with Rambling.from_gguf(roomy_model) as engine:
         rella = Rella(engine, MOVIES, cache=Cache(None))
         cut, whole = (
             rella.summarize([HISTORY[:6]], SummarySettings(summary_tokens=tokens))[0].text for tokens in (12, 96)
         )
-    assert cut == "One. Two three!" and whole == "One. Two three! And a fourth that goes on and"
+    assert cut == "One. Two three!" and whole == "One. Two three! And a fourth that goes on and 4. on"
 
 
 @pytest.mark.parametrize(

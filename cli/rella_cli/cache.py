@@ -22,8 +22,8 @@ def info(as_json: options.Json = False) -> None:
     else:
         typer.echo(found.folder)
         vectors, models = count(found.vectors, "item vector"), count(found.models, "model")
-        adapters = count(found.adapters, "converted adapter")
-        typer.echo(f"{vectors} of {models}, {adapters}, {found.bytes / 1e6:,.1f} MB")
+        adapters, texts = count(found.adapters, "converted adapter"), count(found.summaries, "text")
+        typer.echo(f"{vectors} of {models}, {texts} of summaries, {adapters}, {found.bytes / 1e6:,.1f} MB")
 
 
 @app.command()

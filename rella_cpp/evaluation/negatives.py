@@ -18,7 +18,7 @@ SHARES = (10, 1, 1)
 
 _SPLIT_SEED = 0  # never the request's: who is a test user does not hang on who is drawn
 _AS_PREPARED = "users at random"
-_USERS, _CANDIDATES = 0, 1  # purposes of random numbers
+_USERS, _CANDIDATES = 2, 3  # purposes of random numbers, apart from those of `datasets.sampling`
 
 
 @dataclass(frozen=True, slots=True)

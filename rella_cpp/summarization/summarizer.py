@@ -1,5 +1,6 @@
 """From histories to preference summaries: recurrent and hierarchical summarization (LLM-TRSR), many users at once."""
 
+import re
 from collections.abc import Generator, Mapping, Sequence
 
 from rella_cpp.asking import Asker, GenerationPrompt
@@ -16,7 +17,7 @@ from rella_cpp.summarization.shortening import Shortener
 from rella_cpp.summarization.wording import SummaryPrompts
 from rella_cpp.vectors import ItemVectors
 
-_ENDS = ".!?…\"')”"
+_SENTENCE_END = re.compile(r"(?<!\d)[.!?](?=\s|$)")  # not the number of a list's next entry
 
 Walk = Generator[list[PromptText], list[str], tuple[str | None, list[str]]]
 """Asks for texts, gets them, asks on; returns the summary and what was written after each block."""
@@ -173,10 +174,9 @@ class Summarizer:
     def _clean(self, text: str, max_tokens: int) -> str:
         """Make one line of a text; one that was cut off by its length ends with its last whole sentence."""
         line = flatten(text)
-        cut_off = len(self._engine.vocabulary.tokenize(text)) >= max_tokens - 1
-        if cut_off and not line.endswith(tuple(_ENDS)):
-            whole = max(line.rfind(f"{end} ") for end in ".!?")
-            line = line[: whole + 1] if whole > 0 else line
+        if len(self._engine.vocabulary.tokenize(text)) >= max_tokens - 1:
+            ends = [found.end() for found in _SENTENCE_END.finditer(line)]
+            line = line[: ends[-1]] if ends else line
         return line
 
 
