@@ -1,3 +1,4 @@
+import json
 import os
 import re
 import shutil
@@ -6,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from look_alikes import ml_1m, random_ratings, write_files
+from look_alikes import amazon, ml_1m, random_ratings, write_files
 from peft_folder import write_peft
 from tiny_model import Shape
 
@@ -32,10 +33,11 @@ def section(title: str) -> str:
 
 COMMANDS = commands(README)
 PATH, TUNING = commands(section("From a download to a table")), commands(section("Tuning on a few hundred samples"))
+SUMMARIES = commands(section("Long item texts: preference summaries"))
 RELLA = [
     command.partition(" && ")[2] if command.startswith("pip") else command
     for command in COMMANDS
-    if command not in PATH + TUNING
+    if command not in PATH + TUNING + SUMMARIES[3:]
 ]
 
 
@@ -52,6 +54,19 @@ def shell(command: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]
 def test_the_commands_run(command: str) -> None:
     done = shell(command)
     assert done.returncode == 0 and done.stdout, done.stderr
+
+
+@pytest.mark.model
+@pytest.mark.skipif(packaged_model() is None, reason="the extra smollm2 is not installed")
+def test_the_path_with_summaries_runs(tmp_path: Path) -> None:
+    histories = {f"u{user}": [(user + 3 * step) % 40 for step in range(4)] for user in range(36)}
+    write_files(tmp_path / "amazon-scientific.zip", amazon(histories, 40))
+    assert len(SUMMARIES) == 9
+    for command in SUMMARIES[3:]:
+        done = shell(re.sub(r"--limit \d+", "--limit 2", command), tmp_path)
+        assert done.returncode == 0 and done.stdout, (command, done.stderr)
+    rows = [json.loads(line) for line in (tmp_path / "trsr.jsonl").read_text().splitlines()]
+    assert [row["label"] for row in rows] == [1, 0] * 2
 
 
 @pytest.mark.model
