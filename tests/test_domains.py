@@ -185,6 +185,7 @@ def test_a_long_field_is_shown_only_where_it_is_asked_for(tmp_path: Path) -> Non
     item = Item({"title": "Rioja", "notes": "oak and\ncherries", "year": 2011})
     assert wines.show_item(item) == "Rioja (2011)"
     assert wines.show_item(item, long=True) == "Rioja (2011): oak and cherries"
+    assert wines.show_item(Item({"title": "Rioja", "notes": " . "}), long=True) == "Rioja"
     assert wines.unshown([item]) == ("notes",) and wines.unshown([item], long=True) == ()
     other = load_domain(write(tmp_path, text.replace("long = true\n", 'long = true\nlabel = "Notes"\n')))
     assert wines.fingerprint == other.fingerprint and wines.summary_fingerprint != other.summary_fingerprint

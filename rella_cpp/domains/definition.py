@@ -235,11 +235,15 @@ class Domain:
         return fields
 
     def show_item(self, item: Item, *, long: bool = False) -> str:
-        """Return the item as a prompt shows it, on one line; its long fields behind the others, if `long`."""
+        """Return the item as a prompt shows it, on one line; its long fields behind the others, if `long`.
+
+        A long text without a letter or a digit (`.`, as some catalogs have it) is left out.
+        """
         fields = self.item_fields(item)
         shown = [entry for entry in self.item if not entry.long]
         if long:
-            shown += [entry for entry in self.item if entry.long]
+            told = {name for name, text in fields.items() if any(map(str.isalnum, text))}
+            shown += [entry for entry in self.item if entry.long and entry.name in told]
         return "".join(e.show.replace("{}", fields[e.name]) for e in shown if e.name in fields).strip()
 
     def unshown(self, items: Iterable[Item], *, long: bool = False) -> tuple[str, ...]:
