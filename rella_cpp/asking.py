@@ -41,6 +41,7 @@ class Asker:
     def __init__(self, engine: Engine, domain: Domain, chat_format: str | None) -> None:
         self._engine, self._domain = engine, domain
         self.frame = self._frame(chat_format, system=bool(domain.system))
+        self._frames = {bool(domain.system): self.frame}
 
     def ask(self, text: PromptText) -> Question:
         """Make a question of a domain's prompt."""
@@ -78,9 +79,11 @@ class Asker:
         )
 
     def _reframed(self, *, system: bool) -> ChatFrame:
-        """Return the frame in use with or without a system line."""
-        named = self.frame.name if self.frame.name in CHAT_FORMATS else None
-        return self._frame(named, system=system)
+        """Return the frame in use with or without a system line; each is taken apart once."""
+        if system not in self._frames:
+            named = self.frame.name if self.frame.name in CHAT_FORMATS else None
+            self._frames[system] = self._frame(named, system=system)
+        return self._frames[system]
 
     def _frame(self, name: str | None, *, system: bool) -> ChatFrame:
         words = self._engine.vocabulary

@@ -3,7 +3,7 @@
 RellaError
 ├── InputError        something the user gave is wrong (exit code 2)
 │   ├── GGUFError     a file is no usable GGUF model or adapter
-│   └── ContextError  a prompt does not fit the context, even with no history
+│   └── ContextError  a prompt does not fit the context, and nothing in it may be left out
 └── EngineError       llama.cpp failed at run time, or cannot do what is asked (exit code 1)
 
 A programmer's wrong argument stays `ValueError` or `TypeError`.
@@ -15,7 +15,7 @@ __all__ = ["ContextError", "EngineError", "GGUFError", "InputError", "RellaError
 
 
 class ContextError(InputError):
-    """A prompt does not fit the context, even with no history."""
+    """A prompt does not fit the context, and nothing in it may be left out."""
 
 
 class EngineError(RellaError):

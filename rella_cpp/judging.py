@@ -47,6 +47,8 @@ class Judge:
         Adds calibrated probabilities, if there is one.
     progress
         Called with a task's name, what is done and the total.
+    tokens
+        Of the prompts judged so far: all, and those computed rather than read once for several.
 
     """
 
@@ -64,6 +66,7 @@ class Judge:
         self.contrast = False
         self.calibrator: Calibrator | None = None
         self.progress: Progress = no_progress
+        self.tokens = (0, 0)
 
     def settings(self) -> dict[str, object]:
         """Return all that scores depend on besides the request, as JSON."""
@@ -89,15 +92,21 @@ class Judge:
 
         """
         cases = [self._case(query) for query in queries]
+        for case in cases:
+            if case.query.summary is not None:
+                case.reading.check()  # before anything is written for nothing
         self._summarise(cases)
         choices = _choices(cases)
         asked = [choice for chosen in choices for choice in chosen]
         gaps = self._empty_gaps(cases, choices)
+        before = self._engine.asked, self._engine.decoded
         answers = self._answerer.answers(
             [choice.question for choice in asked],
             keep=keep,
             progress=lambda done: self.progress("scoring", done, len(asked)),
         )
+        asked_now, computed_now = self._engine.asked - before[0], self._engine.decoded - before[1]
+        self.tokens = (self.tokens[0] + asked_now, self.tokens[1] + computed_now)
         scores = iter([self._score(*parts) for parts in zip(asked, gaps, answers, strict=True)])
         results = [[self._finished(next(scores), case, summary) for summary in case.summaries] for case in cases]
         if self.calibrator is not None:

@@ -93,6 +93,18 @@ class Reading:
             seen[text] += 1
         return names
 
+    def check(self) -> None:
+        """Refuse targets that do not fit even with no history.
+
+        Raises
+        ------
+        ContextError
+            One does not.
+
+        """
+        for target in range(len(self._items)):
+            self._ask_shortest(target)
+
     @cached_property
     def wanted(self) -> list[list[int]]:
         """For each target the rows that its prompt shows where they fit, ascending: rows are numbered by time.

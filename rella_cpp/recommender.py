@@ -85,6 +85,11 @@ class Rella:
         self._judge.progress = self.vectors.progress = progress
 
     @property
+    def judged_tokens(self) -> tuple[int, int]:
+        """Tokens of the prompts judged so far: all of them, and those computed rather than read once for several."""
+        return self._judge.tokens
+
+    @property
     def contrast(self) -> bool:
         """Whether scores also say what the target gets with no history (contextual calibration, Zhao et al. 2021)."""
         return self._judge.contrast

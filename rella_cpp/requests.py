@@ -75,7 +75,7 @@ def take_request(value: object, domain: Domain, defaults: Selection, summary: Su
     defaults
         How histories are read unless the request says otherwise.
     summary
-        Of the query: a summary takes the place of what the request says.
+        Of the query: a summary, in whose place a request may not choose behaviors.
 
     Raises
     ------
@@ -99,6 +99,10 @@ def take_request(value: object, domain: Domain, defaults: Selection, summary: Su
         remedy = "send the file's user and history as two keys of the request"
         raise InputError("is a history file's object", place="history", remedy=remedy)
     selection, one = _take_selection(given, defaults), "item" in given
+    if summary is not None and (own := [key for key in ("k", "retrieval", "order") if key in given]):
+        raise InputError(
+            "chooses behaviors, and the worker shows summaries", place=own[0], remedy=f"leave {own[0]} out"
+        )
     behaviors = take_history(given["history"], domain, allow_empty=selection.allow_empty_history)
     if not one and not isinstance(given["items"], list):
         raise InputError(f"is {describe(given['items'])}", place="items", remedy="give a list of items")

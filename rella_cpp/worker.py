@@ -87,7 +87,7 @@ def work(
     defaults
         How histories are read unless a request says otherwise.
     summary
-        Show a summary of every history in place of what it or a request says; see `Rella.rank`.
+        Show a summary of every history in place of chosen behaviors; see `Rella.rank`.
     prompts
         Whether scores have the prompt's text, too.
 

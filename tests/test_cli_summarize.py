@@ -102,11 +102,11 @@ def test_a_killed_process_goes_on_to_the_same_files(small_data: DataSet, roomy_m
     process = subprocess.Popen([*given, str(tmp_path / "cut")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     part = tmp_path / "cut/summaries.jsonl.part"
     deadline = time.monotonic() + 60
-    while not (part.exists() and part.stat().st_size) and time.monotonic() < deadline:
+    while process.poll() is None and not (part.exists() and part.stat().st_size) and time.monotonic() < deadline:
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert part.stat().st_size
+    assert part.stat().st_size, "it was finished before it could be killed"
     subprocess.run([*given, str(tmp_path / "cut")], check=True, capture_output=True)
     for name in ("summaries.json", "summaries.jsonl"):
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()

@@ -62,6 +62,9 @@ def test_a_worker_reads_summaries(rella: Run, files: list[object]) -> None:
     (row,) = [json.loads(line) for line in done.stdout.splitlines()]
     alone = rella("score", *files, *SUMMARY, "--json", "--show-prompt").lines()[0]
     assert row["score"]["summary"] == alone["summary"] and b"overview" not in done.stderr
+    done = subprocess.run(command, input=json.dumps({**request, "k": 3}).encode(), capture_output=True, check=True)
+    error = json.loads(done.stdout)["error"]
+    assert error["place"] == "k" and "the worker shows summaries; leave k out" in error["message"]
 
 
 @pytest.mark.parametrize(
@@ -76,7 +79,7 @@ def test_a_worker_reads_summaries(rella: Run, files: list[object]) -> None:
         ([*SUMMARY, "--method", "best"], "method is 'best'; one of recurrent, hierarchical"),
         ([*SUMMARY, "--block-size", 0], "block size is 0; give a whole number, 1 to 1,000,000 (--block-size)"),
         ([*SUMMARY, "--item-tokens", 3], "item tokens is 3; give a whole number, 8 to"),
-        ([*SUMMARY, "-n", -1], "recent is -1; give a whole number, 0 to 1,000,000 (-n)"),
+        ([*SUMMARY, "-n", -1], "recent is -1; give a whole number, 0 to 1,000,000 (--recent)"),
         ([*SUMMARY, "--block-size", 12, "-n", 0, "--ctx", 512], "do not fit the context of 512; lower --block-size"),
     ],
 )

@@ -30,8 +30,9 @@ from rella_cpp import (
     WrittenSummaries,
     write_summaries,
 )
-from rella_cpp.engine import Prompt
+from rella_cpp.engine import Continuation, Prompt
 from rella_cpp.evaluation.evaluating import drawn
+from rella_cpp.files import read_json, write_json
 from rella_cpp.summarization.collection import GROUP
 
 SMALL = SummarySettings(recent=2, block_size=3, summary_tokens=8, item_tokens=8)
@@ -76,13 +77,13 @@ class Teller:
 class Swayed(Engine):
     """A real model whose every text hangs on all prompts of its call, as rounding may make it."""
 
-    def generate(
+    def continuations(
         self, prompts: Sequence[Prompt], max_tokens: int, adapters: Sequence[Adapter] = (), *, end: str = ""
-    ) -> list[str]:
+    ) -> list[Continuation]:
         tokens = [np.concatenate(prompt.merged).tobytes() for prompt in prompts]
         self.told = [*getattr(self, "told", []), *tokens]
         company = zlib.crc32(b"".join(tokens))
-        return [f"{zlib.crc32(own)} beside {company}." for own in tokens]
+        return [Continuation(f"{zlib.crc32(own)} beside {company}.", True) for own in tokens]
 
 
 def write(
@@ -263,6 +264,19 @@ def test_damaged_lines_are_refused_by_their_number(
     (folder / "summaries.json").write_text("{")
     with pytest.raises(InputError, match="summaries.json: is damaged"):
         Summaries.open(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"), [({"size": 3}, "unexpected keyword"), ({"block_size": 0}, "block size is 0")]
+)
+def test_settings_that_are_none_are_refused(
+    small_data: DataSet, tmp_path: Path, change: dict[str, object], said: str
+) -> None:
+    path = write(small_data, tmp_path / "s", Teller(), limit=5).summaries.folder / "summaries.json"
+    settings: dict[str, Any] = read_json(path, "")
+    write_json(path, {**settings, "summary": {**settings["summary"], **change}})
+    with pytest.raises(InputError, match=f"summaries.json: holds settings that are none .*{said}"):
+        Summaries.open(path.parent)
 
 
 def test_what_cannot_be_summarised_is_refused_before_a_folder_is_made(

@@ -21,7 +21,7 @@ from rella_cpp import (
     SummarySettings,
     load_domain,
 )
-from rella_cpp.engine import Prompt
+from rella_cpp.engine import Continuation, Prompt
 from rella_cpp.summarization.shortening import Shortener
 
 MOVIES = load_domain("movies")
@@ -40,13 +40,14 @@ class Scripted(Engine):
         self.asked_for: list[list[str]] = []
         self.silent = False
 
-    def generate(
+    def continuations(
         self, prompts: Sequence[Prompt], max_tokens: int, adapters: Sequence[Adapter] = (), *, end: str = ""
-    ) -> list[str]:
+    ) -> list[Continuation]:
         assert not adapters and end == "<|im_end|>"
         before = len(self.texts)
         self.asked_for.append([self.vocabulary.decode(np.concatenate(prompt.merged)) for prompt in prompts])
-        return ["" if self.silent else f"Likes {before + place}." for place in range(len(prompts))]
+        said = ["" if self.silent else f"Likes {before + place}." for place in range(len(prompts))]
+        return [Continuation(text, True) for text in said]
 
     @property
     def texts(self) -> list[str]:
@@ -85,20 +86,25 @@ def test_blocks_cover_what_the_prompt_does_not_show(
     assert settings.texts(count) == len(used) + (method == "hierarchical" and len(used) > 1)
 
 
-@pytest.mark.parametrize(("method", "first", "more"), [("recurrent", 4, 1), ("hierarchical", 5, 2)])
+@pytest.mark.parametrize(("method", "more"), [("recurrent", 1), ("hierarchical", 2)])
+@pytest.mark.parametrize("count", [9, 25, 26, 29, 30, 34, 36])
 def test_one_more_behavior_costs_one_block(
-    teller: Rella, scripted: Scripted, method: Any, first: int, more: int
+    teller: Rella, scripted: Scripted, method: Any, more: int, count: int
 ) -> None:
+    """Whether a block begins, grows or is complete, and where the latest blocks move on (hierarchical: 5 at most)."""
     settings = SummarySettings(method)
-    (before,) = teller.summarize([HISTORY[:25]], settings)
-    assert (before.generated, len(scripted.texts)) == (first, first)
-    (again,) = teller.summarize([HISTORY[:25]], settings)
-    assert (again.generated, len(scripted.texts)) == (0, first)
-    (after,) = teller.summarize([HISTORY], settings)
-    assert (after.generated, len(scripted.texts)) == (more, first + more)
-    # What was written before stands; the new block is the behavior that left the latest five.
-    assert after.blocks[:4] == before.blocks and after.blocks[4].behaviors == (20,)
+    history: list[dict[str, object]] = [*HISTORY, *({"title": f"film {n}"} for n in range(12))]
+    (before,) = teller.summarize([history[:count]], settings)
+    assert before.generated == len(scripted.texts) == settings.texts(count)
+    (again,) = teller.summarize([history[:count]], settings)
+    assert again.generated == 0 and len(scripted.texts) == before.generated
     assert again.text == before.text and again.blocks == before.blocks
+    (after,) = teller.summarize([history[: count + 1]], settings)
+    single = len(settings.blocks(count + 1)) == 1  # then there is nothing to merge
+    assert after.generated == (1 if single else more) == len(scripted.texts) - before.generated
+    # What was written before stands; the block that was read anew ends with the behavior that left the latest five.
+    assert after.blocks[-1].behaviors[-1] == count - 5
+    assert [block for block in after.blocks[:-1] if block not in before.blocks] == []
 
 
 def test_recurrent_prompts_hold_the_earlier_summary_and_the_next_block(teller: Rella, scripted: Scripted) -> None:
@@ -231,15 +237,13 @@ def test_timestamps_decide_the_blocks(teller: Rella) -> None:
 
 
 def test_a_candidate_costs_its_own_tokens(exact_judge: Rella) -> None:
-    targets = [{"title": f"movie x {number}", "overview": "a thief " * 4} for number in range(21)]
-    settings = SummarySettings(summary_tokens=8)
-    exact_judge.summarize([HISTORY], settings)
-    asked, decoded = exact_judge.engine.asked, exact_judge.engine.decoded
-    scores = exact_judge.rank(HISTORY, targets, summary=settings)
-    asked, decoded = exact_judge.engine.asked - asked, exact_judge.engine.decoded - decoded
-    own = [len(score.prompt.partition("\nNow consider")[2]) for score in scores]  # at most a token a character
+    targets = [{"title": f"movie x {number}", "overview": "a thief"} for number in range(21)]
+    scores = exact_judge.rank(HISTORY, targets, summary=SummarySettings(summary_tokens=8))
+    asked, computed = exact_judge.judged_tokens  # of judging alone: what was written before does not count
+    own = [len(score.prompt.partition("\nNow consider")[2]) + 20 for score in scores]  # at most a token a character
     assert asked == sum(score.prompt_tokens for score in scores)
-    assert decoded <= min(score.prompt_tokens for score in scores) + sum(own) < asked / 2
+    assert computed <= scores[0].prompt_tokens + sum(own)
+    assert asked > 4 * computed
 
 
 def test_queries_of_many_users_give_what_each_alone_gives(exact_judge: Rella) -> None:
@@ -301,17 +305,23 @@ def _text(target: str) -> Any:
     return PromptText("", "", "", target)
 
 
-def test_a_text_cut_off_by_its_length_ends_with_a_whole_sentence(roomy_model: Path) -> None:
+@pytest.mark.parametrize(("ended", "kept"), [(False, "One. Two three!"), (True, "One. Two three! And 4. on")])
+def test_a_text_cut_off_by_its_length_ends_with_a_whole_sentence(roomy_model: Path, ended: bool, kept: str) -> None:
     class Rambling(Scripted):
-        def generate(self, *_: Any, **__: Any) -> list[str]:
-            return ["One. Two\nthree! And a fourth that goes on and 4. on"]
+        def continuations(self, *_: Any, **__: Any) -> list[Continuation]:
+            return [Continuation("One. Two\nthree! And 4. on", ended)]
 
     with Rambling.from_gguf(roomy_model) as engine:
         rella = Rella(engine, MOVIES, cache=Cache(None))
-        cut, whole = (
-            rella.summarize([HISTORY[:6]], SummarySettings(summary_tokens=tokens))[0].text for tokens in (12, 96)
-        )
-    assert cut == "One. Two three!" and whole == "One. Two three! And a fourth that goes on and 4. on"
+        assert rella.summarize([HISTORY[:6]])[0].text == kept
+
+
+def test_an_engine_says_whether_a_text_ended(judge: Rella) -> None:
+    prompt = judge.asker.generation(_text("x")).prompt
+    (cut,) = judge.engine.continuations([prompt], 6)
+    assert not cut.ended and judge.engine.generate([prompt], 6) == [cut.text]
+    (closed,) = judge.engine.continuations([prompt], 6, end=cut.text[-1])
+    assert closed.ended and closed.text == cut.text.partition(cut.text[-1])[0]
 
 
 @pytest.mark.parametrize(
@@ -319,7 +329,7 @@ def test_a_text_cut_off_by_its_length_ends_with_a_whole_sentence(roomy_model: Pa
     [
         ({"method": "both"}, "method is 'both'; one of recurrent, hierarchical"),
         ({"block_size": 0}, "block size is 0; give a whole number, 1 to 1,000,000 (--block-size)"),
-        ({"recent": -1}, "recent is -1; give a whole number, 0 to 1,000,000 (-n)"),
+        ({"recent": -1}, "recent is -1; give a whole number, 0 to 1,000,000 (--recent)"),
         ({"max_blocks": 0}, "max blocks is 0"),
         ({"item_tokens": 7}, "item tokens is 7; give a whole number, 8 to"),
         ({"summary_tokens": True}, "summary tokens is True"),
@@ -348,3 +358,16 @@ def test_words_and_layouts_can_be_the_domains_own(scripted: Scripted) -> None:
     rella = Rella(scripted, replace(MOVIES, templates=own), chat_format="chatml", cache=Cache(None))
     score = rella.score(HISTORY[:8], TARGET, summary=SummarySettings())
     assert "user\n3 seen\nDescribe" in scripted.texts[0] and "LIKES=Likes 0.;The person" in score.prompt
+
+
+def test_the_first_of_two_writers_stands() -> None:
+    with Cache(None) as cache:
+        assert cache.add_texts("m", {"a": "first", "b": "x"}) == {"a": "first", "b": "x"}
+        assert cache.add_texts("m", {"a": "second", "c": "y"}) == {"a": "first", "c": "y"}
+        assert cache.texts("m", ["a", "c", "d"]) == {"a": "first", "c": "y"} and not cache.texts("n", ["a"])
+
+
+def test_a_target_that_cannot_fit_is_refused_before_anything_is_written(teller: Rella, scripted: Scripted) -> None:
+    with pytest.raises(ContextError, match=r"item\[1\]"):
+        teller.rank(HISTORY, [TARGET, {"title": "x", "overview": "very long " * 3000}], summary=SummarySettings())
+    assert not scripted.texts

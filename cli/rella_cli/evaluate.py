@@ -209,6 +209,6 @@ def _note_shared(rella: "Rella | None") -> None:
     """Say how much of what prompts asked for was read once for several."""
     from rella_cli.terminal import note
 
-    if rella is not None and rella.engine.asked:
-        asked, decoded = rella.engine.asked, rella.engine.decoded
-        note(f"prompts of {asked:,} tokens; {decoded:,} were computed, since what prompts share is read once")
+    asked, computed = (0, 0) if rella is None else rella.judged_tokens
+    if asked:
+        note(f"prompts of {asked:,} tokens; {computed:,} were computed, since what prompts share is read once")

@@ -111,6 +111,7 @@ def _conclude(run: "Run", found: Mapping[str, Any], *facts: str) -> None:
         *([f"answer mass {found['answer_mass']['mean']:.2f}"] if "answer_mass" in found else []),
         *([f"{found['prompt_tokens']:.0f} tokens a prompt"] if "prompt_tokens" in found else []),
         *([f"{found['shortened']} prompts shortened to fit"] if found.get("shortened") else []),
+        *(_of_summaries(found["summaries"]) if "summaries" in found else []),
     ]
     out.print(Padding(Text(" · ".join(shown), style="dim"), (1, 0, 0, 0)))
     out.print(Text(str(run.folder), style="dim"))
@@ -121,6 +122,15 @@ def _conclude(run: "Run", found: Mapping[str, Any], *facts: str) -> None:
             f"warning: in {found['answer_mass']['low_share']:.0%} of the samples the two answers hold little of the "
             "model's whole answer: it does not answer in that form"
         )
+
+
+def _of_summaries(counts: Mapping[str, int]) -> list[str]:
+    """Say how the preference summaries came out."""
+    told = [f"summaries: {counts['written']:,} written"]
+    told += [f"{counts['empty']:,} came out empty"] if counts["empty"] else []
+    told += [f"{counts['none']:,} missing, the history is too short for a block"] if counts["none"] else []
+    shortened = counts["item_texts_shortened"]
+    return [*told, f"{count(shortened, 'item text')} shortened"] if shortened else told
 
 
 def figure(value: float | None) -> str:

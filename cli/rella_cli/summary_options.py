@@ -1,4 +1,7 @@
-"""The options of preference summaries, which several commands share: one decorator adds them all."""
+"""The options of preference summaries, which several commands share: one decorator adds them all.
+
+Typer reads a command's options off its signature; eight more in each of five would hide what tells the commands apart.
+"""
 
 import inspect
 from collections.abc import Callable
@@ -11,6 +14,8 @@ if TYPE_CHECKING:
     from rella_cpp import SummarySettings
 
 _PANEL = "Preference summaries (LLM-TRSR)"
+_READING = ("k", "retrieval", "order", "sweep")
+"""Options that choose behaviors, which a summary replaces."""
 
 
 def _option(*names: str, text: str, metavar: str | None = None) -> Any:
@@ -73,9 +78,10 @@ def with_summary(
         def wrapper(**given: Any) -> None:
             own = {name: given.pop(name) for name in added}
             kind = "summary" if always else own.pop("context_kind")
-            command(summary=_settings(kind, own, given), **given)
+            command(summary=_settings(kind, own, given, usual), **given)
 
         signature = inspect.signature(command)
+        usual = {name: p.default for name, p in signature.parameters.items() if name in _READING}
         kept = [parameter for name, parameter in signature.parameters.items() if name != "summary"]
         extra = [
             inspect.Parameter(
@@ -94,7 +100,7 @@ def with_summary(
     return decorate
 
 
-def _settings(kind: str, own: dict[str, Any], given: dict[str, Any]) -> "SummarySettings | None":
+def _settings(kind: str, own: dict[str, Any], given: dict[str, Any], usual: dict[str, Any]) -> "SummarySettings | None":
     """Make settings of the options given; refuse those that mean nothing together."""
     from rella_cpp import InputError, SummarySettings
 
@@ -107,9 +113,8 @@ def _settings(kind: str, own: dict[str, Any], given: dict[str, Any]) -> "Summary
                 f"--{next(iter(chosen)).replace('_', '-')} is for preference summaries", remedy="add --context summary"
             )
         return None
-    usual = {"k": 30, "retrieval": "subr", "order": "time", "sweep": None}
     for name, value in usual.items():
-        if given.get(name, value) != value:
+        if given[name] != value:
             option = "-k" if name == "k" else f"--{name}"
             raise InputError(
                 f"{option} chooses behaviors, and --context summary shows the latest", remedy="leave one of them out"

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from rella_cpp.datasets.options import PrepareOptions
 from rella_cpp.datasets.prepared import Events, Prepared, ascending, find_texts, repeated
-from rella_cpp.datasets.sampling import last_samples
+from rella_cpp.datasets.sampling import BY_USERS, last_samples
 from rella_cpp.datasets.sheets import Sheet
 from rella_cpp.datasets.sources import SourceFile
 from rella_cpp.datasets.texts import clean
@@ -48,7 +48,7 @@ def prepare_products(files: Sequence[SourceFile], options: PrepareOptions) -> Pr
             "samples": "one a user of two items or more: the last one, its label 1; there are no negatives",
             "min_history": MIN_HISTORY,
             "liked": "every item bought",
-            "split": "users at random",
+            "split": BY_USERS,
             "split_shares": list(SHARES),
             "seed": options.seed,
         },

@@ -15,7 +15,7 @@ from rella_cpp.datasets.dataset import Interactions, Samples
 from rella_cpp.datasets.delimited import Dialect, read_delimited
 from rella_cpp.datasets.options import PrepareOptions
 from rella_cpp.datasets.prepared import Events, Prepared, ascending, find_rows, find_texts, repeated
-from rella_cpp.datasets.sampling import assign, draw, last_of_each, shuffle, users_of
+from rella_cpp.datasets.sampling import BY_USERS, assign, draw, last_of_each, shuffle, users_of
 from rella_cpp.datasets.sheets import Sheet
 from rella_cpp.datasets.sources import SourceFile
 from rella_cpp.datasets.texts import clean, whole_numbers
@@ -52,7 +52,7 @@ def prepare_books(files: Sequence[SourceFile], options: PrepareOptions) -> Prepa
             "liked": f"rating >= {LIKED_FROM}",
             "liked_from": LIKED_FROM,
             "implicit_zeros": "left out" if options.explicit_only else "kept",
-            "split": "users at random",
+            "split": BY_USERS,
             "split_shares": [TRAIN, TEST],
             "valid_share_of_train": options.valid,
             "seed": options.seed,

@@ -7,6 +7,9 @@ import numpy.typing as npt
 
 from rella_cpp.datasets.dataset import Interactions, Samples
 
+BY_USERS = "users at random"
+"""What a manifest's rules say of a split by users."""
+
 UNKNOWN = -1
 """The label of an interaction that cannot be judged, and is no sample."""
 

@@ -18,7 +18,7 @@ from rella_cpp.datasets.dataset import Interactions, Samples
 from rella_cpp.datasets.options import PrepareOptions
 from rella_cpp.datasets.prepared import Events, Prepared, ascending, find_texts, repeated
 from rella_cpp.datasets.recipe import Recipe, RecordColumns
-from rella_cpp.datasets.sampling import UNKNOWN, last_samples, samples_by_time, samples_by_users
+from rella_cpp.datasets.sampling import BY_USERS, UNKNOWN, last_samples, samples_by_time, samples_by_users
 from rella_cpp.datasets.sheets import Sheet
 from rella_cpp.datasets.sources import SourceFile
 from rella_cpp.datasets.tables import table_kind
@@ -257,7 +257,7 @@ def _samples(
     }
     if labels is None:
         rules |= {"samples": "one a user: the last item, its label 1; there are no negatives"}
-        rules |= {"liked": "every item", "split": "users at random", "seed": options.seed}
+        rules |= {"liked": "every item", "split": BY_USERS, "seed": options.seed}
         return last_samples(interactions, least, shares, options.seed), rules
     sign, bound = (">", given.liked_above) if given.liked_above is not None else (">=", given.liked_from)
     rules["liked"] = "label = 1" if recipe.interactions.label else f"rating {sign} {bound:g}"
@@ -265,7 +265,7 @@ def _samples(
     if by == "time":
         rules["split"] = "global time"
         return samples_by_time(interactions, labels, least, shares), rules
-    rules |= {"split": "users at random", "seed": options.seed}
+    rules |= {"split": BY_USERS, "seed": options.seed}
     return samples_by_users(interactions, labels, least, shares, options.seed), rules
 
 

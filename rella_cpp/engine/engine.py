@@ -44,6 +44,13 @@ class States(NamedTuple):
     logits: npt.NDArray[np.float32]
 
 
+class Continuation(NamedTuple):
+    """What a model wrote, and whether it ended by itself rather than at the most tokens or the context's end."""
+
+    text: str
+    ended: bool
+
+
 class Engine:
     """One model in memory with one context. Usable from several threads: calls wait for each other.
 
@@ -272,6 +279,12 @@ class Engine:
     def generate(
         self, prompts: Sequence[Prompt], max_tokens: int, adapters: Sequence[Adapter] = (), *, end: str = ""
     ) -> list[str]:
+        """Return the texts of `continuations`."""
+        return [found.text for found in self.continuations(prompts, max_tokens, adapters, end=end)]
+
+    def continuations(
+        self, prompts: Sequence[Prompt], max_tokens: int, adapters: Sequence[Adapter] = (), *, end: str = ""
+    ) -> list[Continuation]:
         """Continue prompts greedily, each until the model ends its answer, or `max_tokens` or the context are used up.
 
         Unless the settings say `exact`, as many at a time as the context holds.
@@ -294,8 +307,13 @@ class Engine:
                 return token == closing or self.vocabulary.ends_generation(token)
 
             answers = generate(self._decoder, prompts, max_tokens, self._limits, ends)
-            texts = [self.vocabulary.decode(answer) for answer in answers]
-            return [text.partition(end)[0] for text in texts] if end else texts
+            found = []
+            for prompt, answer in zip(prompts, answers, strict=True):
+                text = self.vocabulary.decode(answer)
+                used_up = len(answer) >= max_tokens or len(prompt) + len(answer) > self._limits.cells
+                before, closed, _ = text.partition(end) if end else (text, "", "")
+                found.append(Continuation(before, bool(closed) or not used_up))
+            return found
 
     def raw(self, tokens: npt.NDArray[np.int32], *, hidden: bool = False) -> None:
         """Only decode a prompt, for comparison: no plan, nothing kept, nothing read.

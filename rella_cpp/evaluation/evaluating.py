@@ -116,6 +116,8 @@ def evaluate(
             drawing = {"split": settings.split, "limit": settings.limit, "seed": settings.seed, "count": len(samples)}
             reading = settings.query(k, [], []).reading(histories.domain)
             facts = run_settings(data, drawing, reading, judge, histories)
+            if settings.summary is not None:
+                facts["baselines"] = {"k": k}
             facts["calibrations"] = {calibration.name: calibration.fingerprint for calibration in calibrations}
             writers.append(stack.enter_context(closing(RunWriter(folder, facts, samples, force=force))))
         if not all(writer.complete for writer in writers):

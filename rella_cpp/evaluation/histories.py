@@ -65,7 +65,8 @@ class Histories:
 
     def latest(self, row: int, k: int) -> npt.NDArray[np.int64]:
         """Return the positions of the K latest behaviors, ascending."""
-        return self.others(row)[-k:]
+        others = self.others(row)
+        return others[max(0, len(others) - k) :]
 
     def nearest(self, row: int, k: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
         """Return the positions of the K behaviors nearest to the target, and their cosines; nearest first.

@@ -37,7 +37,7 @@ def judge_together(judge: Judge, queries: Mapping[str, Query], source: Path) -> 
         return judge.judge(list(queries.values()))
     except InputError as refused:
         for name, query in queries.items():
-            try:  # which one was it? Nothing was computed yet
+            try:  # which one was it? Nothing was scored yet
                 judge.judge([query])
             except InputError as error:
                 place = f"{name}, {error.place}" if error.place else name

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rella_cpp.datasets.dataset import split_number
-from rella_cpp.datasets.sampling import assign, shuffle, users_of
+from rella_cpp.datasets.sampling import BY_USERS, assign, shuffle, users_of
 from rella_cpp.errors import InputError
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ SHARES = (10, 1, 1)
 """Users that train, validate and test, where the data is not split by users."""
 
 _SPLIT_SEED = 0  # never the request's: who is a test user does not hang on who is drawn
-_AS_PREPARED = "users at random"
 _USERS, _CANDIDATES = 2, 3  # purposes of random numbers, apart from those of `datasets.sampling`
 
 
@@ -53,7 +52,7 @@ class RankingUsers:
         liked = np.flatnonzero(samples.label == 1)
         # Samples stand by user and position: the last of a user's is where the next one's begin.
         last = liked[np.diff(samples.user[liked], append=-1) != 0]
-        as_prepared = data.manifest.get("rules", {}).get("split") == _AS_PREPARED
+        as_prepared = data.manifest.get("rules", {}).get("split") == BY_USERS
         return cls(
             samples.user[last].astype(np.int64),
             samples.position[last].astype(np.int64),

@@ -67,13 +67,15 @@ def _reading(run: Run) -> dict[str, Any]:
 
 
 def _summaries(run: Run) -> dict[str, int]:
-    """Count the samples by their preference summary: written, empty, none (the history was too short)."""
-    texts = [line["summary"]["text"] for line in run.lines]
+    """Count preference summaries, one a sample or ranked user: written, empty, none (the history was too short)."""
+    width = 1 + int(run.settings["samples"]["negatives"]) if run.ranking else 1
+    lines = run.lines[::width]
+    texts = [line["summary"]["text"] for line in lines]
     return {
         "written": sum(bool(text) for text in texts),
         "empty": texts.count(""),
         "none": texts.count(None),
-        "item_texts_shortened": sum(line["summary"]["shortened"] for line in run.lines),
+        "item_texts_shortened": sum(line["summary"]["shortened"] for line in lines),
     }
 
 

@@ -21,7 +21,7 @@ from rella_cpp.journal import Journal, Layout, Line, read_lines
 from rella_gguf.strict_json import loads
 
 GROUP = 8
-"""Samples written together: the unit of resume."""
+"""Samples, or ranked users, written together: the unit of resume."""
 
 RANK = "rank"
 """The protocol of a ranking run, as its settings name it."""

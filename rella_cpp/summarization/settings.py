@@ -56,10 +56,9 @@ class SummarySettings:
         for name, least in _LEAST.items():
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= _MOST:
-                option = "-n" if name == "recent" else f"--{name.replace('_', '-')}"
                 raise InputError(
                     f"{name.replace('_', ' ')} is {value!r}",
-                    remedy=f"give a whole number, {least} to {_MOST:,} ({option})",
+                    remedy=f"give a whole number, {least} to {_MOST:,} (--{name.replace('_', '-')})",
                 )
 
     def segment(self, count: int) -> tuple[range, ...]:

@@ -66,11 +66,14 @@ class Summaries:
         Where they lie.
     settings
         Their `summaries.json`.
+    summary
+        How they were made.
 
     """
 
     folder: Path
     settings: Mapping[str, Any]
+    summary: SummarySettings
 
     @classmethod
     def open(cls, folder: str | Path) -> Self:
@@ -90,14 +93,14 @@ class Summaries:
         settings = read_json(path, _REMEDY)
         if not all(isinstance(settings.get(name), dict) for name in ("data", "samples", "summary", "author")):
             raise InputError("is of no folder of summaries", source=path, remedy=_REMEDY)
+        try:
+            known = {name: value for name, value in settings["summary"].items() if name != "wording"}  # type: ignore[attr-defined]
+            summary = SummarySettings(**known)
+        except (InputError, TypeError) as error:
+            raise InputError(f"holds settings that are none ({error})", source=path, remedy=_REMEDY) from None
         if not (folder / LAYOUT.lines).is_file():
             raise InputError("is not finished", source=folder, remedy="give the same rella summarize command again")
-        return cls(folder, settings)
-
-    @property
-    def summary(self) -> SummarySettings:
-        """How they were made."""
-        return SummarySettings(**{name: value for name, value in self.settings["summary"].items() if name != "wording"})
+        return cls(folder, settings, summary)
 
     @cached_property
     def fingerprint(self) -> str:

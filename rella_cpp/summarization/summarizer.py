@@ -143,41 +143,34 @@ class Summarizer:
         return asked
 
     def known(self, prompts: Sequence[GenerationPrompt], max_tokens: int, *, together: bool) -> dict[str, str]:
-        """Return the texts that the cache has, by the prompt's key.
-
-        Of a cache that dies with the process, none for a batch: they would change what is left to write together, and
-        so, after a kill, its wording.
-        """
-        if together and self._cache.folder is None and not self._engine.settings.exact:
+        """Return the texts that the cache has, by the prompt's key."""
+        if not self._remembers(together):
             return {}
         return self._cache.texts(self._key(max_tokens, together=together), [prompt.key for prompt in prompts])
 
     def write(self, prompts: Sequence[GenerationPrompt], max_tokens: int, *, together: bool) -> dict[str, str]:
-        """Generate texts and keep them, all at once; return them by the prompt's key."""
-        end = prompts[0].end
-        calls = [prompts] if together else [[prompt] for prompt in prompts]
-        raw = [
-            text
-            for call in calls
-            for text in self._engine.generate([prompt.prompt for prompt in call], max_tokens, end=end)
-        ]
-        texts = {prompt.key: self._clean(text, max_tokens) for prompt, text in zip(prompts, raw, strict=True)}
-        self._cache.add_texts(self._key(max_tokens, together=together), texts)
-        return texts
+        """Generate texts in one call and keep them, all at once; return them by the prompt's key.
+
+        Where another process was faster, its text stands, and is returned.
+        """
+        found = self._engine.continuations([prompt.prompt for prompt in prompts], max_tokens, end=prompts[0].end)
+        texts = {prompt.key: _cleaned(*each) for prompt, each in zip(prompts, found, strict=True)}
+        if not self._remembers(together):
+            return texts
+        return self._cache.add_texts(self._key(max_tokens, together=together), texts)
+
+    def _remembers(self, together: bool) -> bool:
+        """Tell whether texts are kept: not a batch's in a cache that dies with the process.
+
+        They would change what is left to write together, and so, after a kill, its wording.
+        """
+        return self._cache.folder is not None or not together or self._engine.settings.exact
 
     def _key(self, max_tokens: int, *, together: bool) -> str:
         """Name what a text depends on besides its prompt: model, versions, settings, mode, length."""
         exact = self._engine.settings.exact
         mode = "" if exact else " together" if together else " alone"
         return f"{self._vectors.base.fingerprint} {self._vectors.engine_key}{mode} tokens={max_tokens}"
-
-    def _clean(self, text: str, max_tokens: int) -> str:
-        """Make one line of a text; one that was cut off by its length ends with its last whole sentence."""
-        line = flatten(text)
-        if len(self._engine.vocabulary.tokenize(text)) >= max_tokens - 1:
-            ends = [found.end() for found in _SENTENCE_END.finditer(line)]
-            line = line[: ends[-1]] if ends else line
-        return line
 
 
 class _Writing:
@@ -227,6 +220,13 @@ class _Writing:
         if more:
             self._done += more
             self._progress("summarising", self._done, self._total)
+
+
+def _cleaned(text: str, ended: bool) -> str:
+    """Make one line of a text; one that was cut off by its length ends with its last whole sentence."""
+    line = flatten(text)
+    ends = [] if ended else [found.end() for found in _SENTENCE_END.finditer(line)]
+    return line[: ends[-1]] if ends else line
 
 
 def _recurrent(blocks: Sequence[Sequence[Behavior]], prompts: SummaryPrompts) -> Walk:
