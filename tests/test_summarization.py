@@ -93,7 +93,7 @@ def test_one_more_behavior_costs_one_block(
 ) -> None:
     """Whether a block begins, grows or is complete, and where the latest blocks move on (hierarchical: 5 at most)."""
     settings = SummarySettings(method)
-    history: list[dict[str, object]] = [*HISTORY, *({"title": f"film {n}"} for n in range(12))]
+    history: list[dict[str, object]] = [{"title": f"film {n}"} for n in range(38)]
     (before,) = teller.summarize([history[:count]], settings)
     assert before.generated == len(scripted.texts) == settings.texts(count)
     (again,) = teller.summarize([history[:count]], settings)
