@@ -138,19 +138,11 @@ class Cache:
                     known[prompt] = row[0]
         return known
 
-    def add_texts(self, model: str, texts: Mapping[str, str]) -> dict[str, str]:
-        """Remember generated texts by prompt, all or none; return what is remembered: where there was one, that.
-
-        The prompts themselves are not kept, only their SHA-256.
-        """
+    def add_texts(self, model: str, texts: Mapping[str, str]) -> None:
+        """Remember generated texts by prompt, all or none. The prompts themselves are not kept, only their SHA-256."""
         rows = [(model, _digest(prompt), text) for prompt, text in texts.items()]
         with self._access() as database, database:
-            database.executemany(
-                "INSERT INTO texts VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET text = excluded.text "
-                "WHERE typeof(text) != 'text'",
-                rows,
-            )
-        return dict(texts) | self.texts(model, list(texts))
+            database.executemany("INSERT OR REPLACE INTO texts VALUES (?, ?, ?)", rows)
 
     def fingerprint(self, path: str | Path, progress: Progress = no_progress, *, split: bool = True) -> str:
         """Return the SHA-256 of a file in hexadecimal (of a split model, unless not `split`: of its parts' SHA-256s).

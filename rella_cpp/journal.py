@@ -34,6 +34,8 @@ class Layout:
         Names of files that are made of the lines.
     remedy
         What to do where it is damaged.
+    parse
+        What fails where a line is damaged: it also gets what it made of the first.
 
     """
 
@@ -42,6 +44,7 @@ class Layout:
     lines: str
     beside: tuple[str, ...]
     remedy: str
+    parse: Callable[[str, Any], Any] | None = None
 
 
 class Journal:
@@ -146,7 +149,8 @@ class Journal:
             )
         self.folder.mkdir(parents=True, exist_ok=True)
         self._stack.enter_context(locked(self.folder))
-        if force:
+        # What failed before its first line stands in nobody's way, whatever its settings were.
+        if force or not (self._final.exists() or _whole_lines(self._part)):
             for name in (layout.settings, layout.lines, *layout.beside, self._part.name):
                 (self.folder / name).unlink(missing_ok=True)
         if there.is_file():
@@ -169,6 +173,8 @@ class Journal:
         wanted = total if path == self._final or len(lines) == total else len(lines) // self._group * self._group
         if len(lines) > total or len(lines) < wanted:
             raise InputError(f"holds {len(lines)} lines of {total}", source=path, remedy=self._layout.remedy)
+        if self._layout.parse is not None and path.exists():
+            read_lines(path, self._layout.parse, "is damaged", self._layout.remedy, count=wanted)
         for number, (line, keys) in enumerate(zip(lines, self._keys, strict=False), start=1):
             for name, value in keys.items():
                 if _entry(line, name) != value:
@@ -184,8 +190,10 @@ class Journal:
         return wanted
 
 
-def read_lines(path: Path, parse: Callable[[str, _T | None], _T], finding: str, remedy: str) -> list[_T]:
-    """Read what `parse` makes of each line; it also gets what it made of the first.
+def read_lines(
+    path: Path, parse: Callable[[str, _T | None], _T], finding: str, remedy: str, *, count: int | None = None
+) -> list[_T]:
+    """Read what `parse` makes of each line, or of the first `count`; it also gets what it made of the first.
 
     Raises
     ------
@@ -194,7 +202,7 @@ def read_lines(path: Path, parse: Callable[[str, _T | None], _T], finding: str, 
 
     """
     found: list[_T] = []
-    for number, text in enumerate(path.read_bytes().splitlines(), start=1):
+    for number, text in enumerate(path.read_bytes().splitlines()[:count], start=1):
         try:
             found.append(parse(text.decode("utf-8", errors="surrogatepass"), found[0] if found else None))
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):

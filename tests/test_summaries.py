@@ -293,7 +293,9 @@ def test_what_cannot_be_summarised_is_refused_before_a_folder_is_made(
         Summaries.open(small_data.folder)
     with (
         Rella.from_gguf(roomy_model, settings=EngineSettings(ctx=256), cache=Cache(None)) as rella,
-        pytest.raises(ContextError, match=r"samples \d+ to \d+: a prompt of .* do not fit the context of 256"),
+        pytest.raises(
+            ContextError, match=r"samples \d+ to \d+, history 0: a prompt of .* do not fit the context of 256"
+        ),
     ):
         write(small_data, tmp_path / "s", rella.summarizer)
 

@@ -1,3 +1,4 @@
+import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
@@ -273,8 +274,16 @@ def test_texts_are_cut_at_a_words_end(spm_engine: Engine, text: str, tokens: int
     assert counted <= tokens
     assert shorten.shortens(item) == (short != whole) == (len(spm_engine.vocabulary.tokenize(whole)) > tokens)
     if short != whole:
-        kept = short.removesuffix("…").split(" ")
-        assert kept == [""] or kept == whole.split(" ")[: len(kept)]
+        kept = short.removesuffix("…")
+        assert short.endswith("…") and whole.startswith(kept) and kept
+        at_end = whole[len(kept)] == " "
+        assert at_end or len(kept.rpartition(" ")[0]) < len(kept) / 2  # else the last word would have gone
+
+
+@pytest.mark.parametrize("title", ["漢字の本" * 20, "x" * 300, "漢字の本: " + "漢" * 100])
+def test_a_text_without_blanks_is_cut_within(spm_engine: Engine, title: str) -> None:
+    short = Shortener(spm_engine, MOVIES, 24)(Item({"title": title}))
+    assert len(short) > 5 and title.startswith(short.removesuffix("…"))
 
 
 @pytest.fixture(scope="module")
@@ -342,7 +351,7 @@ def test_settings_out_of_range_are_refused(settings: dict[str, Any], said: str) 
 
 
 def test_a_block_that_does_not_fit_is_refused(teller: Rella) -> None:
-    with pytest.raises(ContextError, match=r"96 of a summary do not fit the context of 4096; lower --block-size"):
+    with pytest.raises(ContextError, match=r"history 0: .* 96 of a summary do not fit the context of 4096; lower"):
         teller.summarize([HISTORY * 6], SummarySettings(block_size=100))
 
 
@@ -360,11 +369,32 @@ def test_words_and_layouts_can_be_the_domains_own(scripted: Scripted) -> None:
     assert "user\n3 seen\nDescribe" in scripted.texts[0] and "LIKES=Likes 0.;The person" in score.prompt
 
 
-def test_the_first_of_two_writers_stands() -> None:
-    with Cache(None) as cache:
-        assert cache.add_texts("m", {"a": "first", "b": "x"}) == {"a": "first", "b": "x"}
-        assert cache.add_texts("m", {"a": "second", "c": "y"}) == {"a": "first", "c": "y"}
-        assert cache.texts("m", ["a", "c", "d"]) == {"a": "first", "c": "y"} and not cache.texts("n", ["a"])
+def test_a_batch_is_written_the_same_whatever_the_cache_holds(scripted: Scripted, tmp_path: Path) -> None:
+    """The texts of one batch are kept together: none is taken from another batch, or from alone."""
+    rella = Rella(scripted, MOVIES, chat_format="chatml", cache=Cache(tmp_path))
+    batch = [HISTORY[:12], HISTORY[3:15]]
+    first = rella.summarize(batch)
+    calls = len(scripted.asked_for)
+    for other in ([HISTORY[:12]], [HISTORY[:12], HISTORY[:9]], [HISTORY[3:15], HISTORY[8:16], HISTORY[:12]]):
+        rella.summarize(other)
+    assert rella.summarize([HISTORY[:12], HISTORY[3:16]])[0].generated > 0  # another company, though not for this one
+    again = rella.summarize(batch)
+    assert [(s.text, s.generated) for s in again] == [(s.text, 0) for s in first] and calls == 2
+
+
+def test_damaged_texts_are_written_anew(teller: Rella, scripted: Scripted, tmp_path: Path) -> None:
+    with Cache(tmp_path) as cache:
+        rella = Rella(scripted, MOVIES, chat_format="chatml", cache=cache)
+        rella.summarize([HISTORY[:6]])
+        with sqlite3.connect(tmp_path / "rella.sqlite") as database:
+            database.execute("UPDATE texts SET text = 'a' || char(10) || 'USER:'")
+        database.close()
+        (found,) = rella.summarize([HISTORY[:6]])
+    assert found.generated == 1 and found.text == "Likes 1."
+
+
+def test_an_empty_history_has_no_summary(teller: Rella) -> None:
+    assert [found.text for found in teller.summarize([[], HISTORY[:6]])] == [None, "Likes 0."]
 
 
 def test_a_target_that_cannot_fit_is_refused_before_anything_is_written(teller: Rella, scripted: Scripted) -> None:

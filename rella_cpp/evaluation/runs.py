@@ -31,8 +31,6 @@ _REMEDY = "evaluate again into another folder, or with --force"
 
 _GROUPS = ("calibrated", "baselines", "rankers")  # parts of a line that hold predictors by name
 
-_LAYOUT = Layout("a run", _SETTINGS, _PREDICTIONS, (_METRICS, _ITEMS), _REMEDY)
-
 
 class RunWriter(Journal):
     """Writes a run's predictions, or goes on where a run with the same settings stopped; see `Journal`.
@@ -243,9 +241,13 @@ def _prediction(text: str, first: Line | None) -> Line:
     line["sample"]
     if line["label"] not in (0, 1) or not all(0 <= chance <= 1 for chance in chances):
         raise ValueError("a label or a probability is out of its range")
-    numbers = [line[name] for name in ("yes_logit", "no_logit", "answer_mass") if "probability" in line]
-    for number in (*numbers, *line.get("rankers", {}).values()):
-        float(number)
+    needed = ("yes_logit", "no_logit", "answer_mass") if "probability" in line else ()
+    numbers = [line[name] for name in needed]
+    numbers += [line[name] for name in ("prompt_tokens", "dropped", "head_logit", "empty_gap") if name in line]
+    numbers += [value for name in ("rankers", "statistics") for value in line.get(name, {}).values()]
+    for number in (*numbers, *chances):
+        if isinstance(number, bool) or not isinstance(number, int | float):
+            raise TypeError("a number is none")
     if first is not None and any(
         list(line.get(name, ())) != list(first.get(name, ())) for name in (*_GROUPS, "statistics")
     ):
@@ -253,3 +255,6 @@ def _prediction(text: str, first: Line | None) -> Line:
     if first is not None and line.keys() != first.keys():
         raise ValueError("it has other keys than the first line")
     return dict(line)
+
+
+_LAYOUT = Layout("a run", _SETTINGS, _PREDICTIONS, (_METRICS, _ITEMS), _REMEDY, _prediction)

@@ -18,7 +18,7 @@ from rella_cpp.errors import InputError
 from rella_cpp.journal import Journal
 from rella_cpp.records import Behavior, PreferenceSummary
 from rella_cpp.summarization.settings import SummarySettings
-from rella_cpp.summarization.summaries import LAYOUT, SampleSummary, Summaries
+from rella_cpp.summarization.summaries import LAYOUT, SampleSummary, Summaries, sample_key
 from rella_cpp.summarization.wording import words_of
 from rella_cpp.versions import library_versions
 
@@ -135,7 +135,7 @@ def write_summaries(
     words_of(author.domain)
     rows = settings.rows(data).tolist()
     generated = reused = 0
-    keys = [{"sample": row} for row in rows]
+    keys = [sample_key(data, row) for row in rows]
     with Journal(Path(out), LAYOUT, _facts(data, settings, len(rows), author), keys, group=GROUP, force=force) as log:
         for start in range(log.done, len(rows), GROUP):
             group = rows[start : start + GROUP]
@@ -185,7 +185,8 @@ def _summarised(
     try:
         found = author.summaries(histories, settings, together=True, progress=progress)
     except InputError as error:
-        raise error.located(data.folder, f"samples {rows[0]} to {rows[-1]}") from None
+        place = ", ".join(part for part in (f"samples {rows[0]} to {rows[-1]}", error.place) if part)
+        raise type(error)(error.finding, source=data.folder, place=place, remedy=error.remedy) from None
     return [
         SampleSummary(
             row,

@@ -8,7 +8,7 @@ _MARK = "…"
 
 
 class Shortener:
-    """Gives items' texts, long fields included, of at most so many tokens; what is cut ends with `…`.
+    """Gives items' texts, long fields included, of at most so many tokens; what is cut, at a word's end, ends with `…`.
 
     Parameters
     ----------
@@ -36,19 +36,21 @@ class Shortener:
 
     def _cut(self, text: str) -> str:
         if text not in self._known:
-            self._known[text] = text if self._fits(text) else self._longest(text.split(" "))
+            self._known[text] = text if self._fits(text) else self._longest(text) + _MARK
         return self._known[text]
 
-    def _longest(self, words: list[str]) -> str:
-        """Find the greatest number of leading words that fit, by bisection."""
-        fits, beyond = 0, len(words)
+    def _longest(self, text: str) -> str:
+        """Return the longest beginning that fits: of whole words, or where those are less than half of it, cut in one.
+
+        Chinese and Japanese have no blanks: a title would be gone.
+        """
+        fits, beyond = 0, len(text)
         while beyond - fits > 1:
             middle = (fits + beyond) // 2
-            if self._fits(" ".join(words[:middle]) + _MARK):
-                fits = middle
-            else:
-                beyond = middle
-        return " ".join(words[:fits]) + _MARK
+            fits, beyond = (middle, beyond) if self._fits(text[:middle] + _MARK) else (fits, middle)
+        longest = text[:fits]
+        words = longest if text[fits : fits + 1] == " " else longest.rpartition(" ")[0]
+        return words.rstrip() if len(words) >= len(longest) / 2 else longest.rstrip()
 
     def _fits(self, text: str) -> bool:
         vocabulary = self._engine.vocabulary

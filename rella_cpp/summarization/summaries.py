@@ -21,9 +21,8 @@ if TYPE_CHECKING:
     from rella_cpp.datasets import DataSet
 
 _T = TypeVar("_T", int, str)
+_SETTINGS, _LINES = "summaries.json", "summaries.jsonl"
 _REMEDY = "summarise again into another folder, or with --force"
-LAYOUT = Layout("a folder of summaries", "summaries.json", "summaries.jsonl", (), _REMEDY)
-"""What such a folder holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +55,13 @@ class SampleSummary:
         return {"sample": self.sample, "split": self.split, "user": self.user, "item": self.item, **told}
 
 
+def sample_key(data: "DataSet", row: int) -> dict[str, object]:
+    """Return what of a sample's line is known before it is written."""
+    samples = data.samples
+    split, user, item = SPLITS[int(samples.split[row])], int(samples.user[row]), int(samples.item[row])
+    return {"sample": row, "split": split, "user": data.user_id(user), "item": data.item_id(item)}
+
+
 @dataclass(frozen=True)
 class Summaries:
     """Finished summaries.
@@ -86,7 +92,7 @@ class Summaries:
 
         """
         folder = Path(folder)
-        path = folder / LAYOUT.settings
+        path = folder / _SETTINGS
         if not path.is_file():
             finding = f"is no folder of summaries (it has no {path.name})" if folder.exists() else "no such folder"
             raise InputError(finding, source=folder, remedy="make one: rella summarize DATA -o DIR")
@@ -98,19 +104,19 @@ class Summaries:
             summary = SummarySettings(**known)
         except (InputError, TypeError) as error:
             raise InputError(f"holds settings that are none ({error})", source=path, remedy=_REMEDY) from None
-        if not (folder / LAYOUT.lines).is_file():
+        if not (folder / _LINES).is_file():
             raise InputError("is not finished", source=folder, remedy="give the same rella summarize command again")
         return cls(folder, settings, summary)
 
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of all lines."""
-        return sha256(self.folder / LAYOUT.lines)
+        return sha256(self.folder / _LINES)
 
     @cached_property
     def lines(self) -> list[SampleSummary]:
         """All summaries, ascending by sample."""
-        path, wanted = self.folder / LAYOUT.lines, self.settings["samples"].get("count")
+        path, wanted = self.folder / _LINES, self.settings["samples"].get("count")
         lines = read_lines(path, _parse, "is no summary", _REMEDY)
         if len(lines) != wanted:
             raise InputError(f"holds {len(lines)} summaries of {wanted}", source=path, remedy=_REMEDY)
@@ -155,6 +161,27 @@ class Summaries:
                 source=self.folder,
                 remedy="give the --domain that it was written with, or summarise again",
             )
+        last = -1
+        for number, line in enumerate(self.lines, start=1):
+            if not last < line.sample < len(data.samples.label) or not self._fits(line, data):
+                raise InputError(
+                    "does not fit the data",
+                    source=self.folder / _LINES,
+                    place=f"line {number}",
+                    remedy=f"it was changed: {_REMEDY}",
+                )
+            last = line.sample
+
+    def _fits(self, line: SampleSummary, data: "DataSet") -> bool:
+        """Tell whether a line is of its sample, and its blocks hold what these settings read before the target."""
+        own = data.others(line.sample)
+        blocks = [tuple(own[block.start : block.stop].tolist()) for block in self.summary.blocks(len(own))]
+        known = {"sample": line.sample, "split": line.split, "user": line.user, "item": line.item}
+        return (
+            sample_key(data, line.sample) == known
+            and line.summary.method == self.summary.method
+            and [block.behaviors for block in line.summary.blocks] == blocks
+        )
 
     def report(self) -> dict[str, Any]:
         """Return how many summaries there are and how they came out, as JSON.
@@ -202,3 +229,7 @@ def _checked(value: object, kind: type[_T]) -> _T:
     if not isinstance(value, kind) or isinstance(value, bool):
         raise TypeError(f"it is no {kind.__name__}")
     return value
+
+
+LAYOUT = Layout("a folder of summaries", _SETTINGS, _LINES, (), _REMEDY, _parse)
+"""What such a folder holds."""

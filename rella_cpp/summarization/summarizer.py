@@ -1,7 +1,7 @@
 """From histories to preference summaries: recurrent and hierarchical summarization (LLM-TRSR), many users at once."""
 
 import re
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 
 from rella_cpp.asking import Asker, GenerationPrompt
 from rella_cpp.cache import Cache, Progress, no_progress
@@ -9,6 +9,7 @@ from rella_cpp.domains import Domain
 from rella_cpp.domains.definition import flatten
 from rella_cpp.engine import Engine
 from rella_cpp.errors import ContextError
+from rella_cpp.files import digest
 from rella_cpp.inputs import take_history
 from rella_cpp.prompts import PromptText
 from rella_cpp.records import Behavior, BlockSummary, PreferenceSummary
@@ -26,7 +27,8 @@ Walk = Generator[list[PromptText], list[str], tuple[str | None, list[str]]]
 class Summarizer:
     """Summarises with one model in one domain's words, by the base model: adapters are set aside.
 
-    Every text is kept in the cache by the content of its prompt, so a longer history costs only what is new in it.
+    Every text is kept in the cache by the content of its prompt, so a longer history costs only what is new in it; in a
+    batch by that of the whole batch, unless the engine is exact.
 
     Parameters
     ----------
@@ -70,7 +72,7 @@ class Summarizer:
         progress: Progress = no_progress,
     ) -> list[PreferenceSummary]:
         """Check histories and summarise them; behaviors by 0-based place in the input. See `summaries`."""
-        taken = [take_history(history, self.domain) for history in histories]
+        taken = [take_history(history, self.domain, allow_empty=True) for history in histories]
         behaviors = [[behavior for _, behavior in own] for own in taken]
         found = self.summaries(behaviors, settings, together=len(taken) > 1, progress=progress)
         return [summary.at([place for place, _ in own]) for summary, own in zip(found, taken, strict=True)]
@@ -90,8 +92,8 @@ class Summarizer:
         histories
             Behaviors, the oldest first.
         together
-            Generate the texts of several histories in one batch, which is faster; unless the engine is exact, a text
-            that is not in the cache yet may then hang on its company. Else it depends on its prompt alone.
+            Generate the texts of several histories in one batch, which is faster; unless the engine is exact, a text's
+            wording may then hang on its company. Else it depends on its prompt alone.
 
         Raises
         ------
@@ -124,8 +126,8 @@ class Summarizer:
             for (text, parts), count, history, own in zip(found, generated, histories, blocks, strict=True)
         ]
 
-    def prompt(self, text: PromptText, max_tokens: int) -> GenerationPrompt:
-        """Frame a prompt for a text of at most `max_tokens`.
+    def prompt(self, text: PromptText, max_tokens: int, number: int) -> GenerationPrompt:
+        """Frame a prompt for a text of at most `max_tokens`; `number` is the history's, for messages.
 
         Raises
         ------
@@ -138,39 +140,46 @@ class Summarizer:
             raise ContextError(
                 f"a prompt of {len(asked.prompt)} tokens and {max_tokens} of a summary "
                 f"do not fit the context of {self._engine.n_ctx}",
-                remedy="lower --block-size or --item-tokens, or raise --ctx",
+                place=f"history {number}",
+                remedy="lower --block-size, --item-tokens, --summary-tokens or --max-blocks, or raise --ctx",
             )
         return asked
 
-    def known(self, prompts: Sequence[GenerationPrompt], max_tokens: int, *, together: bool) -> dict[str, str]:
-        """Return the texts that the cache has, by the prompt's key."""
-        if not self._remembers(together):
-            return {}
-        return self._cache.texts(self._key(max_tokens, together=together), [prompt.key for prompt in prompts])
+    def texts(
+        self, prompts: Sequence[GenerationPrompt], max_tokens: int, *, together: bool, told: Callable[[int], None]
+    ) -> tuple[dict[str, str], set[str]]:
+        """Return the texts of different prompts by their key, and the keys of those that were not in the cache.
 
-    def write(self, prompts: Sequence[GenerationPrompt], max_tokens: int, *, together: bool) -> dict[str, str]:
-        """Generate texts in one call and keep them, all at once; return them by the prompt's key.
-
-        Where another process was faster, its text stands, and is returned.
+        Written together, they are kept under the whole company, which may decide their wording: what the cache holds
+        of other companies changes nothing, so the same request gives the same texts (and `exact` needs none of this).
         """
+        alone = self._engine.settings.exact or not together
+        key = self._key(max_tokens, "" if alone else digest([prompt.key for prompt in prompts]))
+        texts = self._known(key, prompts)
+        missing = [prompt for prompt in prompts if prompt.key not in texts]
+        if not alone and missing:
+            texts, missing = {}, list(prompts)
+        told(len(prompts) - len(missing))
+        for call in [missing] if together and missing else [[prompt] for prompt in missing]:
+            texts |= self._write(key, call, max_tokens)
+            told(len(call))
+        return texts, {prompt.key for prompt in missing}
+
+    def _known(self, key: str, prompts: Sequence[GenerationPrompt]) -> dict[str, str]:
+        """Return the texts that the cache has, damaged ones left out."""
+        found = self._cache.texts(key, [prompt.key for prompt in prompts])
+        return {prompt: text for prompt, text in found.items() if flatten(text) == text}
+
+    def _write(self, key: str, prompts: Sequence[GenerationPrompt], max_tokens: int) -> dict[str, str]:
+        """Generate texts in one call and keep them, all at once."""
         found = self._engine.continuations([prompt.prompt for prompt in prompts], max_tokens, end=prompts[0].end)
         texts = {prompt.key: _cleaned(*each) for prompt, each in zip(prompts, found, strict=True)}
-        if not self._remembers(together):
-            return texts
-        return self._cache.add_texts(self._key(max_tokens, together=together), texts)
+        self._cache.add_texts(key, texts)
+        return texts
 
-    def _remembers(self, together: bool) -> bool:
-        """Tell whether texts are kept: not a batch's in a cache that dies with the process.
-
-        They would change what is left to write together, and so, after a kill, its wording.
-        """
-        return self._cache.folder is not None or not together or self._engine.settings.exact
-
-    def _key(self, max_tokens: int, *, together: bool) -> str:
-        """Name what a text depends on besides its prompt: model, versions, settings, mode, length."""
-        exact = self._engine.settings.exact
-        mode = "" if exact else " together" if together else " alone"
-        return f"{self._vectors.base.fingerprint} {self._vectors.engine_key}{mode} tokens={max_tokens}"
+    def _key(self, max_tokens: int, company: str) -> str:
+        """Name what a text depends on besides its prompt: model, versions, settings, company, length."""
+        return f"{self._vectors.base.fingerprint} {self._vectors.engine_key} company={company} tokens={max_tokens}"
 
 
 class _Writing:
@@ -201,18 +210,13 @@ class _Writing:
         """Return a text for each prompt; count in `generated`, by number, those that were not known."""
         if not asked:
             return {}
-        most, together = self._settings.summary_tokens, self._together
-        prompts = {n: [self._summarizer.prompt(text, most) for text in texts] for n, texts in asked.items()}
+        most = self._settings.summary_tokens
+        prompts = {n: [self._summarizer.prompt(text, most, n) for text in texts] for n, texts in asked.items()}
         every = {prompt.key: prompt for own in prompts.values() for prompt in own}
-        texts = self._summarizer.known(list(every.values()), most, together=together)
-        missing = {key: prompt for key, prompt in every.items() if key not in texts}
+        self._tell(sum(len(own) for own in prompts.values()) - len(every))
+        texts, new = self._summarizer.texts(list(every.values()), most, together=self._together, told=self._tell)
         owner = {prompt.key: n for n, own in reversed(prompts.items()) for prompt in own}
-        calls = [list(missing.values())] if together and missing else [[prompt] for prompt in missing.values()]
-        self._tell(sum(len(own) for own in prompts.values()) - len(missing))
-        for call in calls:
-            texts |= self._summarizer.write(call, most, together=together)
-            self._tell(len(call))
-        for key in missing:
+        for key in new:
             generated[owner[key]] += 1
         return {n: [texts[prompt.key] for prompt in own] for n, own in prompts.items()}
 
