@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from rella_cpp.domains import Domain
+from rella_cpp.errors import InputError
 from rella_cpp.prompts import Order
-from rella_cpp.records import Behavior, Item, User
+from rella_cpp.records import Behavior, Item, User, describe
 from rella_cpp.retrieval import Retrieval, Selection
 from rella_cpp.summarization.settings import SummarySettings
 
@@ -43,6 +44,11 @@ class Query:
     user: User | Mapping[str, object] | None = None
     selection: Selection = Selection()
     summary: SummarySettings | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a summary that is no settings: a text, say, or a mapping."""
+        if self.summary is not None and not isinstance(self.summary, SummarySettings):
+            raise InputError(f"summary is {describe(self.summary)}", remedy="give SummarySettings(…)")
 
     @property
     def shown(self) -> Shown:

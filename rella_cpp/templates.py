@@ -26,6 +26,21 @@ def render(source: str, names: Mapping[str, Any]) -> str:
     return _render(source, names, chat=False)
 
 
+def check(source: str) -> None:
+    """Compile a domain's template.
+
+    Raises
+    ------
+    TemplateFailure
+        It cannot be compiled.
+
+    """
+    try:
+        _compile(source, False)
+    except Exception as error:  # Jinja's own kinds
+        raise TemplateFailure(str(error) or type(error).__name__) from None
+
+
 def render_chat(source: str, names: Mapping[str, Any]) -> str:
     """Render a chat template as transformers does, but with a clock that stands still.
 

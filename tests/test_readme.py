@@ -71,6 +71,14 @@ def test_the_path_with_summaries_runs(tmp_path: Path) -> None:
 
 @pytest.mark.model
 @pytest.mark.skipif(packaged_model() is None, reason="the extra smollm2 is not installed")
+def test_the_python_of_summaries_runs() -> None:
+    code = next(block for block in blocks("py") if "SummarySettings" in block)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and done.stdout.rstrip().endswith("read (9, 10, 11)"), done.stderr
+
+
+@pytest.mark.model
+@pytest.mark.skipif(packaged_model() is None, reason="the extra smollm2 is not installed")
 def test_the_path_from_a_download_to_a_table_runs(tmp_path: Path) -> None:
     # The commands as they stand, on a small look-alike of the download.
     ratings = random_ratings(seed=1, users=60, movies=16, most=16)
@@ -90,7 +98,7 @@ def test_the_path_from_a_download_to_a_table_runs(tmp_path: Path) -> None:
             shutil.copyfile(tmp_path / "train.manifest.json", tmp_path / "adapter/rella.json")
         done = shell(re.sub(r"--shots \d+|--limit \d+", lambda size: f"{size[0].split()[0]} 24", command), tmp_path)
         assert done.returncode == 0 and done.stdout, (command, done.stderr)
-    (code,) = blocks("py")
+    code = next(block for block in blocks("py") if "export_rows" in block)
     code = code.replace("shots=256", "shots=24").replace('"train.jsonl"', '"rows.jsonl"').replace('"head"', '"head2"')
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

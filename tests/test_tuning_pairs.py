@@ -2,13 +2,12 @@
 
 import json
 import logging
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from judges import MOVIES
+from look_alikes import ml_1m, random_ratings, write_files
 from peft_folder import write_peft
 
 from rella_cpp import (
@@ -24,6 +23,7 @@ from rella_cpp import (
     TrsrExamples,
     TrsrSettings,
     export_rows,
+    prepare,
     write_summaries,
 )
 
@@ -159,15 +159,10 @@ def test_what_cannot_be_exported_is_refused(
             export_rows(TrsrExamples(small_data, summaries, judge, TrsrSettings()), out, judge=judge, force=True)
 
 
-def test_a_user_who_touched_everything_leaves_no_negative(
-    small_data: DataSet, summaries: Summaries, judge: Rella
-) -> None:
-    data = DataSet.open(small_data.folder)
-    user = int(data.samples.user[summaries.rows("train")[0]])
-    known = data.interactions
-    own = np.unique(known.item[known.starts[user] : known.starts[user + 1]])
-    everywhere = np.resize(own, known.item.shape)  # nobody touched anything else
-    data.__dict__["interactions"] = replace(known, item=everywhere)
-    examples = TrsrExamples(data, summaries, judge, TrsrSettings())
+def test_a_user_who_touched_everything_leaves_no_negative(judge: Rella, tmp_path: Path) -> None:
+    files = ml_1m(random_ratings(seed=1, users=12, movies=8, most=8), movies=8, users=12)
+    data = prepare("ml-1m", write_files(tmp_path / "ml-1m.zip", files), tmp_path / "data")
+    settings = CollectionSettings("train", summary=SUMMARY)
+    made = write_summaries(data, tmp_path / "s", settings, author=judge.summarizer).summaries
     with pytest.raises(InputError, match=r"user \d+ leaves 0 items untouched, 1 are wanted"):
-        list(examples.training())
+        list(TrsrExamples(data, made, judge, TrsrSettings()).training())

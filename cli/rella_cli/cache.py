@@ -6,7 +6,9 @@ import typer
 
 from rella_cli import options
 
-app = typer.Typer(help="Show or clear the cache of item vectors, file fingerprints and converted adapters.")
+app = typer.Typer(
+    help="Show or clear the cache: item vectors, texts of summaries, file fingerprints, converted adapters."
+)
 
 
 @app.command()

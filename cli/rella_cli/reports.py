@@ -82,7 +82,7 @@ def show_ranking(run: "Run", found: Mapping[str, Any]) -> None:
         kind, _, cut = name.partition("@")
         title = {"recall": "Recall", "mrr": "MRR", "ndcg": "NDCG"}[kind]
         table.add_column(f"{title if cut == '3' else ''}\n@{cut}", justify="right", no_wrap=True)
-    table.add_column("\n95 %", style="dim", no_wrap=True)
+    table.add_column("95 %\nof @10", style="dim", no_wrap=True)
     for predictor, values in found["metrics"].items():
         style = "bold" if predictor in found["differences"] else ""
         shown = [Text(f"{values[name]['value']:.3f}", style=style) for name in names]

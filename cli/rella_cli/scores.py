@@ -71,6 +71,7 @@ class Scoring:
             out.print()
             if score.summary is not None and score.summary != told:
                 self._draw_summary(score.summary)
+                out.print()
             told = score.summary
             self._draw_behaviors(score)
             self._draw_facts(score)
@@ -91,7 +92,7 @@ class Scoring:
     def _draw_summary(self, summary: "PreferenceSummary") -> None:
         """Say what the model wrote of the user, or why there is nothing."""
         text = summary.text or {None: _TOO_SHORT, "": _EMPTY}[summary.text]
-        console().print(Padding(Text(f"Preference summary: {printable(text)}"), (0, 0, 1, 2)))
+        console().print(Padding(Text(f"Preference summary: {printable(text)}"), (0, 0, 0, 2)))
 
     def _draw_facts(self, score: "Score") -> None:
         facts = [f"{score.prompt_tokens} tokens", f"answer mass {score.answer_mass:.2f}"]
@@ -171,6 +172,9 @@ class Ranking(Scoring):
         if summary is not None:
             console().print()
             self._draw_summary(summary)
+            own = sum(score.summary != summary for score in self.scores)
+            if own:
+                note(f"note: {count(own, 'item')} had a summary of their own, without the item itself; see --json")
         facts = [f"{count(len(self.behaviors), 'behavior')} given"]
         if excluded := sum(score.excluded for score in self.scores):
             facts.append(f"{excluded} left out: the item itself")

@@ -106,7 +106,7 @@ def show_written(written: "WrittenSummaries", *, as_json: bool) -> None:
         return
     splits = ", ".join(f"{rows:,} {name}" for name, rows in found["splits"].items())
     lines = {
-        "summaries": f"{found['samples']:,} of {count(found['users'], 'user')} ({splits}) in {summaries.folder}",
+        "summaries": f"{count(found['samples'], 'sample')} of {count(found['users'], 'user')} ({splits}) in {summaries.folder}",
         "texts": f"{found['texts']:,}; this time {written.generated:,} generated, {written.reused:,} known before",
     }
     if found["words"] is not None:

@@ -119,4 +119,7 @@ def _settings(kind: str, own: dict[str, Any], given: dict[str, Any], usual: dict
             raise InputError(
                 f"{option} chooses behaviors, and --context summary shows the latest", remedy="leave one of them out"
             )
-    return SummarySettings(**chosen)
+    settings = SummarySettings(**chosen)
+    if "max_blocks" in chosen and settings.method == "recurrent":
+        raise InputError("--max-blocks is for --method hierarchical", remedy="leave it out: recurrent reads all blocks")
+    return settings

@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Literal, get_args
 
 from rella_cpp.errors import InputError
 from rella_cpp.files import digest
 from rella_cpp.records import Behavior, Item, User, describe, encodable
+from rella_cpp.templates import TemplateFailure, check
 
 FieldType = Literal["text", "value", "list"]
 
@@ -131,6 +132,21 @@ class Templates:
         """Refuse a lead that is no text."""
         if self.lead is not None and not isinstance(self.lead, str):
             raise InputError(f"lead is {describe(self.lead)}", remedy="give text")
+
+    def check(self) -> None:
+        """Refuse a template that cannot be compiled, which takes Jinja and its time.
+
+        Raises
+        ------
+        InputError
+            One cannot.
+
+        """
+        for name in (entry.name for entry in fields(self) if entry.name != "lead"):
+            try:
+                check(getattr(self, name))
+            except TemplateFailure as error:
+                raise InputError(f"the template {name} fails: {error}", remedy="mend it") from None
 
 
 @dataclass(frozen=True, slots=True)

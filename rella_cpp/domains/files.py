@@ -72,6 +72,11 @@ def _parse(table: Mapping[str, Any], source: str | Path) -> Domain:
         answers = known["answers"]
         known["answers"] = tuple(answers) if isinstance(answers, list) else answers
     known["templates"] = _build(Templates, known.pop("template", {}), "[template]", source)
+    if known["templates"] != Templates():
+        try:
+            known["templates"].check()
+        except InputError as error:
+            raise error.located(source, "[template]") from None
     return _build(Domain, known, None, source)
 
 

@@ -53,6 +53,8 @@ class SummarySettings:
         """Check every value."""
         if self.method not in get_args(Method):
             raise InputError(f"method is {self.method!r}", remedy=f"one of {', '.join(get_args(Method))}")
+        if not isinstance(self.overlap, bool):
+            raise InputError(f"overlap is {self.overlap!r}", remedy="give true or false")
         for name, least in _LEAST.items():
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= _MOST:
