@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from judges import MOVIES
-from look_alikes import ml_1m, random_ratings, write_files
+from look_alikes import Rating, ml_1m, write_files
 from peft_folder import write_peft
 
 from rella_cpp import (
@@ -160,7 +160,8 @@ def test_what_cannot_be_exported_is_refused(
 
 
 def test_a_user_who_touched_everything_leaves_no_negative(judge: Rella, tmp_path: Path) -> None:
-    files = ml_1m(random_ratings(seed=1, users=12, movies=8, most=8), movies=8, users=12)
+    ratings = [Rating(user, movie, 5, 978300000 + movie) for user in range(1, 11) for movie in range(1, 13)]
+    files = ml_1m(ratings, movies=12, users=10)
     data = prepare("ml-1m", write_files(tmp_path / "ml-1m.zip", files), tmp_path / "data")
     settings = CollectionSettings("train", summary=SUMMARY)
     made = write_summaries(data, tmp_path / "s", settings, author=judge.summarizer).summaries

@@ -6,9 +6,7 @@ import typer
 
 from rella_cli import options
 
-app = typer.Typer(
-    help="Show or clear the cache: item vectors, texts of summaries, file fingerprints, converted adapters."
-)
+app = typer.Typer(help="Show or clear the cache: item vectors, summaries, file fingerprints, converted adapters.")
 
 
 @app.command()

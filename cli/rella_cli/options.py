@@ -64,9 +64,7 @@ Exact = Annotated[
 ]
 NoCache = Annotated[
     bool,
-    typer.Option(
-        "--no-cache", help="Neither read nor write the cache (vectors, texts of summaries).", rich_help_panel=_MODEL
-    ),
+    typer.Option("--no-cache", help="Neither read nor write the cache (vectors, summaries).", rich_help_panel=_MODEL),
 ]
 Verbose = Annotated[bool, typer.Option("--verbose", help="Show llama.cpp's log.", rich_help_panel=_MODEL)]
 

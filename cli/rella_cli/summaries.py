@@ -105,8 +105,9 @@ def show_written(written: "WrittenSummaries", *, as_json: bool) -> None:
         print_json({"summaries": str(summaries.folder), "settings": settings, **found, **texts})
         return
     splits = ", ".join(f"{rows:,} {name}" for name, rows in found["splits"].items())
+    samples, users = count(found["samples"], "sample"), count(found["users"], "user")
     lines = {
-        "summaries": f"{count(found['samples'], 'sample')} of {count(found['users'], 'user')} ({splits}) in {summaries.folder}",
+        "summaries": f"{samples} of {users} ({splits}) in {summaries.folder}",
         "texts": f"{found['texts']:,}; this time {written.generated:,} generated, {written.reused:,} known before",
     }
     if found["words"] is not None:
