@@ -21,7 +21,10 @@ METRICS = {
     "user_auc": "user AUC",
 }
 
-_COMPARED = ("log_loss", "accuracy", "ece")  # what fits beside AUC; --json and the page have all
+# What fits side by side; --json and the page have all.
+_CLICKED = {name: METRICS[name] for name in ("auc", "log_loss", "accuracy", "ece")}
+_RANKED = {"ndcg@10": "NDCG@10", "mrr@10": "MRR@10", "recall@10": "Recall@10"}
+_SIZES = {"samples": "n", "users": "users"}
 
 
 def show_reports(runs: "Sequence[Run]", *, as_json: bool) -> None:
@@ -149,16 +152,18 @@ def show_comparison(runs: "Sequence[Run]") -> None:
 
     out, rows = console(), compare_runs(runs)
     out.print()
-    out.print(_ranking_rows(rows) if runs[0].ranking else _click_rows(rows))
+    out.print(_comparison(rows, "users", _RANKED) if runs[0].ranking else _comparison(rows, "samples", _CLICKED))
     out.print()
     for row in rows:
         if row["verdict"]:
             out.print(Text(row["verdict"]))
 
 
-def _click_rows(rows: Sequence[Mapping[str, Any]]) -> Table:
+def _comparison(rows: Sequence[Mapping[str, Any]], counted: str, metrics: Mapping[str, str]) -> Table:
+    """Make a table with a row a predictor: `counted` is what a run's size is in; the first metric has its interval."""
     table = Table(box=None, pad_edge=False)
-    for title in ("run", "", "K", "n", "AUC", "95 %", *(METRICS[metric] for metric in _COMPARED)):
+    first, *others = metrics
+    for title in ("run", "", "K", _SIZES[counted], metrics[first], "95 %", *(metrics[name] for name in others)):
         table.add_column(title, justify="left" if title in ("run", "", "95 %") else "right", no_wrap=title != "run")
     for row in rows:
         values = row["metrics"]
@@ -166,27 +171,9 @@ def _click_rows(rows: Sequence[Mapping[str, Any]]) -> Table:
             Text(row["run"]),
             Text(row["predictor"]),
             str(row["k"] or "–"),
-            f"{row['samples']:,}",
-            figure(values["auc"]["value"]),
-            between(values["auc"]),
-            *(figure(values[metric]["value"]) for metric in _COMPARED),
-        )
-    return table
-
-
-def _ranking_rows(rows: Sequence[Mapping[str, Any]]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for title in ("run", "", "K", "users", "NDCG@10", "95 %", "MRR@10", "Recall@10"):
-        table.add_column(title, justify="left" if title in ("run", "", "95 %") else "right", no_wrap=title != "run")
-    for row in rows:
-        values = row["metrics"]
-        table.add_row(
-            Text(row["run"]),
-            Text(row["predictor"]),
-            str(row["k"] or "–"),
-            f"{row['users']:,}",
-            figure(values["ndcg@10"]["value"]),
-            between(values["ndcg@10"]),
-            *(figure(values[metric]["value"]) for metric in ("mrr@10", "recall@10")),
+            f"{row[counted]:,}",
+            figure(values[first]["value"]),
+            between(values[first]),
+            *(figure(values[name]["value"]) for name in others),
         )
     return table
