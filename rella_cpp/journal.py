@@ -149,20 +149,21 @@ class Journal:
             )
         self.folder.mkdir(parents=True, exist_ok=True)
         self._stack.enter_context(locked(self.folder))
+        known = read_json(there, layout.remedy) if there.is_file() and not force else None
         # What failed before its first line stands in nobody's way, whatever its settings were.
-        if force or not (self._final.exists() or _whole_lines(self._part)):
+        if force or (known is not None and not (self._final.exists() or _whole_lines(self._part))):
+            known = None
             for name in (layout.settings, layout.lines, *layout.beside, self._part.name):
                 (self.folder / name).unlink(missing_ok=True)
-        if there.is_file():
-            if difference := first_difference(read_json(there, layout.remedy), json.loads(json.dumps(settings))):
-                name, was, now = difference
-                raise InputError(
-                    f"is {layout.kind} with another {name}: {brief(was)}, not {brief(now)}",
-                    source=self.folder,
-                    remedy="name another folder, or start anew with --force",
-                )
-        else:
+        if known is None:
             write_json(there, settings)
+        elif difference := first_difference(known, json.loads(json.dumps(settings))):
+            name, was, now = difference
+            raise InputError(
+                f"is {layout.kind} with another {name}: {brief(was)}, not {brief(now)}",
+                source=self.folder,
+                remedy="name another folder, or start anew with --force",
+            )
         self.done = self._recover()
 
     def _recover(self) -> int:

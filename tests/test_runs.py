@@ -154,3 +154,19 @@ def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
     write_json(tmp_path / "run.json", {"samples": {}})
     with pytest.raises(InputError, match="is not finished"):
         Run.open(tmp_path)
+
+
+def test_a_run_that_failed_before_its_first_line_blocks_nobody(tmp_path: Path) -> None:
+    with RunWriter(tmp_path / "run", {"ctx": 256}, [1, 2]):
+        pass
+    with RunWriter(tmp_path / "run", {"ctx": 512}, [1, 2]) as writer:
+        writer.write([{"sample": 1}, {"sample": 2}])
+    with pytest.raises(InputError, match="is a run with another ctx: 512, not 256"):
+        RunWriter(tmp_path / "run", {"ctx": 256}, [1, 2])
+
+
+def test_a_stranger_s_settings_are_no_run_s(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text('{"speed": 3}')
+    with pytest.raises(InputError, match="run.json: is damaged"):
+        RunWriter(tmp_path, {"ctx": 256}, [1, 2])
+    assert (tmp_path / "run.json").read_text() == '{"speed": 3}'

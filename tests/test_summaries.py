@@ -279,6 +279,42 @@ def test_settings_that_are_none_are_refused(
         Summaries.open(path.parent)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"sample": 10**9},
+        {"split": "train"},
+        {"user": "nobody"},
+        {"item": "0"},
+        {"method": "hierarchical"},
+        {"blocks": [], "summary": None},
+    ],
+)
+def test_lines_that_do_not_fit_the_data_are_refused(
+    small_data: DataSet, tmp_path: Path, change: dict[str, object]
+) -> None:
+    """A line of the test split that says train would bring its sample among the rows to tune on."""
+    folder = write(small_data, tmp_path / "s", Teller(), limit=5).summaries.folder
+    Summaries.open(folder).check(small_data, MOVIES)
+    lines = (folder / "summaries.jsonl").read_text().splitlines()
+    lines[2] = json.dumps({**json.loads(lines[2]), **change})
+    (folder / "summaries.jsonl").write_text("\n".join(lines) + "\n")
+    with pytest.raises(InputError, match=r"summaries.jsonl, line 3: does not fit the data; it was changed"):
+        Summaries.open(folder).check(small_data, MOVIES)
+
+
+def test_a_damaged_line_is_found_before_any_work(small_data: DataSet, tmp_path: Path) -> None:
+    folder = write(small_data, tmp_path / "s", Teller(), limit=GROUP + 4).summaries.folder
+    lines = (folder / "summaries.jsonl").read_text().splitlines(keepends=True)
+    (folder / "summaries.jsonl").unlink()
+    line = {**json.loads(lines[0]), "summary": 3}
+    (folder / "summaries.jsonl.part").write_text("".join([json.dumps(line) + "\n", *lines[1:GROUP]]))
+    teller = Teller()
+    with pytest.raises(InputError, match=r"summaries.jsonl.part, line 1: is damaged"):
+        write(small_data, tmp_path / "s", teller, limit=GROUP + 4)
+    assert not teller.calls
+
+
 def test_what_cannot_be_summarised_is_refused_before_a_folder_is_made(
     small_data: DataSet, roomy_model: Path, tmp_path: Path
 ) -> None:
