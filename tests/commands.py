@@ -3,7 +3,9 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -36,3 +38,14 @@ def runner(capsys: pytest.CaptureFixture[str]) -> Run:
 def run_python(code: str, *arguments: object) -> str:
     command = [sys.executable, "-c", code, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def kill_when_written(command: Sequence[object], part: Path) -> None:
+    """Start a command, and kill it with -9 as soon as its first group of lines is on the disk."""
+    nothing = subprocess.DEVNULL
+    process = subprocess.Popen([str(word) for word in command], stdout=nothing, stderr=nothing)
+    while process.poll() is None and not (part.exists() and part.stat().st_size):
+        time.sleep(0.005)
+    process.kill()
+    process.wait()
+    assert part.stat().st_size, "it ended before it could be killed"

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 from look_alikes import ml_1m, random_ratings, write_files
+from scripted import Scripted
 from tiny_model import Shape, write_adapter, write_model
 
-from rella_cpp import Cache, DataSet, Engine, EngineSettings, ItemIndex, Rella, build_index, prepare
+from rella_cpp import Cache, DataSet, Engine, EngineSettings, ItemIndex, Rella, build_index, load_domain, prepare
 
 
 @pytest.fixture(autouse=True)
@@ -106,3 +107,14 @@ def exact_judge(roomy_model: Path) -> Iterator[Rella]:
 @pytest.fixture
 def small_index(judge: Rella, small_data: DataSet, tmp_path: Path) -> ItemIndex:
     return build_index(judge.vectors, small_data.all_items(), tmp_path / "index")
+
+
+@pytest.fixture
+def scripted(roomy_model: Path) -> Iterator[Scripted]:
+    with Scripted.from_gguf(roomy_model) as engine:
+        yield engine
+
+
+@pytest.fixture
+def teller(scripted: Scripted) -> Rella:
+    return Rella(scripted, load_domain("movies"), chat_format="chatml", cache=Cache(None))

@@ -1,14 +1,12 @@
 """`rella evaluate --protocol rank`, through the command."""
 
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
-from commands import Run, runner
+from commands import Run, kill_when_written, runner
 from tiny_model import Shape, write_model
 
 from rella_cpp import DataSet, EvaluationSettings, Histories, evaluate, load_domain
@@ -68,11 +66,7 @@ def test_killed_with_9_and_run_again_gives_the_same_files(
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     subprocess.run(command(whole), check=True, capture_output=True)
     part = cut / "predictions.jsonl.part"
-    process = subprocess.Popen(command(cut), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while process.poll() is None and not (part.exists() and part.stat().st_size):
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    kill_when_written(command(cut), part)
     assert 0 < part.read_bytes().count(b"\n") < 18 * 5
     subprocess.run(command(cut), check=True, capture_output=True)
     for name in ("predictions.jsonl", "run.json", "metrics.json"):

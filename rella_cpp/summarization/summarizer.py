@@ -152,9 +152,11 @@ class Summarizer:
 
         Written together, they are kept under the whole company, which may decide their wording: what the cache holds
         of other companies changes nothing, so the same request gives the same texts (and `exact` needs none of this).
+        The context belongs to the company: it decides how many prompts are in memory at once.
         """
         alone = self._engine.settings.exact or not together
-        key = self._key(max_tokens, "" if alone else digest([prompt.key for prompt in prompts]))
+        company = "" if alone else digest([self._engine.n_ctx, [prompt.key for prompt in prompts]])
+        key = self._key(max_tokens, company)
         texts = self._known(key, prompts)
         missing = [prompt for prompt in prompts if prompt.key not in texts]
         if not alone and missing:
