@@ -17,7 +17,7 @@ Order = Literal["time", "similarity", "reversed", "shared"]
 
 # The built-in wording. A template sees: domain, user (fields by name), profile (the shown texts of the user's fields),
 # history and item (both with text and fields; behaviors also rating and points), order, rated, preference.
-_PROFILE = "{% if profile %}About the person: {{ profile | join('; ') }}.\n{% endif %}"
+PROFILE = "{% if profile %}About the person: {{ profile | join('; ') }}.\n{% endif %}"
 BEHAVIORS = """\
 The person {{ domain.verb }} these {{ domain.plural }}
 {%- if rated %} and rated them out of {{ '%g' | format(domain.rating.max) }} {{ domain.rating.plural }}{% endif %}
@@ -87,13 +87,11 @@ def write_prompt(
         A record does not fit the domain, or the domain's own template fails.
 
     """
-    fields = domain.user_fields(user)
-    profile = [entry.show.replace("{}", fields[entry.name]) for entry in domain.user if entry.name in fields]
     known = None if preference is None else preference.text
     target = domain.show_item(item, long=preference is not None)
     names: dict[str, Any] = {
-        "user": fields,
-        "profile": profile,
+        "user": domain.user_fields(user),
+        "profile": profile_of(domain, user),
         "item": {"text": target, "fields": domain.item_fields(item)},
         "order": order,
         "preference": known,
@@ -106,7 +104,7 @@ def write_prompt(
         history += render_part(domain, "history", own.history or _HISTORY, names)
     return PromptText(
         system=domain.system,
-        profile=render_part(domain, "profile", own.profile or _PROFILE, names),
+        profile=render_part(domain, "profile", own.profile or PROFILE, names),
         history=history,
         target=render_part(domain, "target", own.target or _TARGET, names),
     )
@@ -131,6 +129,12 @@ def item_start(domain: Domain) -> str:
     """
     names = [entry.name for entry in domain.item if entry.required]
     return commonprefix([item_text(domain, Item(dict.fromkeys(names, word))) for word in ("A", "B")])
+
+
+def profile_of(domain: Domain, user: User) -> list[str]:
+    """Return what a prompt says of a user, field by field."""
+    fields = domain.user_fields(user)
+    return [entry.show.replace("{}", fields[entry.name]) for entry in domain.user if entry.name in fields]
 
 
 def names_of(domain: Domain, behaviors: Sequence[Behavior], show: Callable[[Item], str]) -> dict[str, Any]:

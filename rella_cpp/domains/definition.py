@@ -18,6 +18,7 @@ _BLANK = re.compile(
 )
 _LARGEST = 1e9  # of a rating scale: far beyond any, far below what overflows
 _OF_SUMMARIES = ("preference", "block", "update", "merge")  # templates
+_OF_CHOICES = ("choice", "simulate", "between")  # templates
 _LONGEST_WORD = 4000
 """Characters without a blank in a field: some tokenizers of llama.cpp crash on runs of 26,000."""
 
@@ -34,6 +35,7 @@ class Field:
     `show` is the text in a prompt, with `{}` for the value. `type` is `text`, `value` (text or a number) or `list`
     (several texts, shown with commas; one text is taken as it is). `label` names the field in an item's own text.
     A `long` one (a plot, a product's description) is shown where a preference summary takes part, and nowhere else.
+    A `naming` one belongs to the item's name, as the required ones do: what tells it from others in a list.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Field:
     required: bool = False
     label: str = ""
     long: bool = False
+    naming: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a field that could not be shown."""
@@ -51,6 +54,8 @@ class Field:
             raise InputError(f"show is {self.show!r}", remedy="it needs {} once, where the value stands")
         if self.long and self.required:
             raise InputError("a long field is required", remedy="require one that every prompt shows, such as title")
+        if self.long and self.naming:
+            raise InputError("a long field names the item", remedy="let a short one name it, such as title or year")
 
     def text_of(self, value: object) -> str:
         """Return the value as one line of text; empty where nothing is left of it.
@@ -127,6 +132,9 @@ class Templates:
     block: str = ""
     update: str = ""
     merge: str = ""
+    choice: str = ""
+    simulate: str = ""
+    between: str = ""
 
     def __post_init__(self) -> None:
         """Refuse a lead that is no text."""
@@ -218,9 +226,10 @@ class Domain:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of all that prompts take from this domain, its name and the words for summaries left out."""
+        """SHA-256 of what yes-no prompts take from this domain; its name, summaries and choices are left out."""
         own = {key: value for key, value in asdict(self).items() if key not in ("name", "summary")}
-        own["templates"] = {key: value for key, value in own["templates"].items() if key not in _OF_SUMMARIES}
+        others = (*_OF_SUMMARIES, *_OF_CHOICES)
+        own["templates"] = {key: value for key, value in own["templates"].items() if key not in others}
         return digest(own | {"item": _short(self.item), "user": _short(self.user)})
 
     @property
@@ -233,7 +242,13 @@ class Domain:
         """SHA-256 of all that summaries, and the prompts that show them, take from this domain."""
         words = None if self.summary is None else asdict(self.summary)
         own = {name: getattr(self.templates, name) for name in _OF_SUMMARIES}
-        return digest([self.fingerprint, words, own, [asdict(entry) for entry in self.item if entry.long]])
+        return digest([self.fingerprint, words, own, _facts(entry for entry in self.item if entry.long)])
+
+    @property
+    def choice_fingerprint(self) -> str:
+        """SHA-256 of all that prompts with candidates to choose among take from this domain."""
+        own = {name: getattr(self.templates, name) for name in _OF_CHOICES}
+        return digest([self.fingerprint, own, [entry.name for entry in self.item if entry.naming]])
 
     def item_fields(self, item: Item) -> dict[str, str]:
         """Return the shown fields of an item that it has, by name, each as one line of text.
@@ -261,6 +276,12 @@ class Domain:
             told = {name for name, text in fields.items() if any(map(str.isalnum, text))}
             shown += [entry for entry in self.item if entry.long and entry.name in told]
         return "".join(e.show.replace("{}", fields[e.name]) for e in shown if e.name in fields).strip()
+
+    def name_item(self, item: Item) -> str:
+        """Return the item's name, on one line: what a list of candidates shows, and a model answers."""
+        fields = self.item_fields(item)
+        named = (entry for entry in self.item if (entry.required or entry.naming) and entry.name in fields)
+        return "".join(entry.show.replace("{}", fields[entry.name]) for entry in named).strip()
 
     def unshown(self, items: Iterable[Item], *, long: bool = False) -> tuple[str, ...]:
         """Return the names of fields that items have and prompts never show, but for `id`; sorted.
@@ -300,7 +321,12 @@ class Domain:
 
 def _short(fields: tuple[Field, ...]) -> list[dict[str, object]]:
     """Return the fields that every prompt shows, as they stood in fingerprints before there were long ones."""
-    return [{k: v for k, v in asdict(entry).items() if k != "long"} for entry in fields if not entry.long]
+    return [{k: v for k, v in facts.items() if k != "long"} for facts in _facts(e for e in fields if not e.long)]
+
+
+def _facts(fields: Iterable[Field]) -> list[dict[str, object]]:
+    """Return fields as they stood in fingerprints before there were naming ones."""
+    return [{key: value for key, value in asdict(entry).items() if key != "naming"} for entry in fields]
 
 
 def _texts(fields: tuple[Field, ...], values: Mapping[str, object]) -> dict[str, str]:
