@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from rella_cpp.chat import CHAT_FORMATS, HISTORY, TARGET, ChatFrame, chat_frame
 from rella_cpp.domains import Domain
 from rella_cpp.engine import Engine, Prompt
+from rella_cpp.engine.segments import Span
 from rella_cpp.errors import ContextError
 from rella_cpp.prompts import PromptText
 from rella_cpp.scoring import Question, ask
+from rella_cpp.soft import SoftBlock, unmarked, with_block
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,8 @@ class Asker:
     ----------
     frame
         The chat frame in use.
+    soft
+        A soft prompt to put into each question, if there is one.
 
     """
 
@@ -42,6 +46,8 @@ class Asker:
         self._engine, self._domain = engine, domain
         self.frame = self._frame(chat_format, system=bool(domain.system))
         self._frames = {bool(domain.system): self.frame}
+        self._marked = domain.templates.marked
+        self.soft: SoftBlock | None = None
 
     def ask(self, text: PromptText) -> Question:
         """Make a question of a domain's prompt."""
@@ -62,9 +68,9 @@ class Asker:
 
         """
         question = self._question(self._reframed(system=False), PromptText("", "", "", text))
-        if len(question.tokens) > self._engine.n_ctx:
+        if len(question) > self._engine.n_ctx:
             raise ContextError(
-                f"a prompt of {len(question.tokens)} tokens does not fit the context of {self._engine.n_ctx}",
+                f"a prompt of {len(question)} tokens does not fit the context of {self._engine.n_ctx}",
                 remedy="raise --ctx, or leave it out",
             )
         return question
@@ -72,7 +78,7 @@ class Asker:
     def generation(self, text: PromptText) -> GenerationPrompt:
         """Frame a prompt for a text that the model is to write."""
         frame = self._reframed(system=bool(text.system))
-        encoded = self._engine.encode(frame.spans(text))
+        encoded = self._engine.encode(unmarked(frame.spans(text)) if self._marked else frame.spans(text))
         borders = (encoded.starts[HISTORY], encoded.starts[TARGET])
         return GenerationPrompt(
             Prompt.cut(encoded.tokens, borders), frame.end, f"{encoded.tokens} {borders} {frame.end}"
@@ -91,7 +97,22 @@ class Asker:
         return chat_frame(self._engine.header, name, system=system, bos=bos, eos=eos)
 
     def _question(self, frame: ChatFrame, text: PromptText) -> Question:
-        return ask(self._engine.encode, frame, text, self._domain.answers, self._lead(frame))
+        soft = None if self.soft is None else self.soft.embeddings
+        return ask(self._engine.encode, self.spans(frame, text), self._domain.answers, self._lead(frame), soft)
+
+    def spans(self, frame: ChatFrame, text: PromptText) -> list[Span]:
+        """Frame a prompt, and find the place of the soft prompt in it where the domain's templates say one.
+
+        Raises
+        ------
+        InputError
+            They do, and this prompt does not have it, or several times.
+
+        """
+        spans = frame.spans(text)
+        if not self._marked:
+            return spans
+        return unmarked(spans) if self.soft is None else with_block(spans, self._domain.name)
 
     def _lead(self, frame: ChatFrame) -> str:
         own = self._domain.templates.lead

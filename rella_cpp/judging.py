@@ -177,7 +177,7 @@ class Judge:
             yes_logit=answer.yes_logit,
             no_logit=answer.no_logit,
             answer_mass=answer.answer_mass,
-            prompt_tokens=len(choice.question.tokens),
+            prompt_tokens=len(choice.question),
             used=choice.used,
             dropped=choice.dropped,
             model=self._answerer.model,

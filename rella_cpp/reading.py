@@ -141,7 +141,7 @@ class Reading:
         question = self._ask([], target)
         if not self._fits(question):
             raise ContextError(
-                f"a prompt of {len(question.tokens)} tokens with no history does not fit the context of {self._n_ctx}",
+                f"a prompt of {len(question)} tokens with no history does not fit the context of {self._n_ctx}",
                 place=f"item[{target}]",
                 remedy="raise --ctx, or shorten the item",
             )
@@ -182,7 +182,7 @@ class Reading:
         return fits, question
 
     def _fits(self, question: Question) -> bool:
-        return len(question.tokens) <= self._n_ctx
+        return len(question) <= self._n_ctx
 
     def _ask(self, rows: Sequence[int], target: int) -> Question:
         return self._make_question([self._behaviors[row] for row in self._ordered(rows, target)], target)

@@ -93,6 +93,7 @@ def evaluate(
     ] = False,
     model: options.Model = None,
     lora: options.Lora = None,
+    soft: options.Soft = None,
     head: options.Head = None,
     chat_format: options.ChatFormat = None,
     ctx: options.Ctx = None,
@@ -135,7 +136,7 @@ def evaluate(
         )
     if summary is not None and (prompts is not None or head):
         raise InputError("ready prompts and heads know no summaries", remedy="leave out --context summary")
-    if baselines_only and (prompts is not None or contrast or calibration or head or lora or summary):
+    if baselines_only and (prompts is not None or contrast or calibration or head or lora or soft or summary):
         raise InputError("--baselines-only needs DATA and no model's options", remedy="leave one of them out")
     if head and contrast:
         raise InputError("a head has no contrast: it knows no gap without history", remedy="leave one of them out")
@@ -159,7 +160,18 @@ def evaluate(
         rella = None
         if not baselines_only:
             rella = stack.enter_context(
-                open_rella(model, words, lora or [], chat_format, engine, no_cache, verbose, head, allow_mismatch)
+                open_rella(
+                    model,
+                    words,
+                    lora or [],
+                    chat_format,
+                    engine,
+                    no_cache,
+                    verbose,
+                    soft=soft,
+                    head=head,
+                    allow_mismatch=allow_mismatch,
+                )
             )
             if catalog is not None:
                 rella.use_index(catalog, allow_mismatch=allow_mismatch)

@@ -56,6 +56,7 @@ def judge(
     allow_mismatch: options.AllowMismatch = False,
     model: options.Model = None,
     lora: options.Lora = None,
+    soft: options.Soft = None,
     head: options.Head = None,
     chat_format: options.ChatFormat = None,
     ctx: options.Ctx = None,
@@ -84,7 +85,10 @@ def judge(
     words = load_domain(domain)
     given = None if jsonl else _read(context, history, item, user, words, allow_empty_history)
 
-    with open_rella(model, words, lora or [], chat_format, settings, no_cache, verbose, head, allow_mismatch) as rella:
+    tuned = {"soft": soft, "head": head}
+    with open_rella(
+        model, words, lora or [], chat_format, settings, no_cache, verbose, **tuned, allow_mismatch=allow_mismatch
+    ) as rella:
         rella.contrast = contrast
         if index is not None:
             rella.use_index(index, allow_mismatch=allow_mismatch)

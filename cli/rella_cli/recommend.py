@@ -34,6 +34,7 @@ def recommend(
     allow_mismatch: options.AllowMismatch = False,
     model: options.Model = None,
     lora: options.Lora = None,
+    soft: options.Soft = None,
     head: options.Head = None,
     chat_format: options.ChatFormat = None,
     ctx: options.Ctx = None,
@@ -62,7 +63,10 @@ def recommend(
     catalog = ItemIndex.open(index)
     words = domain_of(catalog.folder, catalog.manifest.domain, domain)
     past, person = read_past(history, user, words)
-    with open_rella(model, words, lora or [], chat_format, settings, no_cache, verbose, head, allow_mismatch) as rella:
+    tuned = {"soft": soft, "head": head}
+    with open_rella(
+        model, words, lora or [], chat_format, settings, no_cache, verbose, **tuned, allow_mismatch=allow_mismatch
+    ) as rella:
         rella.contrast = contrast
         rella.use_index(catalog, allow_mismatch=allow_mismatch)
         if calibration is not None:

@@ -128,7 +128,7 @@ class Scoring:
 
         packaged = packaged_model()
         model = self.scores[0].model
-        if model.adapters or model.head is not None:
+        if model.adapters or model.soft is not None or model.head is not None:
             return
         if packaged is not None and read_header(packaged).text("general.name") == model.name:
             note(
@@ -234,8 +234,9 @@ def verdict(score: "Score") -> Text:
 def _model(score: "Score") -> list[str]:
     model = score.model
     adapters = [f"+ {adapter.name} × {adapter.scale:g}" for adapter in model.adapters]
+    softs = [] if model.soft is None else [f"+ {model.soft.name}, {model.soft.tokens} soft tokens"]
     heads = [] if model.head is None else [f"judged by the head {model.head[:12]}"]
-    return [printable(f"{model.name} ({model.fingerprint[:12]})"), *map(printable, adapters), *heads]
+    return [printable(f"{model.name} ({model.fingerprint[:12]})"), *map(printable, [*adapters, *softs]), *heads]
 
 
 def bar(probability: float, width: int) -> Text:

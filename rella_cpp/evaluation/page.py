@@ -229,6 +229,7 @@ def _configuration(runs: Sequence[Run]) -> str:
         judge, reading = settings.get("judge") or {}, settings.get("reading") or {}
         model, samples = judge.get("model") or {}, settings["samples"]
         adapters = "".join(f" + {adapter['name']} × {adapter['scale']:g}" for adapter in model.get("adapters", ()))
+        adapters += f" + {model['soft']['name']}" if "soft" in model else ""
         source = (settings.get("data") or settings.get("prompts") or {}).get("name", "")
         drawn = f"{samples['count']:,} of {source} {samples.get('split', '')}".strip()
         cells = (

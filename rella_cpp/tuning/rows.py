@@ -216,9 +216,9 @@ def _writer(form: RowForm, domain: Domain, judge: Rella | None) -> Write:
     def text(example: TuningExample) -> dict[str, Any]:
         assert judge is not None
         question = judge.asker.ask(example.text)
-        if len(question.tokens) > judge.engine.n_ctx:
+        if len(question) > judge.engine.n_ctx:
             raise ContextError(
-                f"a prompt of {len(question.tokens)} tokens does not fit the context of {judge.engine.n_ctx}",
+                f"a prompt of {len(question)} tokens does not fit the context of {judge.engine.n_ctx}",
                 remedy="raise --ctx, or show fewer behaviors (-k)",
             )
         completion = judge.asker.lead + answer(example)
