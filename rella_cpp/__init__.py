@@ -95,8 +95,8 @@ else:
             "rella_cpp.candidates": "Recommendation",
             "rella_cpp.datasets": (
                 "DATA_FORMATS SPLITS DataFormat DataSet EventColumns Interactions LengthBin PrepareOptions Ranking "
-                "Rankings Recipe RecordColumns SampleRules Samples SplitSummary Summary import_rankings prepare read_recipe "
-                "summarize"
+                "Rankings Recipe RecordColumns SampleRules Samples SplitSummary Summary import_rankings prepare "
+                "read_recipe summarize"
             ),
             "rella_cpp.domains": (
                 "Domain Field RatingScale SummaryWords Templates builtin_domains domain_source load_domain"

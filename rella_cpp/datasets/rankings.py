@@ -211,7 +211,7 @@ class Rankings:
         """The number of the first list in every row group."""
         file = self._file.metadata
         rows = [file.row_group(number).num_rows for number in range(file.num_row_groups)]
-        return np.concatenate([[0], np.cumsum(rows, dtype=np.int64)[:-1]])
+        return np.cumsum([0, *rows[:-1]], dtype=np.int64)
 
 
 def _read_manifest(folder: Path) -> tuple[dict[str, Any], str]:
