@@ -18,12 +18,15 @@ if typing.TYPE_CHECKING:  # for readers and type checkers; the same again below
         Interactions,
         LengthBin,
         PrepareOptions,
+        Ranking,
+        Rankings,
         Recipe,
         RecordColumns,
         SampleRules,
         Samples,
         SplitSummary,
         Summary,
+        import_rankings,
         prepare,
         read_recipe,
         summarize,
@@ -91,8 +94,9 @@ else:
             "rella_cpp.cache": "Cache CacheInfo",
             "rella_cpp.candidates": "Recommendation",
             "rella_cpp.datasets": (
-                "DATA_FORMATS SPLITS DataFormat DataSet EventColumns Interactions LengthBin PrepareOptions Recipe "
-                "RecordColumns SampleRules Samples SplitSummary Summary prepare read_recipe summarize"
+                "DATA_FORMATS SPLITS DataFormat DataSet EventColumns Interactions LengthBin PrepareOptions Ranking "
+                "Rankings Recipe RecordColumns SampleRules Samples SplitSummary Summary import_rankings prepare "
+                "read_recipe summarize"
             ),
             "rella_cpp.domains": (
                 "Domain Field RatingScale SummaryWords Templates builtin_domains domain_source load_domain"
@@ -177,7 +181,9 @@ __all__ = [
     "PreferenceSummary",
     "PrepareOptions",
     "Query",
+    "Ranking",
     "RankingSettings",
+    "Rankings",
     "RatingScale",
     "RawRate",
     "Recipe",
@@ -219,6 +225,7 @@ __all__ = [
     "export_rows",
     "find_model",
     "fit_calibration",
+    "import_rankings",
     "load_domain",
     "open_runs",
     "packaged_model",
