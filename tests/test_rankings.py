@@ -68,7 +68,7 @@ def test_a_table_comes_back_best_first_with_ties_as_they_stood(small_data: DataS
     for user, position in ((0, 0), (0, 2), (1, 1), (-1, 1), (0, -1), (59, 1 << 40), (1 << 40, 1)):
         assert known.find(user, position) is None
     found = known.find(0, 1)
-    assert found is not None and (found.items.dtype, found.scores.dtype) == (np.int64, np.float64)
+    assert found is not None and [str(found.items.dtype), str(found.scores.dtype)] == ["int64", "float64"]
 
 
 def test_scores_of_items_put_the_unlisted_below_all_listed() -> None:
@@ -80,17 +80,11 @@ def test_scores_of_items_put_the_unlisted_below_all_listed() -> None:
         assert math.isfinite(unlisted) and unlisted < lowest
 
 
-FORMS = [
-    (ending, write, form)
-    for form in (as_lists, as_rows)
-    for ending, write in WRITERS
-    if (write, form) != (write_csv, as_lists)
-]
+FORMS = [(ending, write, as_lists) for ending, write in WRITERS if write is not write_csv]
+FORMS += [(ending, write, as_rows) for ending, write in WRITERS]
 
 
-@pytest.mark.parametrize(
-    ("ending", "write", "form"), [form for form in FORMS if form[0] not in ("lists.csv", "lists.tsv")]
-)
+@pytest.mark.parametrize(("ending", "write", "form"), FORMS)
 def test_every_kind_of_table_in_either_form_gives_the_same_folder(
     small_data: DataSet,
     tmp_path: Path,
