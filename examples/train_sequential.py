@@ -38,15 +38,15 @@ def options() -> argparse.Namespace:
     parser.add_argument("data", type=Path, help="prepared data set")
     parser.add_argument("-o", "--out", type=Path, required=True, help="Parquet file to write")
     parser.add_argument("--model", choices=("sasrec", "bert4rec"), default="sasrec", help="recommender")
-    parser.add_argument("--factors", type=int, default=128, help="width of the model")
+    parser.add_argument("--factors", type=int, default=64, help="width of the model")
     parser.add_argument("--blocks", type=int, default=2, help="layers of the model")
     parser.add_argument("--heads", type=int, default=2, help="attention heads of a layer")
     parser.add_argument("--dropout", type=float, default=0.2, help="share of units")
-    parser.add_argument("--session", type=int, default=100, help="latest interactions that are read of a user")
-    parser.add_argument("--batch", type=int, default=128, help="users a step")
+    parser.add_argument("--session", type=int, default=50, help="latest interactions that are read of a user")
+    parser.add_argument("--batch", type=int, default=64, help="stretches a step")
     parser.add_argument("--lr", type=float, default=1e-3, help="learning rate")
-    parser.add_argument("--epochs", type=int, default=100, help="times through the users, at most")
-    parser.add_argument("--patience", type=int, default=5, help="epochs without a lower validation loss before it stops")
+    parser.add_argument("--epochs", type=int, default=100, help="times through the data, at most")
+    parser.add_argument("--patience", type=int, default=3, help="epochs without a lower loss before it stops")
     parser.add_argument("--depth", type=int, help="items a list; else all that were trained on")
     parser.add_argument("--train-positions", type=int, default=1, help="training targets a user, the latest ones")
     parser.add_argument("--limit-users", type=int, help="users whose lists are written, drawn at random; else all")
@@ -55,14 +55,19 @@ def options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def training_rows(data: DataSet) -> tuple[dict[str, npt.NDArray[Any]], npt.NDArray[np.bool_]]:
-    """Return the interactions that train or validate, as RecTools' columns, and which ones validate."""
+def training_rows(data: DataSet, length: int) -> tuple[dict[str, npt.NDArray[Any]], npt.NDArray[np.bool_]]:
+    """Return the interactions that train or validate, as RecTools' columns, and which ones validate.
+
+    A long history is cut, from its end, into stretches of `length` and one more, each a user of its own: RecTools would
+    train on the last stretch alone.
+    """
     known, left = data.interactions, LeaveOneOut(data)
     validates = np.zeros(len(known.item), np.bool_)
     validates[known.starts[left.users] + left.positions("valid")] = True
     rows = np.flatnonzero(left.trains() | validates)
     users = np.searchsorted(known.starts, rows, side="right") - 1
-    return _columns(users, known.item[rows], rows), validates[rows]
+    stretches = np.maximum(known.starts[users + 1] - 2 - rows, 0) // (length + 1)  # 0: up to the validation target
+    return _columns(known.starts[users] + stretches, known.item[rows], rows), validates[rows]
 
 
 def targets(data: DataSet, given: argparse.Namespace) -> tuple[Ints, Ints]:
@@ -130,7 +135,7 @@ def train(data: DataSet, given: argparse.Namespace, folder: str) -> Any:
         )
 
     seed_everything(given.seed, verbose=False)
-    columns, validates = training_rows(data)
+    columns, validates = training_rows(data, given.session)
     model = (SASRecModel if given.model == "sasrec" else BERT4RecModel)(
         n_factors=given.factors,
         n_blocks=given.blocks,

@@ -20,6 +20,7 @@ if typing.TYPE_CHECKING:  # for readers and type checkers; the same again below
         PrepareOptions,
         Ranking,
         Rankings,
+        RankingsSummary,
         Recipe,
         RecordColumns,
         SampleRules,
@@ -30,6 +31,7 @@ if typing.TYPE_CHECKING:  # for readers and type checkers; the same again below
         prepare,
         read_recipe,
         summarize,
+        summarize_rankings,
     )
     from rella_cpp.domains import (
         Domain,
@@ -95,8 +97,8 @@ else:
             "rella_cpp.candidates": "Recommendation",
             "rella_cpp.datasets": (
                 "DATA_FORMATS SPLITS DataFormat DataSet EventColumns Interactions LengthBin PrepareOptions Ranking "
-                "Rankings Recipe RecordColumns SampleRules Samples SplitSummary Summary import_rankings prepare "
-                "read_recipe summarize"
+                "Rankings RankingsSummary Recipe RecordColumns SampleRules Samples SplitSummary Summary "
+                "import_rankings prepare read_recipe summarize summarize_rankings"
             ),
             "rella_cpp.domains": (
                 "Domain Field RatingScale SummaryWords Templates builtin_domains domain_source load_domain"
@@ -184,6 +186,7 @@ __all__ = [
     "Ranking",
     "RankingSettings",
     "Rankings",
+    "RankingsSummary",
     "RatingScale",
     "RawRate",
     "Recipe",
@@ -242,6 +245,7 @@ __all__ = [
     "report",
     "search_text",
     "summarize",
+    "summarize_rankings",
     "take_request",
     "tune_head",
     "work",
