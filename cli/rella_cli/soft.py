@@ -35,7 +35,8 @@ def convert(
         str,
         typer.Option(
             "--at",
-            help="Where it stands: start (before the first token, as in PEFT) or marker (where the template says).",
+            metavar="start|marker",
+            help="Where it stands: before the first token, as in PEFT; or where the domain's template has {{ soft }}.",
         ),
     ] = "start",
     force: options.Force = False,

@@ -123,8 +123,9 @@ def convert_soft_prompt(
     record = read_record(folder)
     known, notes = _recorded(record, config), list(_unknown_keys(config))
     if base is None:
-        which = "" if known.sha256 else ", nor does the folder tell which file that is: any model of its width will do"
-        notes.append(f"no base GGUF was given{which}; the width is checked when the prompt is loaded")
+        notes.append("no base GGUF was given: its architecture and width are checked when the soft prompt is used")
+        if known.sha256 is None:
+            notes.append("which file it was trained for is not known: another model of that width will not be noticed")
     else:
         header = check_model(base)
         check_soft_prompt(SoftPrompt(out, embeddings, at, None, None, None, record), header, source=folder / WEIGHTS)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +54,7 @@ class SoftPrompt:
     """
 
     path: Path
-    embeddings: Matrix
+    embeddings: Matrix = field(repr=False)
     at: str
     architecture: str | None
     base_name: str | None
