@@ -73,7 +73,7 @@ def test_a_soft_prompt_is_the_one_that_peft_reads(
             effect = max(effect, float(np.abs(found - plain).max()))
     with capsys.disabled():
         what = f"{case}: {soft.tokens} tokens of a width of {soft.width}"
-        print(f"\n{what}: largest |Δlogit| {difference:.2e} where the prompt changes up to {effect:.2f}")  # noqa: T201
+        print(f"\n{what}: largest |Δlogit| {difference:.2e} where the prompt changes up to {effect:.2f}")
     assert effect > 1
     assert difference <= 1e-4
 

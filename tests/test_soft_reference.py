@@ -1,7 +1,6 @@
 """A soft prompt that PEFT trained, there and here: the same logits, with an adapter on top, too. Run by hand."""
 
 import dataclasses
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 from test_peft_reference import LINEAR, adapted
 from test_reference import F32, HISTORY, SHAPE, TARGETS, transformers_model
+from test_soft_prompts_reference import prompted
 from tiny_model import random_weights, spm_vocab, write_model
 
 from rella_cpp import Cache, Item, Rella, User
@@ -19,19 +19,7 @@ from rella_gguf import convert_adapter, convert_soft_prompt
 
 pytestmark = pytest.mark.reference
 
-VIRTUAL = 8
-
-
-def prompted(reference: Any, folder: Path, kind: str) -> Any:
-    """Put a random prompt before the model, save it, and return the model with it."""
-    torch, peft = pytest.importorskip("torch"), pytest.importorskip("peft")
-    config = {"PROMPT_TUNING": peft.PromptTuningConfig, "P_TUNING": peft.PromptEncoderConfig}[kind]
-    torch.manual_seed(7)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        model = peft.get_peft_model(reference, config(task_type="CAUSAL_LM", num_virtual_tokens=VIRTUAL))
-        model.save_pretrained(folder, save_embedding_layers=False)
-    return model.eval()
+VIRTUAL = 7
 
 
 def greatest(rella: Rella, expected: Callable[[list[int]], Any]) -> float:
@@ -57,7 +45,7 @@ def test_a_soft_prompt_gives_the_logits_that_peft_gives(
     n_vocab = len(spm_vocab().tokens)
     weights = random_weights(n_vocab, SHAPE, seed=3)
     base = write_model(tmp_path / "m.gguf", shape=dataclasses.replace(SHAPE, ctx=1024), weights=weights)
-    model = prompted(transformers_model(weights, n_vocab), tmp_path / "prompt", kind)
+    model = prompted(transformers_model(weights, n_vocab), {"peft_type": kind}, tmp_path / "prompt")
     soft = convert_soft_prompt(tmp_path / "prompt", tmp_path / "s.gguf", base=base).out
     plain = transformers_model(weights, n_vocab)
     with Rella.from_gguf(base, settings=F32, soft=soft, cache=Cache(None)) as rella, torch.inference_mode():
@@ -73,7 +61,8 @@ def test_an_adapter_on_top_gives_the_logits_that_peft_gives(tmp_path: Path, caps
     n_vocab = len(spm_vocab().tokens)
     weights = random_weights(n_vocab, SHAPE, seed=3)
     base = write_model(tmp_path / "m.gguf", shape=dataclasses.replace(SHAPE, ctx=1024), weights=weights)
-    block = prompted(transformers_model(weights, n_vocab), tmp_path / "prompt", "PROMPT_TUNING").get_prompt(1)
+    settings = {"peft_type": "PROMPT_TUNING"}
+    block = prompted(transformers_model(weights, n_vocab), settings, tmp_path / "prompt").get_prompt(1)
     model = adapted(transformers_model(weights, n_vocab), {"target_modules": LINEAR}, tmp_path / "peft")
     soft = convert_soft_prompt(tmp_path / "prompt", tmp_path / "s.gguf", base=base).out
     adapter = convert_adapter(tmp_path / "peft", tmp_path / "a.gguf", base=base).out
