@@ -120,13 +120,18 @@ def validation_auc(model: Any, rows: Rows, yes: int, no: int, size: int) -> floa
     return float(roc_auc_score([label for _, label in ordered], gaps))
 
 
+def fingerprint(path: Path) -> str:
+    """Return a file's SHA-256."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def save_adapter(model: Any, given: argparse.Namespace, manifest: dict[str, Any]) -> None:
     """Save the adapter, with the record by which `rella` knows what it was tuned on."""
     model.save_pretrained(given.out, save_embedding_layers=False)
     base: dict[str, str] = {"name": given.base.name}
     if given.base.is_file():
-        with given.base.open("rb") as file:
-            base["fingerprint"] = hashlib.file_digest(file, "sha256").hexdigest()
+        base["fingerprint"] = fingerprint(given.base)
     (given.out / "rella.json").write_text(json.dumps({**manifest, "base": base}, indent=1), encoding="utf-8")
 
 
@@ -139,11 +144,13 @@ def learning_rate(highest: float, seen: int, total: int) -> float:
 class Progress:
     """How far the training is; in a file from check to check, so that a killed run goes on."""
 
-    def __init__(self, given: argparse.Namespace, manifest: dict[str, Any], model: Any, optimizer: Any) -> None:
+    def __init__(
+        self, given: argparse.Namespace, manifest: dict[str, Any], model: Any, optimizer: Any, worst: float = 0.0
+    ) -> None:
         self.path = given.out / "training.pt"
         self.settings = {name: str(value) for name, value in vars(given).items()} | {"rows": manifest["sha256"]}
         self.model, self.optimizer = model, optimizer
-        self.seen, self.best = 0, 0.0
+        self.seen, self.best = 0, worst
         if self.path.exists():
             self.load()
 
@@ -155,7 +162,7 @@ class Progress:
         set_peft_model_state_dict(self.model, state["adapter"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.seen, self.best = state["seen"], state["best"]
-        print(f"going on after {self.seen:,} rows, best validation AUC {self.best:.4f}", flush=True)
+        print(f"going on after {self.seen:,} rows", flush=True)
 
     def save(self) -> None:
         """Write the file, in place of the last one."""
@@ -178,6 +185,8 @@ def main() -> None:
     checked = given.rows.with_name(f"{given.rows.stem}.valid.jsonl")
     if manifest["form"] != "text":
         raise SystemExit(f"{given.rows}: holds rows of the form {manifest['form']}; export them with --format text")
+    if manifest["answers"] is None:
+        raise SystemExit(f"{given.rows}: holds rows that no yes or no answers; train_soft_prompt.py reads them")
     if not checked.is_file():
         raise SystemExit(f"{checked}: no such file; export validation rows too: one cannot choose an epoch without")
     torch.manual_seed(given.seed)

@@ -76,9 +76,11 @@ if typing.TYPE_CHECKING:  # for readers and type checkers; the same again below
     from rella_cpp.summarization.collection import CollectionSettings, WrittenSummaries, write_summaries
     from rella_cpp.summarization.settings import SummarySettings
     from rella_cpp.summarization.summaries import SampleSummary, Summaries
+    from rella_cpp.tuning.delrec import DELREC_TASKS, DelrecExample, DelrecExamples, DelrecSettings
     from rella_cpp.tuning.examples import Example, Examples, TuningSettings
     from rella_cpp.tuning.fitting import tune_head
     from rella_cpp.tuning.pairs import TrsrExample, TrsrExamples, TrsrSettings
+    from rella_cpp.tuning.row_sets import export_row_sets
     from rella_cpp.tuning.rows import TuningRows, export_rows
     from rella_cpp.vectors import ItemVectors
     from rella_cpp.worker import work
@@ -127,9 +129,11 @@ else:
             "rella_cpp.summarization.collection": "CollectionSettings WrittenSummaries write_summaries",
             "rella_cpp.summarization.settings": "SummarySettings",
             "rella_cpp.summarization.summaries": "SampleSummary Summaries",
+            "rella_cpp.tuning.delrec": "DELREC_TASKS DelrecExample DelrecExamples DelrecSettings",
             "rella_cpp.tuning.examples": "Example Examples TuningSettings",
             "rella_cpp.tuning.fitting": "tune_head",
             "rella_cpp.tuning.pairs": "TrsrExample TrsrExamples TrsrSettings",
+            "rella_cpp.tuning.row_sets": "export_row_sets",
             "rella_cpp.tuning.rows": "TuningRows export_rows",
             "rella_cpp.vectors": "ItemVectors",
             "rella_cpp.worker": "work",
@@ -140,6 +144,7 @@ else:
 __all__ = [
     "ADVISED_TYPES",
     "DATA_FORMATS",
+    "DELREC_TASKS",
     "LOW_ANSWER_MASS",
     "SPLITS",
     "Adapter",
@@ -156,6 +161,9 @@ __all__ = [
     "ContextError",
     "DataFormat",
     "DataSet",
+    "DelrecExample",
+    "DelrecExamples",
+    "DelrecSettings",
     "Domain",
     "Engine",
     "EngineError",
@@ -225,6 +233,7 @@ __all__ = [
     "evaluate",
     "evaluate_prompts",
     "evaluate_ranking",
+    "export_row_sets",
     "export_rows",
     "find_model",
     "fit_calibration",

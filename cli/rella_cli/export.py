@@ -144,7 +144,83 @@ def trsr(
     _show(written, {"left out": f"{examples.left_out:,} training samples that were not liked"})
 
 
-def _print_json(written: "TuningRows", **more: int) -> None:
+@app.command()
+def delrec(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="A prepared data set.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for TASK.jsonl, validation rows beside them.")
+    ],
+    ranking: Annotated[
+        Path | None,
+        typer.Option(
+            "--ranking",
+            metavar="DIR",
+            help="What a sequential recommender expects (rella data import-ranking); the task simulating needs it.",
+        ),
+    ] = None,
+    task: Annotated[
+        list[str] | None,
+        typer.Option("--task", metavar="temporal|simulating|next", help="Write this one alone; may be repeated."),
+    ] = None,
+    rows: Annotated[int, typer.Option("--rows", help="Training rows of each task.")] = 256,
+    valid: Annotated[
+        int | None, typer.Option("--valid", help="Validation rows of each task, at most; else as many as rows.")
+    ] = None,
+    k: Annotated[int, typer.Option("-k", help="Latest behaviors to show at most.")] = 10,
+    candidates: Annotated[int, typer.Option("--candidates", help="Items to choose among, the right one too.")] = 15,
+    form: _Form = "messages",
+    seed: Annotated[int, typer.Option("--seed", help="Which targets and candidates are drawn.")] = 0,
+    domain: options.DataDomain = None,
+    model: options.Model = None,
+    chat_format: options.ChatFormat = None,
+    ctx: options.Ctx = None,
+    no_cache: options.NoCache = False,
+    force: options.Force = False,
+    as_json: options.Json = False,
+) -> None:
+    """Write rows to teach a model a sequential recommender's patterns (DELRec): choose the right one of candidates.
+
+    temporal: what came between a history and the next item; simulating: what the recommender puts first; next: what
+    came next. Each user's last two interactions are left out: the first of them validates, the last is never shown.
+    """
+    from contextlib import ExitStack
+
+    from rella_cli.loading import engine_settings, open_data, open_rella
+    from rella_cli.progress import ProgressBar
+    from rella_cpp import DELREC_TASKS, DelrecExamples, DelrecSettings, Rankings, export_row_sets
+
+    settings = DelrecSettings(rows, k, candidates, seed)
+    engine = engine_settings(ctx, None, 0, "auto", "f16")
+    with ExitStack() as stack:
+        source, words, _ = open_data(data, domain, None, False)
+        lists = None if ranking is None else Rankings.open(ranking)
+        examples = {
+            name: DelrecExamples(source, words, name, settings, lists)  # type: ignore[arg-type]  # it checks them
+            for name in dict.fromkeys(task or DELREC_TASKS)
+        }
+        rella = None
+        if form == "text":
+            rella = stack.enter_context(open_rella(model, words, [], chat_format, engine, no_cache, False))
+        bar = stack.enter_context(ProgressBar())
+        written = export_row_sets(
+            examples,
+            out,
+            form=form,  # type: ignore[arg-type]
+            valid=rows if valid is None else valid,
+            judge=rella,
+            force=force,
+            progress=bar,
+        )
+    for name, made in written.items():
+        left_out = examples[name].left_out
+        if as_json:
+            _print_json(made, task=name, left_out=left_out)
+        else:
+            told = f"{left_out:,} positions where the recommender lists no candidate"
+            _show(made, {"left out": told} if name == "simulating" else {})
+
+
+def _print_json(written: "TuningRows", **more: object) -> None:
     from dataclasses import asdict
 
     from rella_cli.terminal import print_json
@@ -156,7 +232,8 @@ def _print_json(written: "TuningRows", **more: int) -> None:
 def _show(written: "TuningRows", more: Mapping[str, str]) -> None:
     from rella_cli.terminal import facts
 
-    lines = {"rows": f"{written.rows:,} in {written.train}, {written.liked:.1%} liked"}
+    liked = "" if written.liked is None else f", {written.liked:.1%} liked"
+    lines = {"rows": f"{written.rows:,} in {written.train}{liked}"}
     if written.valid is not None:
         lines["validation"] = f"{written.valid_rows:,} in {written.valid}"
     facts(lines | {**more} | {"manifest": str(written.manifest)})

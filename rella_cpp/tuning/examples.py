@@ -74,7 +74,13 @@ class Example:
     retrieval: Retrieval
     used: tuple[int, ...]
     label: bool
+    answer: str
     text: PromptText
+
+    @property
+    def place(self) -> str:
+        """Where it comes from, for messages."""
+        return f"sample {self.sample}"
 
     @property
     def facts(self) -> dict[str, object]:
@@ -158,7 +164,9 @@ class Examples:
             text = write_prompt(self.domain, user, behaviors, item, settings.order)
         except InputError as error:
             raise error.located(data.folder, f"sample {row}") from None
-        return Example(row, retrieval, tuple(used.tolist()), bool(samples.label[row]), text)
+        label = bool(samples.label[row])
+        answer = self.domain.answers[0 if label else 1]
+        return Example(row, retrieval, tuple(used.tolist()), label, answer, text)
 
     def _ordered(self, row: int, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Bring ascending positions into the prompt's order."""

@@ -51,7 +51,13 @@ class TrsrExample:
     sample: int
     item: str
     label: bool
+    answer: str
     text: PromptText
+
+    @property
+    def place(self) -> str:
+        """Where it comes from, for messages."""
+        return f"sample {self.sample}"
 
     @property
     def facts(self) -> dict[str, object]:
@@ -162,12 +168,12 @@ class TrsrExamples:
         summary, others = self._summaries.of(sample).summary, data.others(sample)
         latest = others[max(0, len(others) - self._summaries.summary.recent) :]
         behaviors = data.behaviors(int(data.interactions.starts[user]) + latest)
-        for target in (item, negative):
+        for target, answer in zip((item, negative), self.domain.answers, strict=True):
             try:
                 text = self._prompt(user, behaviors, target, Preference(summary.text, self._shortener))
             except InputError as error:
                 raise error.located(data.folder, f"sample {sample}") from None
-            yield TrsrExample(sample, data.item_id(target), target == item, text)
+            yield TrsrExample(sample, data.item_id(target), target == item, answer, text)
 
     def _prompt(self, user: int, behaviors: Sequence[Behavior], item: int, preference: Preference) -> PromptText:
         """Write the prompt that `Rella.rank` would write.

@@ -1,7 +1,7 @@
 """Rows for instruction tuning, in the forms that trainers read, and the manifest that ties them together.
 
 ReiT (ReLLa §3.3): every sample twice, with its recent and with its retrieved behaviors, one after the other. LLM-TRSR
-(2403.13325): every liked item, and an item never touched in its place.
+(2403.13325): every liked item, and an item never touched in its place. DELRec (2406.11156): the right one of candidates.
 """
 
 import hashlib
@@ -42,7 +42,7 @@ class TuningRows:
     same
         Samples whose two rows have the same prompt: of ReiT, their history is no longer than K.
     liked
-        Share of the training rows with the positive answer.
+        Share of the training rows with the positive answer; None where answers are no yes or no.
 
     """
 
@@ -52,19 +52,23 @@ class TuningRows:
     rows: int
     valid_rows: int
     same: int
-    liked: float
+    liked: float | None
 
 
 class TuningExample(Protocol):
     """One prompt with its answer; `facts` are what its row says besides."""
 
     @property
-    def sample(self) -> int:
-        """The row among the data set's samples."""
+    def place(self) -> str:
+        """Where it comes from, for messages, such as `sample 12`; the two examples of one sample say the same."""
 
     @property
-    def label(self) -> bool:
-        """Whether the answer is the positive one."""
+    def label(self) -> bool | None:
+        """Whether the answer is the positive one; None where it is no yes or no."""
+
+    @property
+    def answer(self) -> str:
+        """What the model is to answer."""
 
     @property
     def text(self) -> PromptText:
@@ -76,7 +80,7 @@ class TuningExample(Protocol):
 
 
 class TuningSource(Protocol):
-    """Where rows come from: `Examples` for ReiT, `TrsrExamples` for LLM-TRSR."""
+    """Where rows come from: `Examples` for ReiT, `TrsrExamples` for LLM-TRSR, `DelrecExamples` for DELRec."""
 
     data: "DataSet"
     domain: Domain
@@ -96,7 +100,10 @@ class TuningSource(Protocol):
         """Yield the examples of `count` validation samples, or of all if there are fewer."""
 
     def facts(self, valid: int) -> Mapping[str, object]:
-        """Return what the examples come from besides data and domain, as JSON, for `valid` validation rows."""
+        """Return what the examples come from besides data and domain, as JSON, for `valid` validation rows.
+
+        What it says of the domain itself takes the place of name and fingerprint.
+        """
 
 
 def export_rows(
@@ -111,14 +118,15 @@ def export_rows(
 ) -> TuningRows:
     """Write training rows, validation rows beside them (`train.valid.jsonl`) and a manifest (`train.manifest.json`).
 
-    A row has `sample` (its place among the data set's samples), `label` and `retrieval` (ReiT) or `item` (LLM-TRSR)
-    besides what the form brings: `messages` (a chat), `alpaca` (`instruction`, `input`, `output`), or `text`: the text
-    that the judging model reads, chat frame and answer included, also cut into `prompt` and `completion`.
+    A row has `sample` (its place among the data set's samples), `label` and `retrieval` (ReiT) or `item` (LLM-TRSR), or
+    `user`, `position`, `item` (the answer's) and `task` (DELRec). Besides it has what the form brings: `messages` (a
+    chat), `alpaca` (`instruction`, `input`, `output`), or `text`: the text that the judging model reads, chat frame and
+    answer included, also cut into `prompt` and `completion`.
 
     Parameters
     ----------
     examples
-        The samples and how they are read: `Examples`, or `TrsrExamples`.
+        The samples and how they are read: `Examples`, `TrsrExamples` or `DelrecExamples`.
     out
         The training rows' file.
     valid
@@ -144,8 +152,8 @@ def export_rows(
     part_of(train)  # refuses what is no name for a file
     checked, manifest = (train.with_name(f"{train.stem}.{end}") for end in ("valid.jsonl", "manifest.json"))
     for path in (train, checked, manifest):
-        check_output(path, _read_files(examples, judge), force=force)
-    write = _writer(form, examples.domain, judge)
+        check_output(path, read_files(examples, judge), force=force)
+    write = _writer(form, judge)
     training = _Tally(examples.rows, progress)
     validation = _Tally(valid, no_progress)
     source = examples.data.folder
@@ -159,7 +167,7 @@ def export_rows(
     if not there:
         checked.unlink()
     files = {train.name: training.sha256} | ({checked.name: validation.sha256} if there else {})
-    write_json(manifest, _manifest(examples, form, validation.rows, judge, files))
+    write_json(manifest, _manifest(examples, form, training.labelled, validation.rows, judge, files))
     return TuningRows(
         train,
         checked if there else None,
@@ -167,18 +175,18 @@ def export_rows(
         training.rows,
         validation.rows,
         training.same,
-        training.liked / training.rows,
+        training.liked / training.rows if training.labelled else None,
     )
 
 
-def _read_files(examples: TuningSource, judge: Rella | None) -> list[Path]:
+def read_files(examples: TuningSource, judge: Rella | None) -> list[Path]:
     """List the files that are read, which are never written over."""
     model = [] if judge is None else shard_paths(judge.engine.header.path)
     return [*(path for folder in examples.folders for path in folder.iterdir()), *model]
 
 
 def _manifest(
-    examples: TuningSource, form: RowForm, valid: int, judge: Rella | None, files: Mapping[str, str]
+    examples: TuningSource, form: RowForm, labelled: bool, valid: int, judge: Rella | None, files: Mapping[str, str]
 ) -> dict[str, Any]:
     """Say what the rows come from; `judge` only where they hold a model's chat frame."""
     data, domain = examples.data, examples.domain
@@ -189,7 +197,7 @@ def _manifest(
         "domain": {"name": domain.name, "fingerprint": domain.fingerprint},
         **examples.facts(valid),
         "form": form,
-        "answers": list(domain.answers),
+        "answers": list(domain.answers) if labelled else None,
         "chat_format": judge.asker.frame.name if judge is not None and framed else None,
         "model": judge.model.as_dict() if judge is not None and framed else None,
         "files": dict(files),
@@ -200,18 +208,15 @@ def _manifest(
 Write = Callable[[TuningExample], dict[str, Any]]
 
 
-def _writer(form: RowForm, domain: Domain, judge: Rella | None) -> Write:
+def _writer(form: RowForm, judge: Rella | None) -> Write:
     """Return the function that turns an example into what the form brings."""
 
-    def answer(example: TuningExample) -> str:
-        return domain.answers[0 if example.label else 1]
-
     def messages(example: TuningExample) -> dict[str, Any]:
-        said = [("system", example.text.system), ("user", turn(example.text)), ("assistant", answer(example))]
+        said = [("system", example.text.system), ("user", turn(example.text)), ("assistant", example.answer)]
         return {"messages": [{"role": role, "content": content} for role, content in said if content]}
 
     def alpaca(example: TuningExample) -> dict[str, Any]:
-        return {"instruction": example.text.system, "input": turn(example.text), "output": answer(example)}
+        return {"instruction": example.text.system, "input": turn(example.text), "output": example.answer}
 
     def text(example: TuningExample) -> dict[str, Any]:
         assert judge is not None
@@ -221,7 +226,7 @@ def _writer(form: RowForm, domain: Domain, judge: Rella | None) -> Write:
                 f"a prompt of {len(question)} tokens does not fit the context of {judge.engine.n_ctx}",
                 remedy="raise --ctx, or show fewer behaviors (-k)",
             )
-        completion = judge.asker.lead + answer(example)
+        completion = judge.asker.lead + example.answer
         return {"text": question.text + completion, "prompt": question.text, "completion": completion}
 
     return {"messages": messages, "alpaca": alpaca, "text": text}[form]
@@ -239,6 +244,7 @@ class _Tally:
         self._total, self._progress = total, progress
         self._digest = hashlib.sha256()
         self.rows = self.liked = self.same = 0
+        self.labelled = True
 
     @property
     def sha256(self) -> str:
@@ -252,9 +258,9 @@ class _Tally:
             try:
                 row = write(example)
             except ContextError as error:
-                raise error.located(source, f"sample {example.sample}") from None
+                raise error.located(source, example.place) from None
             self._write(file, example, row)
-            if before is not None and before.sample == example.sample:
+            if before is not None and before.place == example.place:
                 self.same += before.text == example.text
             before = example
 
@@ -263,5 +269,6 @@ class _Tally:
         file.write(line)
         self._digest.update(line)
         self.rows += 1
-        self.liked += example.label
+        self.liked += bool(example.label)
+        self.labelled &= example.label is not None
         self._progress("writing rows", self.rows, self._total)

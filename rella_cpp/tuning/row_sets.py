@@ -1,0 +1,80 @@
+"""Several sets of rows in one folder, which change together or not at all."""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from rella_cpp.cache import Progress, no_progress
+from rella_cpp.recommender import Rella
+from rella_cpp.tuning.rows import RowForm, TuningRows, TuningSource, export_rows, read_files
+from rella_gguf.files import check_output, writing
+
+_ENDS = ("jsonl", "valid.jsonl", "manifest.json")
+
+
+def export_row_sets(
+    sources: Mapping[str, TuningSource],
+    out: str | Path,
+    *,
+    form: RowForm = "messages",
+    valid: int = 256,
+    judge: Rella | None = None,
+    force: bool = False,
+    progress: Progress = no_progress,
+) -> dict[str, TuningRows]:
+    """Write sets of rows into a folder, each as `export_rows` does: `NAME.jsonl` and what stands beside it.
+
+    Other files in the folder stay as they are.
+
+    Parameters
+    ----------
+    sources
+        Where the rows of each set come from, by its name.
+    out
+        The folder; it is made where there is none.
+    form, valid, judge, force, progress
+        See `export_rows`.
+
+    Raises
+    ------
+    InputError
+        See `export_rows`; or the folder cannot be written.
+    ContextError
+        A text is longer than the judge's context.
+
+    """
+    out = Path(out)
+    for name, source in sources.items():
+        for end in _ENDS:
+            check_output(out / f"{name}.{end}", read_files(source, judge), force=force)
+    part = out.absolute() / ".rella-part"
+    written: dict[str, TuningRows] = {}
+    made = not out.exists()
+    with writing(out):
+        shutil.rmtree(part, ignore_errors=True)  # what a killed run left
+        part.mkdir(parents=True)
+        try:
+            for name, source in sources.items():
+                file = part / f"{name}.jsonl"
+                written[name] = export_rows(source, file, form=form, valid=valid, judge=judge, progress=progress)
+            for name, rows in written.items():
+                written[name] = _moved(rows, name, out)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+            if made and not any(out.iterdir()):
+                out.rmdir()
+    return written
+
+
+def _moved(rows: TuningRows, name: str, out: Path) -> TuningRows:
+    """Bring a set's files to their place; the manifest goes first and comes last, so that it never lies."""
+    train, valid, manifest = (out / f"{name}.{end}" for end in _ENDS)
+    manifest.unlink(missing_ok=True)
+    rows.train.replace(train)
+    if rows.valid is None:
+        valid.unlink(missing_ok=True)
+    else:
+        rows.valid.replace(valid)
+    rows.manifest.replace(manifest)
+    return replace(rows, train=train, valid=None if rows.valid is None else valid, manifest=manifest)
