@@ -1,6 +1,7 @@
 """Answers to questions: by the logits of the answer tokens, and by a head where there is one; with adapters applied."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -33,6 +34,8 @@ class Answerer:
         The LoRA adapters that take part, loaded in the engine.
     head
         What reads the hidden states, if anything.
+    tokens
+        Of the prompts judged so far: all, and those computed rather than read once for several; see `counting`.
 
     """
 
@@ -40,6 +43,7 @@ class Answerer:
         self._engine, self._vectors, self._cache = engine, vectors, cache
         self.adapters: tuple[Adapter, ...] = ()
         self.head: Head | None = None
+        self.tokens = (0, 0)
 
     @property
     def model(self) -> ModelIdentity:
@@ -47,6 +51,14 @@ class Answerer:
         adapters = tuple(AppliedAdapter(path.name, fingerprint, scale) for path, scale, fingerprint in self.adapters)
         head = None if self.head is None else self.head.fingerprint
         return replace(self._vectors.base, adapters=adapters, head=head)
+
+    @contextmanager
+    def counting(self) -> Iterator[None]:
+        """Count what is read meanwhile as judged."""
+        asked, computed = self._engine.asked, self._engine.decoded
+        yield
+        known, engine = self.tokens, self._engine
+        self.tokens = (known[0] + engine.asked - asked, known[1] + engine.decoded - computed)
 
     def answers(
         self, questions: Sequence[Question], *, keep: bool = False, progress: Callable[[int], None] = lambda done: None

@@ -1,8 +1,10 @@
 """From a prompt's text to a question for one model: framed, tokenised, its answer tokens found."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rella_cpp.chat import CHAT_FORMATS, HISTORY, TARGET, ChatFrame, chat_frame
+from rella_cpp.choosing.question import ChoiceQuestion, ask_which
 from rella_cpp.domains import Domain
 from rella_cpp.engine import Engine, Prompt
 from rella_cpp.errors import ContextError
@@ -68,6 +70,11 @@ class Asker:
                 remedy="raise --ctx, or leave it out",
             )
         return question
+
+    def choice(self, text: PromptText, answers: Sequence[str]) -> ChoiceQuestion:
+        """Make a question of a prompt that any of several texts may answer; see `ask_which`."""
+        frame = self._reframed(system=bool(text.system))
+        return ask_which(self._engine.encode, frame, text, answers, self._lead(frame))
 
     def generation(self, text: PromptText) -> GenerationPrompt:
         """Frame a prompt for a text that the model is to write."""

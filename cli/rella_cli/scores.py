@@ -188,7 +188,9 @@ class Ranking(Scoring):
 class Recommending(Ranking):
     """The view of `rella recommend`: a table, the likeliest first, each with what it is near to."""
 
-    def __init__(self, domain: "Domain", behaviors: "Sequence[Behavior]", found: "Sequence[Recommendation]") -> None:
+    def __init__(
+        self, domain: "Domain", behaviors: "Sequence[Behavior]", found: "Sequence[Recommendation[Score]]"
+    ) -> None:
         super().__init__(domain, behaviors, [recommendation.score for recommendation in found])
         self.found = found
 
