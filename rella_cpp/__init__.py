@@ -19,12 +19,15 @@ if typing.TYPE_CHECKING:  # for readers and type checkers; the same again below
         Interactions,
         LengthBin,
         PrepareOptions,
+        Ranking,
+        Rankings,
         Recipe,
         RecordColumns,
         SampleRules,
         Samples,
         SplitSummary,
         Summary,
+        import_rankings,
         prepare,
         read_recipe,
         summarize,
@@ -93,8 +96,9 @@ else:
             "rella_cpp.candidates": "Recommendation",
             "rella_cpp.choosing.likelihood": "ChoiceQuery Likelihood",
             "rella_cpp.datasets": (
-                "DATA_FORMATS SPLITS DataFormat DataSet EventColumns Interactions LengthBin PrepareOptions Recipe "
-                "RecordColumns SampleRules Samples SplitSummary Summary prepare read_recipe summarize"
+                "DATA_FORMATS SPLITS DataFormat DataSet EventColumns Interactions LengthBin PrepareOptions Ranking "
+                "Rankings Recipe RecordColumns SampleRules Samples SplitSummary Summary import_rankings prepare read_recipe "
+                "summarize"
             ),
             "rella_cpp.domains": (
                 "Domain Field RatingScale SummaryWords Templates builtin_domains domain_source load_domain"
@@ -181,7 +185,9 @@ __all__ = [
     "PreferenceSummary",
     "PrepareOptions",
     "Query",
+    "Ranking",
     "RankingSettings",
+    "Rankings",
     "RatingScale",
     "RawRate",
     "Recipe",
@@ -223,6 +229,7 @@ __all__ = [
     "export_rows",
     "find_model",
     "fit_calibration",
+    "import_rankings",
     "load_domain",
     "open_runs",
     "packaged_model",
