@@ -21,6 +21,7 @@ if typing.TYPE_CHECKING:  # for readers and type checkers; the same again below
         PrepareOptions,
         Ranking,
         Rankings,
+        RankingsSummary,
         Recipe,
         RecordColumns,
         SampleRules,
@@ -31,6 +32,7 @@ if typing.TYPE_CHECKING:  # for readers and type checkers; the same again below
         prepare,
         read_recipe,
         summarize,
+        summarize_rankings,
     )
     from rella_cpp.domains import (
         Domain,
@@ -97,8 +99,8 @@ else:
             "rella_cpp.choosing.likelihood": "ChoiceQuery Likelihood",
             "rella_cpp.datasets": (
                 "DATA_FORMATS SPLITS DataFormat DataSet EventColumns Interactions LengthBin PrepareOptions Ranking "
-                "Rankings Recipe RecordColumns SampleRules Samples SplitSummary Summary import_rankings prepare read_recipe "
-                "summarize"
+                "Rankings RankingsSummary Recipe RecordColumns SampleRules Samples SplitSummary Summary "
+                "import_rankings prepare read_recipe summarize summarize_rankings"
             ),
             "rella_cpp.domains": (
                 "Domain Field RatingScale SummaryWords Templates builtin_domains domain_source load_domain"
@@ -188,6 +190,7 @@ __all__ = [
     "Ranking",
     "RankingSettings",
     "Rankings",
+    "RankingsSummary",
     "RatingScale",
     "RawRate",
     "Recipe",
@@ -246,6 +249,7 @@ __all__ = [
     "report",
     "search_text",
     "summarize",
+    "summarize_rankings",
     "take_request",
     "tune_head",
     "work",
