@@ -9,6 +9,7 @@ if typing.TYPE_CHECKING:  # for readers and type checkers; the same again below
     from rella_cpp.benching.results import Bench, Measure, RawRate
     from rella_cpp.cache import Cache, CacheInfo
     from rella_cpp.candidates import Recommendation
+    from rella_cpp.choosing.likelihood import ChoiceQuery, Likelihood
     from rella_cpp.datasets import (
         DATA_FORMATS,
         SPLITS,
@@ -97,6 +98,7 @@ else:
             "rella_cpp.benching.results": "Bench Measure RawRate",
             "rella_cpp.cache": "Cache CacheInfo",
             "rella_cpp.candidates": "Recommendation",
+            "rella_cpp.choosing.likelihood": "ChoiceQuery Likelihood",
             "rella_cpp.datasets": (
                 "DATA_FORMATS SPLITS DataFormat DataSet EventColumns Interactions LengthBin PrepareOptions Ranking "
                 "Rankings RankingsSummary Recipe RecordColumns SampleRules Samples SplitSummary Summary "
@@ -157,6 +159,7 @@ __all__ = [
     "Cache",
     "CacheInfo",
     "Calibration",
+    "ChoiceQuery",
     "CollectionSettings",
     "ContextError",
     "DataFormat",
@@ -185,6 +188,7 @@ __all__ = [
     "ItemIndex",
     "ItemVectors",
     "LengthBin",
+    "Likelihood",
     "Measure",
     "Mix",
     "ModelIdentity",

@@ -1,6 +1,7 @@
 """Answers to questions: by the logits of the answer tokens, and by a head where there is one; with adapters applied."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -36,6 +37,8 @@ class Answerer:
         What reads the hidden states, if anything.
     soft
         The soft prompt in the questions, if there is one.
+    tokens
+        Of the prompts judged so far: all, and those computed rather than read once for several; see `counting`.
 
     """
 
@@ -44,6 +47,7 @@ class Answerer:
         self.adapters: tuple[Adapter, ...] = ()
         self.head: Head | None = None
         self.soft: SoftBlock | None = None
+        self.tokens = (0, 0)
 
     @property
     def model(self) -> ModelIdentity:
@@ -52,6 +56,14 @@ class Answerer:
         head = None if self.head is None else self.head.fingerprint
         soft = None if self.soft is None else self.soft.applied
         return replace(self._vectors.base, adapters=adapters, head=head, soft=soft)
+
+    @contextmanager
+    def counting(self) -> Iterator[None]:
+        """Count what is read meanwhile as judged."""
+        asked, computed = self._engine.asked, self._engine.decoded
+        yield
+        known, engine = self.tokens, self._engine
+        self.tokens = (known[0] + engine.asked - asked, known[1] + engine.decoded - computed)
 
     def answers(
         self, questions: Sequence[Question], *, keep: bool = False, progress: Callable[[int], None] = lambda done: None

@@ -1,8 +1,13 @@
 """From a prompt's text to a question for one model: framed, tokenised, its answer tokens found."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 from rella_cpp.chat import CHAT_FORMATS, HISTORY, TARGET, ChatFrame, chat_frame
+from rella_cpp.choosing.question import ChoiceQuestion, ask_which
 from rella_cpp.domains import Domain
 from rella_cpp.engine import Engine, Prompt
 from rella_cpp.engine.segments import Span
@@ -75,6 +80,11 @@ class Asker:
             )
         return question
 
+    def choice(self, text: PromptText, answers: Sequence[str]) -> ChoiceQuestion:
+        """Make a question of a prompt that any of several texts may answer; see `ask_which`."""
+        frame = self._reframed(system=bool(text.system))
+        return ask_which(self._engine.encode, self.spans(frame, text), answers, self._lead(frame), self._block)
+
     def generation(self, text: PromptText) -> GenerationPrompt:
         """Frame a prompt for a text that the model is to write."""
         frame = self._reframed(system=bool(text.system))
@@ -97,8 +107,12 @@ class Asker:
         return chat_frame(self._engine.header, name, system=system, bos=bos, eos=eos)
 
     def _question(self, frame: ChatFrame, text: PromptText) -> Question:
-        soft = None if self.soft is None else self.soft.embeddings
-        return ask(self._engine.encode, self.spans(frame, text), self._domain.answers, self._lead(frame), soft)
+        answers, lead = self._domain.answers, self._lead(frame)
+        return ask(self._engine.encode, self.spans(frame, text), answers, lead, self._block)
+
+    @property
+    def _block(self) -> npt.NDArray[np.float32] | None:
+        return None if self.soft is None else self.soft.embeddings
 
     def spans(self, frame: ChatFrame, text: PromptText) -> list[Span]:
         """Frame a prompt, and find the place of the soft prompt in it where the domain's templates say one.

@@ -11,8 +11,9 @@ import numpy.typing as npt
 
 from rella_cpp.adapters import Adapters
 from rella_cpp.cache import Cache, Progress
-from rella_cpp.candidates import Recommendation, best_of, candidates_near
+from rella_cpp.candidates import Candidate, Recommendation, best_of, candidates_near
 from rella_cpp.chat import check_chat_format
+from rella_cpp.choosing.likelihood import ChoiceQuery, Likelihood
 from rella_cpp.domains import Domain, load_domain
 from rella_cpp.engine import Engine, EngineSettings
 from rella_cpp.inputs import take_history
@@ -65,12 +66,12 @@ class Rella(Tuned):
 
     @progress.setter
     def progress(self, progress: Progress) -> None:
-        self._judge.progress = self.vectors.progress = progress
+        self._judge.progress = self._chooser.progress = self.vectors.progress = progress
 
     @property
     def judged_tokens(self) -> tuple[int, int]:
         """Tokens of the prompts judged so far: all of them, and those computed rather than read once for several."""
-        return self._judge.tokens
+        return self._answerer.tokens
 
     @classmethod
     def from_gguf(
@@ -203,6 +204,29 @@ class Rella(Tuned):
         """
         return self._judge.judge(queries)
 
+    def choose(
+        self,
+        history: Sequence[Behavior | Mapping[str, object]],
+        items: Sequence[Item | Mapping[str, object]],
+        *,
+        user: User | Mapping[str, object] | None = None,
+        k: int = 30,
+        allow_empty_history: bool = False,
+    ) -> list[Likelihood]:
+        """Say how likely each of some items comes next; one likelihood per item, in input order; see `Chooser.choose`.
+
+        Raises
+        ------
+        InputError, ContextError
+            See `rank`.
+
+        """
+        return self._chooser.choose([ChoiceQuery(history, items, user, k, allow_empty_history)], keep=True)[0]
+
+    def likelihoods(self, queries: Sequence[ChoiceQuery]) -> list[list[Likelihood]]:
+        """Choose among the candidates of many queries, as `choose` does; what prompts share is decoded once."""
+        return self._chooser.choose(queries)
+
     def summarize(
         self,
         histories: Sequence[Sequence[Behavior | Mapping[str, object]]],
@@ -241,7 +265,7 @@ class Rella(Tuned):
         retrieval: Retrieval = "subr",
         order: Order = "time",
         summary: SummarySettings | None = None,
-    ) -> list[Recommendation]:
+    ) -> list[Recommendation[Score]]:
         """Recommend items of the index: candidates near to what was liked, judged; the likeliest first.
 
         Parameters
@@ -259,11 +283,31 @@ class Rella(Tuned):
             See `rank`; or there is no index, or nothing in it that was not seen.
 
         """
-        places, behaviors = zip(*take_history(history, self.domain), strict=True)
-        found = candidates_near(self.vectors, behaviors, candidates, count)
+        found = self._candidates(history, candidates, count)
         items = [candidate.item for candidate in found]
         scores = self.rank(history, items, user=user, k=k, retrieval=retrieval, order=order, summary=summary)
-        return best_of(scores, [replace(candidate, near=places[candidate.near]) for candidate in found], count)
+        return best_of(scores, found, count)
+
+    def recommend_next(
+        self,
+        history: Sequence[Behavior | Mapping[str, object]],
+        count: int = 10,
+        *,
+        candidates: int = 30,
+        user: User | Mapping[str, object] | None = None,
+        k: int = 30,
+    ) -> list[Recommendation[Likelihood]]:
+        """Recommend items of the index as `recommend` does, by which comes next: see `choose`."""
+        found = self._candidates(history, candidates, count)
+        likelihoods = self.choose(history, [candidate.item for candidate in found], user=user, k=k)
+        return best_of(likelihoods, found, count)
+
+    def _candidates(
+        self, history: Sequence[Behavior | Mapping[str, object]], candidates: int, count: int
+    ) -> list[Candidate]:
+        places, behaviors = zip(*take_history(history, self.domain), strict=True)
+        found = candidates_near(self.vectors, behaviors, candidates, count)
+        return [replace(candidate, near=places[candidate.near]) for candidate in found]
 
     def embed(self, items: Sequence[Item | Mapping[str, object]]) -> npt.NDArray[np.float32]:
         """Return the items' vectors, float32 of shape (n, n_embd), in input order; see `ItemVectors.embed`."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -9,7 +10,7 @@ import numpy.typing as npt
 from rella_cpp.chat import HISTORY, TARGET
 from rella_cpp.engine.segments import Encoded, Prompt, Span
 from rella_cpp.errors import EngineError, InputError
-from rella_cpp.records import Score, click_probability
+from rella_cpp.records import click_probability
 
 LOW_ANSWER_MASS = 0.2
 """Below this share of the softmax, the model mostly wants to say something else than the two answers."""
@@ -127,8 +128,16 @@ def read_answer(logits: npt.NDArray[np.float32], yes: int, no: int) -> Answer:
     )
 
 
-def ranks(scores: Sequence[Score]) -> list[int]:
-    """Return each score's rank, 1 for the highest probability (`Score.best`); equal ones in input order."""
+class Judged(Protocol):
+    """What can be ranked: a `Score` by its probability, a `Likelihood` by its log-probability."""
+
+    @property
+    def best(self) -> float:
+        """The number to go by; greater is better."""
+
+
+def ranks(scores: Sequence[Judged]) -> list[int]:
+    """Return each score's rank, 1 for the greatest `best`; equal ones in input order."""
     order = sorted(range(len(scores)), key=lambda i: -scores[i].best)
     result = [0] * len(scores)
     for rank, i in enumerate(order, start=1):

@@ -8,6 +8,7 @@ from rella_cpp.answering import Answerer
 from rella_cpp.asking import Asker
 from rella_cpp.cache import Cache
 from rella_cpp.calibrating import Calibrator
+from rella_cpp.choosing.chooser import Chooser
 from rella_cpp.domains import Domain
 from rella_cpp.engine import Adapter, Engine
 from rella_cpp.errors import InputError
@@ -41,6 +42,7 @@ class Tuned:
         self._answerer = Answerer(engine, self.vectors, cache)
         self.summarizer = Summarizer(engine, domain, self.asker, self.vectors, cache)
         self._judge = Judge(engine, domain, self.asker, self.vectors, self._answerer, self.summarizer)
+        self._chooser = Chooser(engine, domain, self.asker, self._answerer)
 
     @property
     def model(self) -> ModelIdentity:

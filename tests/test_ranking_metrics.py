@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 from sklearn.metrics import ndcg_score
 
 from rella_cpp.evaluation.bootstrap import Interval
-from rella_cpp.evaluation.ranking_metrics import CUTS, RANKING_METRICS, RankingBootstrap, chance, ranking_metrics
+from rella_cpp.evaluation.protocols import RANK
+from rella_cpp.evaluation.ranking_metrics import RankingBootstrap, chance, ranking_metrics
 
 Floats = npt.NDArray[np.float64]
+CUTS = (3, 5, 10)
 
 # Few values, so that ties abound.
 rankings = st.integers(2, 24).flatmap(
@@ -23,8 +25,8 @@ rankings = st.integers(2, 24).flatmap(
 
 
 def metrics_of(scores: list[float], positive: int) -> dict[str, float]:
-    found = ranking_metrics(np.array([scores]), np.array([positive]))[0]
-    return dict(zip(RANKING_METRICS, found.tolist(), strict=True))
+    found = ranking_metrics(np.array([scores]), np.array([positive]), RANK.metrics)[0]
+    return dict(zip(RANK.metrics, found.tolist(), strict=True))
 
 
 def test_metrics_are_those_of_an_example_worked_by_hand() -> None:
@@ -70,7 +72,7 @@ def test_recall_mrr_and_auc_are_means_over_every_order_of_the_tied(ranking: tupl
 
 
 def test_a_predictor_that_says_nothing_gets_exactly_what_chance_gets() -> None:
-    by_chance = chance(21)
+    by_chance = chance(21, RANK.metrics)
     for positive in (0, 7, 20):  # wherever the positive stands
         assert metrics_of([3.0] * 21, positive) == by_chance
     for cut in CUTS:
@@ -80,7 +82,7 @@ def test_a_predictor_that_says_nothing_gets_exactly_what_chance_gets() -> None:
     assert by_chance["user_auc"] == 0.5
     # And random orders get it on average: within four standard errors over 20,000 users.
     random = np.random.default_rng(1)
-    found = ranking_metrics(random.random((20000, 21)), np.zeros(20000, np.int64))
+    found = ranking_metrics(random.random((20000, 21)), np.zeros(20000, np.int64), RANK.metrics)
     spread = 4 * found.std(axis=0) / np.sqrt(20000)
     assert (np.abs(found.mean(axis=0) - list(by_chance.values())) < spread).all()
 
@@ -95,11 +97,11 @@ def noisy(users: int, strength: float, seed: int) -> tuple[npt.NDArray[np.int64]
 
 def test_intervals_are_those_of_users_drawn_anew() -> None:
     positive, scores = noisy(40, 1.0, 0)
-    found = RankingBootstrap(positive, {"m": scores}, draws=60, seed=5).interval("m", "mrr@10")
+    found = RankingBootstrap(positive, {"m": scores}, RANK.metrics, draws=60, seed=5).interval("m", "mrr@10")
     random, means = np.random.default_rng(5), []
     for _ in range(60):
         drawn = random.integers(0, 40, 40)
-        means.append(ranking_metrics(scores[drawn], positive[drawn])[:, RANKING_METRICS.index("mrr@10")].mean())
+        means.append(ranking_metrics(scores[drawn], positive[drawn], ["mrr@10"]).mean())
     low, high = np.quantile(means, [0.025, 0.975])
     assert found.low == pytest.approx(low) and found.high == pytest.approx(high)
 
@@ -107,18 +109,18 @@ def test_intervals_are_those_of_users_drawn_anew() -> None:
 def test_differences_are_paired() -> None:
     positive, scores = noisy(200, 1.0, 1)
     near = scores + 0.05 * np.random.default_rng(2).standard_normal(scores.shape)
-    boot = RankingBootstrap(positive, {"a": scores, "b": near, "c": noisy(200, 0.0, 3)[1]})
+    boot = RankingBootstrap(positive, {"a": scores, "b": near, "c": noisy(200, 0.0, 3)[1]}, RANK.metrics)
     apart, paired = boot.interval("a", "ndcg@10"), boot.difference("a", "b", "ndcg@10")
     assert None not in (apart.low, apart.high, paired.low, paired.high)
     # A copy with a little noise differs far less from itself than either figure spreads.
     assert paired.high - paired.low < (apart.high - apart.low) / 2  # type: ignore[operator]
     assert not paired.excludes_zero and boot.difference("a", "c", "ndcg@10").excludes_zero
-    alone = RankingBootstrap(positive, {"a": scores})
+    alone = RankingBootstrap(positive, {"a": scores}, RANK.metrics)
     assert alone.interval("a", "ndcg@10") == apart  # the same draws, whoever is there
 
 
 def test_one_user_has_figures_but_no_intervals() -> None:
     positive, scores = noisy(1, 9.0, 0)
-    boot = RankingBootstrap(positive, {"a": scores, "b": -scores}, draws=20)
+    boot = RankingBootstrap(positive, {"a": scores, "b": -scores}, RANK.metrics, draws=20)
     assert boot.interval("a", "recall@3") == Interval(1.0, None, None)
     assert not boot.difference("a", "b", "recall@3").excludes_zero

@@ -9,7 +9,9 @@ import pytest
 from peft_folder import write_soft
 from tiny_model import Shape, random_weights, spm_vocab, write_model
 
-from rella_cpp import Cache, Domain, EngineSettings, InputError, Item, Rella, User, load_domain
+from rella_cpp import Behavior, Cache, Domain, EngineSettings, InputError, Item, Rella, User, load_domain
+from rella_cpp.choosing.question import log_probability
+from rella_cpp.choosing.wording import write_choice
 from rella_cpp.domains import Templates
 from rella_cpp.engine import Span
 from rella_cpp.inputs import take_history
@@ -34,7 +36,11 @@ def soft_folder(folder: Path, rows: np.ndarray) -> Path:
 
 @pytest.fixture(scope="module")
 def model(models: Path) -> Path:
-    return write_model(models / "soft-base.gguf", weights=random_weights(len(spm_vocab().tokens), Shape(), seed=0))
+    return write_model(
+        models / "soft-base.gguf",
+        shape=Shape(ctx=1024),
+        weights=random_weights(len(spm_vocab().tokens), Shape(), seed=0),
+    )
 
 
 @pytest.fixture
@@ -206,3 +212,37 @@ def test_no_soft_prompt_at_all(judge: Rella, adapter: Path, tmp_path: Path) -> N
         judge.use_soft(tmp_path / "nothing.gguf")
     with pytest.raises(InputError, match="adapter"):
         judge.use_soft(adapter)
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_candidates_share_it(model: Path, soft: Path, exact: bool) -> None:
+    # The soft prompt holds three tokens' rows: with those tokens in its place each sum is the same.
+    with Rella.from_gguf(model, settings=replace(EXACT, ctx=None, exact=exact), cache=Cache(None)) as judge:
+        plain = judge.choose(HISTORY, TARGETS, k=2)
+        judge.use_soft(soft)
+        found = judge.choose(HISTORY, TARGETS, k=2)
+        text = write_choice(
+            judge.domain, User(), [Behavior(Item(each)) for each in HISTORY[-2:]], list(map(Item, TARGETS))
+        )
+        question = judge.asker.choice(text, [str(each["title"]) for each in TARGETS])
+        for likelihood, prompt, answer in zip(found, question.prompts, question.answers, strict=True):
+            assert prompt.segments[0].dtype == np.float32
+            tokens = replace(prompt, segments=(np.array(ROWS, np.int32), *prompt.segments[1:]))
+            (logits,) = judge.engine.logits([tokens])
+            assert likelihood.log_probability == pytest.approx(
+                log_probability(logits, answer), abs=1e-9 if exact else 1e-4
+            )
+    assert [each.prompt_tokens for each in found] == [each.prompt_tokens + len(ROWS) for each in plain]
+    assert min(abs(a.log_probability - b.log_probability) for a, b in zip(found, plain, strict=True)) > 1e-3
+
+
+def test_candidates_share_it_at_a_marker(model: Path, soft: Path) -> None:
+    domain = marked(load_domain("movies"), choice="{% for c in candidates %}{{ c }}; {% endfor %}{{ soft }}Which?")
+    with Rella.from_gguf(model, domain=domain, settings=EXACT, soft=soft, cache=Cache(None)) as judge:
+        found = judge.choose(HISTORY, TARGETS, k=2)
+        assert SOFT not in found[0].prompt
+        place, rows = judge.asker.choice(write_choice(domain, User(), [], [Item(TARGETS[0])]), ["Heat"]).soft or (
+            0,
+            None,
+        )
+        assert place > 0 and rows is not None

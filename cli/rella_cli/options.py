@@ -108,6 +108,15 @@ Order = Annotated[
         rich_help_panel=_READING,
     ),
 ]
+By = Annotated[
+    str,
+    typer.Option(
+        "--by",
+        metavar="yes-no|likelihood",
+        help="Ask of each item whether it is liked; or list all, and ask which comes next: one prompt (DELRec).",
+        rich_help_panel=_READING,
+    ),
+]
 AllowEmpty = Annotated[
     bool, typer.Option("--allow-empty-history", help="Score without any behavior.", rich_help_panel=_READING)
 ]

@@ -1,7 +1,7 @@
 """Rows for instruction tuning, in the forms that trainers read, and the manifest that ties them together.
 
 ReiT (ReLLa §3.3): every sample twice, with its recent and with its retrieved behaviors, one after the other. LLM-TRSR
-(2403.13325): every liked item, and an item never touched in its place. DELRec (2406.11156): the right one of candidates.
+(2403.13325): every liked item, and an item never touched in its place. DELRec (2406.11156): one of some candidates.
 """
 
 import hashlib
