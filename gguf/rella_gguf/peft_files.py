@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +163,16 @@ def require(path: Path, values: Mapping[str, object], *keys: str) -> None:
     for key in keys:
         if values.get(key) is None:
             raise InputError(f"has no {key}", source=path, remedy="take the config that PEFT saved with the adapter")
+
+
+def unknown_keys(values: Mapping[str, object], known: Collection[str]) -> tuple[str, ...]:
+    """Return the keys of a config that are set and that this version does not know, sorted."""
+    return tuple(sorted(key for key, value in values.items() if value and key not in known))
+
+
+def unknown_note(keys: Sequence[str]) -> list[str]:
+    """Say which keys were left aside, if any."""
+    return [f"{CONFIG} sets {', '.join(keys)}, which this version does not know and leaves aside"] if keys else []
 
 
 def name_of(base: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rella_gguf.errors import InputError
 from rella_gguf.lora.peft_config import PeftConfig, read_config
-from rella_gguf.peft_files import CONFIG, WEIGHTS, Matrix, check_folder, read_record, read_tensors
+from rella_gguf.peft_files import CONFIG, WEIGHTS, Matrix, check_folder, read_record, read_tensors, unknown_note
 
 _SIDE = re.compile(
     r"(?:base_model\.model\.)?(?P<module>.+)\."
@@ -166,8 +166,7 @@ def _size(matrix: Matrix) -> str:
 
 def _notes(config: PeftConfig, pairs: Mapping[str, PeftPair], copies: Mapping[str, Matrix]) -> Iterator[str]:
     """Say what the config and the file disagree on, and what was left aside."""
-    if config.unknown:
-        yield f"{CONFIG} sets {', '.join(config.unknown)}, which this version does not know and leaves aside"
+    yield from unknown_note(config.unknown)
     if not isinstance(config.targets, str):
         targets = config.targets
         idle = [target for target in targets if not any(config.is_target(module, target) for module in pairs)]

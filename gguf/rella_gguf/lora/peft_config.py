@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rella_gguf.errors import InputError
-from rella_gguf.peft_files import SAVED, SOFT_TYPES, name_of, read_object, require
+from rella_gguf.peft_files import SAVED, SOFT_TYPES, name_of, read_object, require, unknown_keys
 
 _TOO_MUCH = 1e9
 _LEAST = 1e-30  # below some 1e-38 a float32 is 0, which llama.cpp takes for no alpha at all
@@ -130,7 +130,7 @@ def read_config(path: Path) -> PeftConfig:
         rslora=values.get("use_rslora") is True,
         base=_text(values, "base_model_name_or_path"),
         revision=_text(values, "revision"),
-        unknown=tuple(sorted(key for key, value in values.items() if value and key not in _KNOWN)),
+        unknown=unknown_keys(values, _KNOWN),
     )
 
 

@@ -1,6 +1,6 @@
 """Convert a soft prompt that PEFT saved to a GGUF file: the same numbers, with what they were trained for."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,8 @@ from rella_gguf.peft_files import (
     read_record,
     read_tensors,
     require,
+    unknown_keys,
+    unknown_note,
 )
 from rella_gguf.reading import combined, file_sha256
 from rella_gguf.soft.prompts import PLACES, SHA256, SoftPrompt, check_soft_prompt, write_soft_prompt
@@ -121,7 +123,7 @@ def convert_soft_prompt(
     tokens, width = _sizes(folder / CONFIG, config)
     embeddings = _embeddings(folder / WEIGHTS, tokens, width)
     record = read_record(folder)
-    known, notes = _recorded(record, config), list(_unknown_keys(config))
+    known, notes = _recorded(record, config), unknown_note(unknown_keys(config, _KNOWN))
     if base is None:
         notes.append("no base GGUF was given: its architecture and width are checked when the soft prompt is used")
         if known.sha256 is None:
@@ -218,9 +220,3 @@ def _embeddings(path: Path, tokens: int, width: int) -> Matrix:
             remedy="bring the config and the weights of one prompt together",
         )
     return found
-
-
-def _unknown_keys(config: Mapping[str, object]) -> Iterator[str]:
-    unknown = sorted(key for key, value in config.items() if value and key not in _KNOWN)
-    if unknown:
-        yield f"{CONFIG} sets {', '.join(unknown)}, which this version does not know and leaves aside"
