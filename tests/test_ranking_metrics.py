@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import ndcg_score
 
 from rella_cpp.evaluation.bootstrap import Interval
-from rella_cpp.evaluation.protocols import RANK
-from rella_cpp.evaluation.ranking_metrics import RankingBootstrap, chance, ranking_metrics
+from rella_cpp.evaluation.protocols import CHOOSE, RANK
+from rella_cpp.evaluation.ranking_metrics import RankingBootstrap, chance, metric_title, ranking_metrics
 
 Floats = npt.NDArray[np.float64]
 CUTS = (3, 5, 10)
@@ -69,6 +69,40 @@ def test_recall_mrr_and_auc_are_means_over_every_order_of_the_tied(ranking: tupl
         assert found[f"recall@{cut}"] == pytest.approx(np.mean([rank <= cut for rank in ranks]))
         assert found[f"mrr@{cut}"] == pytest.approx(np.mean([(rank <= cut) / rank for rank in ranks]))
     assert found["user_auc"] == pytest.approx(np.mean([(n - rank) / (n - 1) for rank in ranks]))
+
+
+def test_hit_rates_and_mrr_are_those_of_an_example_worked_by_hand() -> None:
+    scores = np.array([[0.1, 0.9, 0.5, 0.4, 0.3, 0.2, 0.7], [5, 5, 1, 1, 1, 1, 1], [3, 1, 2, 0, 0, 0, 0]])
+    positive = np.array([0, 1, 0])  # the seventh of seven; the first or the second; the first
+    found = dict(zip(CHOOSE.metrics, ranking_metrics(scores, positive, CHOOSE.metrics).T, strict=True))
+    assert found["hr@1"].tolist() == [0, 0.5, 1] and found["hr@5"].tolist() == [0, 1, 1]
+    assert found["ndcg@5"].tolist() == pytest.approx([0, (1 + 1 / log2(3)) / 2, 1])
+    assert found["mrr"].tolist() == pytest.approx([1 / 7, (1 + 1 / 2) / 2, 1])
+    assert [metric_title(name) for name in CHOOSE.metrics] == ["HR@1", "HR@5", "NDCG@5", "MRR"]
+    assert metric_title("user_auc") == "user AUC" and CHOOSE.title == "HR@1" and RANK.title == "NDCG@10"
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.sampled_from([-3.5, -0.25, 0.0]), min_size=2, max_size=7).flatmap(
+        lambda scores: st.tuples(st.just(scores), st.integers(0, len(scores) - 1))
+    )
+)
+def test_what_choose_reports_is_the_mean_over_every_order_of_the_tied(ranking: tuple[list[float], int]) -> None:
+    scores, positive = ranking
+    n = len(scores)
+    orders = [
+        order for order in permutations(range(n)) if all(scores[order[i]] >= scores[order[i + 1]] for i in range(n - 1))
+    ]
+    ranks = [order.index(positive) + 1 for order in orders]
+    found = ranking_metrics(np.array([scores]), np.array([positive]), CHOOSE.metrics)[0]
+    wanted = [
+        np.mean([rank <= 1 for rank in ranks]),
+        np.mean([rank <= 5 for rank in ranks]),
+        np.mean([(rank <= 5) / log2(rank + 1) for rank in ranks]),
+        np.mean([1 / rank for rank in ranks]),
+    ]
+    assert found.tolist() == pytest.approx(wanted)
 
 
 def test_a_predictor_that_says_nothing_gets_exactly_what_chance_gets() -> None:

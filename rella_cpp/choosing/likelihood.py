@@ -4,15 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from rella_cpp.domains import Domain
 from rella_cpp.query import Shown
 from rella_cpp.records import Behavior, Item, ModelIdentity, User
 from rella_cpp.retrieval import Selection
 
 By = Literal["yes-no", "likelihood"]
 """How a model judges candidates: asked of each whether it is liked, or of all together which one comes next."""
-
-READING: dict[str, object] = {"retrieval": "recent", "order": "time", "by": "likelihood"}
-"""How a choice reads a history, K aside, as JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +51,10 @@ class ChoiceQuery:
     def shown(self) -> Shown:
         """Which behaviors the prompt shows."""
         return Shown(self.k, "recent", "time")
+
+    def reading(self, domain: Domain) -> dict[str, object]:
+        """Return how the history is read, in the words of a domain, as JSON."""
+        return {**self.shown._asdict(), "by": "likelihood", "wording": domain.choice_fingerprint}
 
 
 @dataclass(frozen=True, slots=True)

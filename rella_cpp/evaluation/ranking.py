@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self, cast, get_args
 import numpy as np
 
 from rella_cpp.cache import Progress, no_progress
-from rella_cpp.choosing.likelihood import READING, By, ChoiceQuery, Likelihood
+from rella_cpp.choosing.likelihood import By, ChoiceQuery, Likelihood
 from rella_cpp.datasets.dataset import check_drawing
 from rella_cpp.datasets.leave_one_out import LeaveOneOut
 from rella_cpp.domains import Domain
@@ -104,8 +104,8 @@ class RankingSettings:
 
     def reading(self, domain: Domain) -> dict[str, object]:
         """Return how histories are read, and in which order candidates are listed, as JSON."""
-        query = self.query([], [], None)
-        return query.reading(domain) if isinstance(query, Query) else {"k": self.k, **READING, "listed": "as drawn"}
+        listed = {"listed": "as drawn"} if self.by == "likelihood" else {}
+        return {**self.query([], [], None).reading(domain), **listed}
 
 
 def evaluate_ranking(
