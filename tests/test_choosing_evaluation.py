@@ -13,8 +13,10 @@ import pytest
 from judges import MOVIES, Killed, Mean
 
 from rella_cpp import (
+    Cache,
     ChoiceQuery,
     DataSet,
+    EngineSettings,
     Histories,
     InputError,
     Item,
@@ -280,6 +282,17 @@ def test_runs_of_another_kind_are_refused(sparse_data: DataSet, tmp_path: Path) 
             judge=Chooser(),
             histories=Histories(sparse_data, None, reworded),
         )
+
+
+def test_a_prompt_that_does_not_fit_is_named_by_its_user(
+    roomy_model: Path, sparse_data: DataSet, tmp_path: Path
+) -> None:
+    first = sparse_data.user_id(int(drawn(sparse_data).user[0]))
+    with (
+        Rella.from_gguf(roomy_model, settings=EngineSettings(ctx=256), cache=Cache(None)) as tight,
+        pytest.raises(InputError, match=rf"user {first}: a prompt of \d+ tokens with no history does not fit"),
+    ):
+        choose(sparse_data, tmp_path / "run", tight)
 
 
 def test_what_was_tuned_on_the_datas_own_split_gets_a_note(sparse_data: DataSet, tmp_path: Path) -> None:

@@ -29,6 +29,8 @@ from rella_cpp.choosing.question import ask_which, log_probability
 from rella_cpp.choosing.wording import write_choice
 from rella_cpp.engine import Engine, Prompt, Span
 from rella_cpp.prompts import PromptText
+from rella_cpp.query import Shown
+from rella_cpp.reading import Reading
 
 TITLES = [f"movie {word}" for word in "a b c d e f g h i j k l".split()]
 HISTORY: list[dict[str, object]] = [{"title": title, "rating": 1 + i % 5} for i, title in enumerate(TITLES)]
@@ -240,3 +242,10 @@ def test_what_cannot_be_chosen_among_is_refused(plain: Rella, query: dict[str, A
     if "history" in query:
         found = plain.choose([], ITEMS, allow_empty_history=True)
         assert found[0].used == () and "Nothing is known of what the person" in found[0].prompt
+
+
+def test_a_question_about_several_targets_knows_no_nearness(plain: Rella) -> None:
+    for shown in (Shown(3, "subr", "time"), Shown(3, "recent", "similarity"), Shown(3, "recent", "shared")):
+        words: dict[str, Any] = {"ask": lambda *_: "", "embed": plain.vectors, "identity": MOVIES.identity}
+        with pytest.raises(ValueError, match="shows the latest behaviors in the order of time"):
+            Reading[str]([], [], shown, n_ctx=9, together=True, **words)
