@@ -15,6 +15,7 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -117,22 +118,15 @@ def train(data: DataSet, given: argparse.Namespace, folder: str) -> Any:
     from rectools.models import BERT4RecModel, SASRecModel
 
     def tell(trainer: Any, _module: Any) -> None:
-        seen = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        say(f"epoch {trainer.current_epoch + 1}: " + ", ".join(f"{name} {seen[name]:.4f}" for name in sorted(seen)))
+        seen = {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
+        say(f"epoch {trainer.current_epoch + 1}: " + ", ".join(f"{name} {value:.4f}" for name, value in seen.items()))
 
     def trainer() -> Trainer:
-        return Trainer(
-            max_epochs=given.epochs,
-            devices=1,
-            logger=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            callbacks=[
-                LambdaCallback(on_train_epoch_end=tell),
-                EarlyStopping("val_loss", patience=given.patience),
-                ModelCheckpoint(folder, monitor="val_loss", save_weights_only=True),
-            ],
-        )
+        quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+        stop = EarlyStopping("val_loss", patience=given.patience)
+        keep = ModelCheckpoint(folder, monitor="val_loss", save_weights_only=True)
+        told = LambdaCallback(on_train_epoch_end=tell)
+        return Trainer(max_epochs=given.epochs, devices=1, callbacks=[told, stop, keep], **quiet)
 
     seed_everything(given.seed, verbose=False)
     columns, validates = training_rows(data, given.session)
@@ -149,8 +143,9 @@ def train(data: DataSet, given: argparse.Namespace, folder: str) -> Any:
         get_trainer_func=trainer,
     )
     model.fit(Dataset.construct(pd.DataFrame(columns)))
-    model.load_weights_from_checkpoint(model.fit_trainer.checkpoint_callback.best_model_path)
-    say(f"lowest validation loss {float(model.fit_trainer.checkpoint_callback.best_model_score):.4f}")
+    kept = model.fit_trainer.checkpoint_callback
+    model.load_weights_from_checkpoint(kept.best_model_path)
+    say(f"lowest validation loss {float(kept.best_model_score):.4f}")
     return model
 
 
@@ -165,22 +160,19 @@ def lists(model: Any, data: DataSet, given: argparse.Namespace) -> Iterator[Any]
     for start in range(0, len(users), CHUNK):
         user, position = users[start : start + CHUNK], positions[start : start + CHUNK]
         dataset = Dataset.construct(pd.DataFrame(histories(data, user, position, given.session)))
-        known = dataset.user_id_map.external_ids
-        found = model.recommend(
-            known, dataset, given.depth or data.items.num_rows, filter_viewed=False, on_unsupported_targets="ignore"
-        )
-        found = found.sort_values(["user_id", "rank"], kind="stable")
+        known, depth = dataset.user_id_map.external_ids, given.depth or data.items.num_rows
+        found = model.recommend(known, dataset, depth, filter_viewed=False, on_unsupported_targets="ignore")
+        found = found.sort_values(["user_id", "rank"])
         target, counts = np.unique(found["user_id"].to_numpy(), return_counts=True)
         cuts = pa.array(np.concatenate([[0], np.cumsum(counts)]).astype(np.int32))
         items = pa.DictionaryArray.from_arrays(found["item_id"].to_numpy().astype(np.int32), item_ids)
-        yield pa.table(
-            {
-                "user": user_ids.take(pa.array(user[target])),
-                "position": position[target],
-                "items": pa.ListArray.from_arrays(cuts, items.cast(pa.string())),
-                "scores": pa.ListArray.from_arrays(cuts, pa.array(found["score"].to_numpy())),
-            }
-        )
+        columns = {
+            "user": user_ids.take(pa.array(user[target])),
+            "position": position[target],
+            "items": pa.ListArray.from_arrays(cuts, items.cast(pa.string())),
+            "scores": pa.ListArray.from_arrays(cuts, pa.array(found["score"].to_numpy())),
+        }
+        yield pa.table(columns)
         say(f"lists: {start + len(user):,} of {len(users):,} targets")
 
 
@@ -189,16 +181,18 @@ def main() -> None:
     given = options()
     from pyarrow import parquet
 
+    if given.out.exists():
+        raise SystemExit(f"{given.out}: is there already; remove it, or name another file")
     data = DataSet.open(given.data)
+    if not len(LeaveOneOut(data).users):
+        raise SystemExit(f"{given.data}: no user has five interactions")
     with tempfile.TemporaryDirectory() as folder:
         model = train(data, given, folder)
-    part, writer = given.out.with_name(given.out.name + ".part"), None
-    for table in lists(model, data, given):
-        writer = writer or parquet.ParquetWriter(part, table.schema, compression="zstd")
-        writer.write_table(table)
-    if writer is None:
-        raise SystemExit(f"{given.data}: no user has five interactions")
-    writer.close()
+    part, tables = given.out.with_name(f"{given.out.name}.part"), lists(model, data, given)
+    first = next(tables)
+    with parquet.ParquetWriter(part, first.schema, compression="zstd") as writer:
+        for table in chain([first], tables):
+            writer.write_table(table)
     part.replace(given.out)
     say(f"written: {given.out}")
 

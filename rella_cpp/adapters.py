@@ -59,6 +59,8 @@ def load_adapters(
             logger.warning("the adapter %s does not say what it was tuned on", path)
         elif not allow_mismatch:
             check_record(record, path, engine.header, made_for)
+        if record is not None and record.get("soft_prompt") and "soft" not in made_for["model"]:
+            logger.warning("the adapter %s was tuned behind a soft prompt, and none is in use: give it, too", path)
     return tuple(found)
 
 

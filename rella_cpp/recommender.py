@@ -121,8 +121,8 @@ class Rella(Tuned):
         engine = Engine.from_gguf(path, settings)
         try:
             rella = cls(engine, domain, chat_format=chat_format, cache=cache)
-            rella.adapters = lora
             rella.use_soft(soft)
+            rella.adapters = lora
             return rella
         except BaseException:
             engine.close()

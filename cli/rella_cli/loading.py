@@ -44,9 +44,9 @@ def open_rella(
     cache = Cache(None) if no_cache else Cache.default()
     rella = Rella.from_gguf(path, domain=domain, settings=settings, chat_format=chat_format, cache=cache)
     try:
-        rella.use_adapters(adapters, allow_mismatch=allow_mismatch)
         if soft is not None:
             rella.use_soft(soft, allow_mismatch=allow_mismatch)
+        rella.use_adapters(adapters, allow_mismatch=allow_mismatch)
         if head is not None:
             rella.use_head(head, allow_mismatch=allow_mismatch)
     except BaseException:

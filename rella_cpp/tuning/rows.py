@@ -15,7 +15,7 @@ from rella_cpp.cache import Progress, no_progress
 from rella_cpp.domains import Domain
 from rella_cpp.errors import ContextError, InputError
 from rella_cpp.files import write_json
-from rella_cpp.prompts import PromptText
+from rella_cpp.prompts import SOFT, PromptText
 from rella_cpp.recommender import Rella
 from rella_cpp.versions import library_versions
 from rella_gguf import shard_paths
@@ -220,21 +220,22 @@ def _writer(form: RowForm, judge: Rella | None) -> Write:
 
     def text(example: TuningExample) -> dict[str, Any]:
         assert judge is not None
-        question = judge.asker.ask(example.text)
+        asker, choice = judge.asker, example.label is None
+        question = asker.choice(example.text, [example.answer]) if choice else asker.ask(example.text)
         if len(question) > judge.engine.n_ctx:
             raise ContextError(
                 f"a prompt of {len(question)} tokens does not fit the context of {judge.engine.n_ctx}",
                 remedy="raise --ctx, or show fewer behaviors (-k)",
             )
-        completion = judge.asker.lead + example.answer
+        completion = asker.lead + example.answer
         return {"text": question.text + completion, "prompt": question.text, "completion": completion}
 
     return {"messages": messages, "alpaca": alpaca, "text": text}[form]
 
 
 def turn(text: PromptText) -> str:
-    """Return the user's turn of a prompt, as one text."""
-    return text.profile + text.history + text.target
+    """Return the user's turn of a prompt, as one text; no trainer knows the marker of a soft prompt."""
+    return (text.profile + text.history + text.target).replace(SOFT, "")
 
 
 class _Tally:
