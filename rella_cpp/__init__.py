@@ -9,6 +9,7 @@ if typing.TYPE_CHECKING:  # for readers and type checkers; the same again below
     from rella_cpp.benching.results import Bench, Measure, RawRate
     from rella_cpp.cache import Cache, CacheInfo
     from rella_cpp.candidates import Recommendation
+    from rella_cpp.choosing.likelihood import ChoiceQuery, Likelihood
     from rella_cpp.datasets import (
         DATA_FORMATS,
         SPLITS,
@@ -20,6 +21,7 @@ if typing.TYPE_CHECKING:  # for readers and type checkers; the same again below
         PrepareOptions,
         Ranking,
         Rankings,
+        RankingsSummary,
         Recipe,
         RecordColumns,
         SampleRules,
@@ -30,6 +32,7 @@ if typing.TYPE_CHECKING:  # for readers and type checkers; the same again below
         prepare,
         read_recipe,
         summarize,
+        summarize_rankings,
     )
     from rella_cpp.domains import (
         Domain,
@@ -95,10 +98,11 @@ else:
             "rella_cpp.benching.results": "Bench Measure RawRate",
             "rella_cpp.cache": "Cache CacheInfo",
             "rella_cpp.candidates": "Recommendation",
+            "rella_cpp.choosing.likelihood": "ChoiceQuery Likelihood",
             "rella_cpp.datasets": (
                 "DATA_FORMATS SPLITS DataFormat DataSet EventColumns Interactions LengthBin PrepareOptions Ranking "
-                "Rankings Recipe RecordColumns SampleRules Samples SplitSummary Summary import_rankings prepare read_recipe "
-                "summarize"
+                "Rankings RankingsSummary Recipe RecordColumns SampleRules Samples SplitSummary Summary "
+                "import_rankings prepare read_recipe summarize summarize_rankings"
             ),
             "rella_cpp.domains": (
                 "Domain Field RatingScale SummaryWords Templates builtin_domains domain_source load_domain"
@@ -155,6 +159,7 @@ __all__ = [
     "Cache",
     "CacheInfo",
     "Calibration",
+    "ChoiceQuery",
     "CollectionSettings",
     "ContextError",
     "DataFormat",
@@ -183,6 +188,7 @@ __all__ = [
     "ItemIndex",
     "ItemVectors",
     "LengthBin",
+    "Likelihood",
     "Measure",
     "Mix",
     "ModelIdentity",
@@ -192,6 +198,7 @@ __all__ = [
     "Ranking",
     "RankingSettings",
     "Rankings",
+    "RankingsSummary",
     "RatingScale",
     "RawRate",
     "Recipe",
@@ -251,6 +258,7 @@ __all__ = [
     "report",
     "search_text",
     "summarize",
+    "summarize_rankings",
     "take_request",
     "tune_head",
     "work",

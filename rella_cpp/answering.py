@@ -1,6 +1,7 @@
 """Answers to questions: by the logits of the answer tokens, and by a head where there is one; with adapters applied."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,7 @@ from rella_cpp.files import digest
 from rella_cpp.head import Head
 from rella_cpp.records import AppliedAdapter, ModelIdentity
 from rella_cpp.scoring import Answer, Question, read_answer
+from rella_cpp.soft import SoftBlock
 from rella_cpp.vectors import ItemVectors
 
 
@@ -33,6 +35,10 @@ class Answerer:
         The LoRA adapters that take part, loaded in the engine.
     head
         What reads the hidden states, if anything.
+    soft
+        The soft prompt in the questions, if there is one.
+    tokens
+        Of the prompts judged so far: all, and those computed rather than read once for several; see `counting`.
 
     """
 
@@ -40,13 +46,24 @@ class Answerer:
         self._engine, self._vectors, self._cache = engine, vectors, cache
         self.adapters: tuple[Adapter, ...] = ()
         self.head: Head | None = None
+        self.soft: SoftBlock | None = None
+        self.tokens = (0, 0)
 
     @property
     def model(self) -> ModelIdentity:
-        """Which model, adapters and head judge."""
+        """Which model, adapters, soft prompt and head judge."""
         adapters = tuple(AppliedAdapter(path.name, fingerprint, scale) for path, scale, fingerprint in self.adapters)
         head = None if self.head is None else self.head.fingerprint
-        return replace(self._vectors.base, adapters=adapters, head=head)
+        soft = None if self.soft is None else self.soft.applied
+        return replace(self._vectors.base, adapters=adapters, head=head, soft=soft)
+
+    @contextmanager
+    def counting(self) -> Iterator[None]:
+        """Count what is read meanwhile as judged."""
+        asked, computed = self._engine.asked, self._engine.decoded
+        yield
+        known, engine = self.tokens, self._engine
+        self.tokens = (known[0] + engine.asked - asked, known[1] + engine.decoded - computed)
 
     def answers(
         self, questions: Sequence[Question], *, keep: bool = False, progress: Callable[[int], None] = lambda done: None
@@ -99,6 +116,8 @@ class Answerer:
 
     def _known_gap(self, key: str, question: Question) -> float:
         prompt = f"{question.tokens} {question.borders} {question.yes} {question.no}"
+        if question.soft is not None:
+            prompt += f" {question.soft[0]}"
         gap = self._cache.gap(key, prompt)
         if gap is None:
             (answer,) = self.answers([question])

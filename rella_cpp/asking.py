@@ -1,13 +1,20 @@
 """From a prompt's text to a question for one model: framed, tokenised, its answer tokens found."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 from rella_cpp.chat import CHAT_FORMATS, HISTORY, TARGET, ChatFrame, chat_frame
+from rella_cpp.choosing.question import ChoiceQuestion, ask_which
 from rella_cpp.domains import Domain
 from rella_cpp.engine import Engine, Prompt
+from rella_cpp.engine.segments import Span
 from rella_cpp.errors import ContextError
 from rella_cpp.prompts import PromptText
 from rella_cpp.scoring import Question, ask
+from rella_cpp.soft import SoftBlock, unmarked, with_block
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +42,8 @@ class Asker:
     ----------
     frame
         The chat frame in use.
+    soft
+        A soft prompt to put into each question, if there is one.
 
     """
 
@@ -42,6 +51,8 @@ class Asker:
         self._engine, self._domain = engine, domain
         self.frame = self._frame(chat_format, system=bool(domain.system))
         self._frames = {bool(domain.system): self.frame}
+        self._marked = domain.templates.marked
+        self.soft: SoftBlock | None = None
 
     def ask(self, text: PromptText) -> Question:
         """Make a question of a domain's prompt."""
@@ -62,17 +73,22 @@ class Asker:
 
         """
         question = self._question(self._reframed(system=False), PromptText("", "", "", text))
-        if len(question.tokens) > self._engine.n_ctx:
+        if len(question) > self._engine.n_ctx:
             raise ContextError(
-                f"a prompt of {len(question.tokens)} tokens does not fit the context of {self._engine.n_ctx}",
+                f"a prompt of {len(question)} tokens does not fit the context of {self._engine.n_ctx}",
                 remedy="raise --ctx, or leave it out",
             )
         return question
 
+    def choice(self, text: PromptText, answers: Sequence[str]) -> ChoiceQuestion:
+        """Make a question of a prompt that any of several texts may answer; see `ask_which`."""
+        frame = self._reframed(system=bool(text.system))
+        return ask_which(self._engine.encode, self.spans(frame, text), answers, self._lead(frame), self._block)
+
     def generation(self, text: PromptText) -> GenerationPrompt:
         """Frame a prompt for a text that the model is to write."""
         frame = self._reframed(system=bool(text.system))
-        encoded = self._engine.encode(frame.spans(text))
+        encoded = self._engine.encode(unmarked(frame.spans(text)) if self._marked else frame.spans(text))
         borders = (encoded.starts[HISTORY], encoded.starts[TARGET])
         return GenerationPrompt(
             Prompt.cut(encoded.tokens, borders), frame.end, f"{encoded.tokens} {borders} {frame.end}"
@@ -91,7 +107,26 @@ class Asker:
         return chat_frame(self._engine.header, name, system=system, bos=bos, eos=eos)
 
     def _question(self, frame: ChatFrame, text: PromptText) -> Question:
-        return ask(self._engine.encode, frame, text, self._domain.answers, self._lead(frame))
+        answers, lead = self._domain.answers, self._lead(frame)
+        return ask(self._engine.encode, self.spans(frame, text), answers, lead, self._block)
+
+    @property
+    def _block(self) -> npt.NDArray[np.float32] | None:
+        return None if self.soft is None else self.soft.embeddings
+
+    def spans(self, frame: ChatFrame, text: PromptText) -> list[Span]:
+        """Frame a prompt, and find the place of the soft prompt in it where the domain's templates say one.
+
+        Raises
+        ------
+        InputError
+            They do, and this prompt does not have it, or several times.
+
+        """
+        spans = frame.spans(text)
+        if not self._marked:
+            return spans
+        return unmarked(spans) if self.soft is None else with_block(spans, self._domain.name)
 
     def _lead(self, frame: ChatFrame) -> str:
         own = self._domain.templates.lead

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from rella_cpp.choosing.likelihood import Likelihood
 from rella_cpp.domains import Domain
 from rella_cpp.errors import InputError
 from rella_cpp.records import Behavior, Item, Score
@@ -23,12 +24,14 @@ _RELEVANCE = 0.7
 _LIKED = 30
 """The latest liked behaviors that candidates are sought for."""
 
+S = TypeVar("S", Score, Likelihood)
+
 
 @dataclass(frozen=True, slots=True)
-class Recommendation:
+class Recommendation(Generic[S]):
     """A recommended item's score, and the liked behavior that it is near to: its 0-based place and the cosine."""
 
-    score: Score
+    score: S
     near: int
     cosine: float
 
@@ -175,7 +178,7 @@ def _diverse(vectors: npt.NDArray[np.float32], relevance: npt.NDArray[np.float64
     return np.array(chosen, np.int64)
 
 
-def best_of(scores: Sequence[Score], candidates: Sequence[Candidate], count: int) -> list[Recommendation]:
+def best_of(scores: Sequence[S], candidates: Sequence[Candidate], count: int) -> list[Recommendation[S]]:
     """Return the `count` likeliest, the likeliest first."""
     order = sorted(zip(ranks(scores), scores, candidates, strict=True), key=lambda entry: entry[0])
     return [Recommendation(score, candidate.near, candidate.cosine) for _, score, candidate in order[:count]]

@@ -27,7 +27,7 @@ class _Case:
     query: Query
     user: User
     items: Sequence[Item]
-    reading: Reading
+    reading: Reading[Question]
     summaries: Sequence[PreferenceSummary | None]
 
 
@@ -47,8 +47,6 @@ class Judge:
         Adds calibrated probabilities, if there is one.
     progress
         Called with a task's name, what is done and the total.
-    tokens
-        Of the prompts judged so far: all, and those computed rather than read once for several.
 
     """
 
@@ -66,7 +64,6 @@ class Judge:
         self.contrast = False
         self.calibrator: Calibrator | None = None
         self.progress: Progress = no_progress
-        self.tokens = (0, 0)
 
     def settings(self) -> dict[str, object]:
         """Return all that scores depend on besides the request, as JSON."""
@@ -99,14 +96,12 @@ class Judge:
         choices = _choices(cases)
         asked = [choice for chosen in choices for choice in chosen]
         gaps = self._empty_gaps(cases, choices)
-        before = self._engine.asked, self._engine.decoded
-        answers = self._answerer.answers(
-            [choice.question for choice in asked],
-            keep=keep,
-            progress=lambda done: self.progress("scoring", done, len(asked)),
-        )
-        asked_now, computed_now = self._engine.asked - before[0], self._engine.decoded - before[1]
-        self.tokens = (self.tokens[0] + asked_now, self.tokens[1] + computed_now)
+        with self._answerer.counting():
+            answers = self._answerer.answers(
+                [choice.question for choice in asked],
+                keep=keep,
+                progress=lambda done: self.progress("scoring", done, len(asked)),
+            )
         scores = iter([self._score(*parts) for parts in zip(asked, gaps, answers, strict=True)])
         results = [[self._finished(next(scores), case, summary) for summary in case.summaries] for case in cases]
         if self.calibrator is not None:
@@ -160,7 +155,9 @@ class Judge:
                 places = case.reading.places
                 case.summaries = [known[number, each].at([places[row] for row in each]) for each in targets]
 
-    def _empty_gaps(self, cases: Sequence[_Case], choices: Sequence[Sequence[Choice]]) -> Sequence[float | None]:
+    def _empty_gaps(
+        self, cases: Sequence[_Case], choices: Sequence[Sequence[Choice[Question]]]
+    ) -> Sequence[float | None]:
         if not self.contrast:
             return [None for chosen in choices for _ in chosen]
         texts = [
@@ -170,14 +167,14 @@ class Judge:
         ]
         return self._answerer.known_gaps([self._asker.ask(text) for text in texts])
 
-    def _score(self, choice: Choice, gap: float | None, answer: Answer) -> Score:
+    def _score(self, choice: Choice[Question], gap: float | None, answer: Answer) -> Score:
         return Score(
             item=choice.item,
             probability=answer.probability,
             yes_logit=answer.yes_logit,
             no_logit=answer.no_logit,
             answer_mass=answer.answer_mass,
-            prompt_tokens=len(choice.question.tokens),
+            prompt_tokens=len(choice.question),
             used=choice.used,
             dropped=choice.dropped,
             model=self._answerer.model,
@@ -193,7 +190,7 @@ class Judge:
         return score if self.calibrator is None else self.calibrator.calibrated(score, case.reading.behaviors)
 
 
-def _choices(cases: Sequence[_Case]) -> list[list[Choice]]:
+def _choices(cases: Sequence[_Case]) -> list[list[Choice[Question]]]:
     """Choose what to show; prompts of one user in the order `shared` are ordered together."""
     shared: dict[str, list[int]] = {}
     for number, case in enumerate(cases):
@@ -205,7 +202,7 @@ def _choices(cases: Sequence[_Case]) -> list[list[Choice]]:
     return [case.reading.choices(orders.get(number)) for number, case in enumerate(cases)]
 
 
-def _share(readings: Sequence[Reading]) -> list[list[list[int]]]:
+def _share(readings: Sequence[Reading[Question]]) -> list[list[list[int]]]:
     """Bring the rows that the targets of some readings want into the order `shared`; behaviors alike count as one."""
     names = [reading.names() for reading in readings]
     rows = [

@@ -16,8 +16,10 @@ from rella_cpp.templates import TemplateFailure, render
 Order = Literal["time", "similarity", "reversed", "shared"]
 
 # The built-in wording. A template sees: domain, user (fields by name), profile (the shown texts of the user's fields),
-# history and item (both with text and fields; behaviors also rating and points), order, rated, preference.
+# history and item (both with text and fields; behaviors also rating and points), order, rated, preference, soft.
 PROFILE = "{% if profile %}About the person: {{ profile | join('; ') }}.\n{% endif %}"
+SOFT = "\uf8f0SOFT\uf8f1"
+"""What `{{ soft }}` in a template becomes: the place of a soft prompt. See `rella_cpp.soft`."""
 BEHAVIORS = """\
 The person {{ domain.verb }} these {{ domain.plural }}
 {%- if rated %} and rated them out of {{ '%g' | format(domain.rating.max) }} {{ domain.rating.plural }}{% endif %}
@@ -150,7 +152,7 @@ def names_of(domain: Domain, behaviors: Sequence[Behavior], show: Callable[[Item
         for behavior in behaviors
     ]
     rated = any(behavior.rating is not None for behavior in behaviors)
-    return {"domain": domain, "history": history, "rated": rated}
+    return {"domain": domain, "history": history, "rated": rated, "soft": SOFT}
 
 
 def render_part(domain: Domain, part: str, source: str, names: Mapping[str, Any]) -> str:

@@ -1,9 +1,10 @@
 """Reading a history for some targets: which behaviors each prompt shows, so that it fits the context."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Sized
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,26 +14,33 @@ from rella_cpp.errors import ContextError
 from rella_cpp.query import Shown
 from rella_cpp.records import Behavior, Item
 from rella_cpp.retrieval import nearest
-from rella_cpp.scoring import Question
+
+Q = TypeVar("Q", bound=Sized)
+"""A question; its length is what it takes of the context."""
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """One target's question, and the behaviors in it.
+class Choice(Generic[Q]):
+    """One question, and the behaviors in it.
 
-    `used` are their 0-based places in the input, in prompt order; `dropped` counts those left out for the context's
-    sake, `excluded` those that are the target itself.
+    `items` are the targets that it is about. `used` are the behaviors' 0-based places in the input, in prompt order;
+    `dropped` counts those left out for the context's sake, `excluded` those that are a target itself.
     """
 
-    item: Item
-    question: Question
+    items: tuple[Item, ...]
+    question: Q
     used: tuple[int, ...]
     dropped: int
     excluded: int
 
+    @property
+    def item(self) -> Item:
+        """The first target: the only one, unless all are asked about together."""
+        return self.items[0]
 
-class Reading:
-    """One user's history, read for several targets.
+
+class Reading(Generic[Q]):
+    """One user's history, read for several targets: a question about each of them, or one about all.
 
     Parameters
     ----------
@@ -43,13 +51,16 @@ class Reading:
     shown
         Which behaviors to show, and how.
     ask
-        Makes a question of behaviors in prompt order and a target, by its number.
+        Makes a question of behaviors in prompt order and a target, by its number; together, number 0 stands for all.
     embed
         Gives items' vectors, float32 of shape (n, n_embd); called once at most, and only if a choice needs it.
     identity
         Tells an item from others.
     n_ctx
-        Tokens that a prompt may have.
+        Tokens that a question may have.
+    together
+        Ask one question about all targets. Then `shown` must be the latest in the order of time: nothing is near to
+        all of them.
 
     """
 
@@ -59,18 +70,23 @@ class Reading:
         items: Sequence[Item],
         shown: Shown,
         *,
-        ask: Callable[[Sequence[Behavior], int], Question],
+        ask: Callable[[Sequence[Behavior], int], Q],
         embed: Callable[[Sequence[Item]], npt.NDArray[np.float32]],
         identity: Callable[[Item], Identity],
         n_ctx: int,
+        together: bool = False,
     ) -> None:
+        if together and (shown.retrieval, shown.order) != ("recent", "time"):
+            raise ValueError("one question about several targets shows the latest behaviors in the order of time")
         self._behaviors = [behavior for _, behavior in behaviors]
         self._places = [place for place, _ in behaviors]
         self._items, self._shown = items, shown
         self._make_question, self._embed, self._n_ctx = ask, embed, n_ctx
         self._identities = [identity(behavior.item) for behavior in self._behaviors]
-        self._targets = [identity(item) for item in items]
-        self._shortest: list[Question] = []
+        targets = [identity(item) for item in items]
+        self._targets = [targets] if together else [[target] for target in targets]
+        self._about = [tuple(items)] if together else [(item,) for item in items]
+        self._shortest: list[Q] = []
         self._orders: Sequence[Sequence[int]] = []
 
     @property
@@ -102,7 +118,7 @@ class Reading:
             One does not.
 
         """
-        for target in range(len(self._items)):
+        for target in range(len(self._targets)):
             self._ask_shortest(target)
 
     @cached_property
@@ -115,10 +131,10 @@ class Reading:
             A target does not fit even with no history; found before anything is computed.
 
         """
-        self._shortest = [self._ask_shortest(target) for target in range(len(self._items))]
-        return [sorted(self._wanted(target)) for target in range(len(self._items))]
+        self._shortest = [self._ask_shortest(target) for target in range(len(self._targets))]
+        return [sorted(self._wanted(target)) for target in range(len(self._targets))]
 
-    def choices(self, orders: Sequence[Sequence[int]] | None = None) -> list[Choice]:
+    def choices(self, orders: Sequence[Sequence[int]] | None = None) -> list[Choice[Q]]:
         """Choose for every target.
 
         Parameters
@@ -136,20 +152,21 @@ class Reading:
         self._orders = self.wanted if orders is None else orders
         return [self._choose(target, rows) for target, rows in enumerate(self.wanted)]
 
-    def _ask_shortest(self, target: int) -> Question:
+    def _ask_shortest(self, target: int) -> Q:
         """Ask with no history; refuse where even that does not fit: the target and the question are never cut."""
         question = self._ask([], target)
         if not self._fits(question):
             raise ContextError(
-                f"a prompt of {len(question.tokens)} tokens with no history does not fit the context of {self._n_ctx}",
+                f"a prompt of {len(question)} tokens with no history does not fit the context of {self._n_ctx}",
                 place=f"item[{target}]",
                 remedy="raise --ctx, or shorten the item",
             )
         return question
 
     def others(self, target: int) -> list[int]:
-        """Return the rows of behaviors that are not the target itself."""
-        return [row for row, known in enumerate(self._identities) if not known.same(self._targets[target])]
+        """Return the rows of behaviors that are not a target itself."""
+        own = self._targets[target]
+        return [row for row, known in enumerate(self._identities) if not any(map(known.same, own))]
 
     def _wanted(self, target: int) -> list[int]:
         """Choose at most K behaviors."""
@@ -158,7 +175,7 @@ class Reading:
             return rows[max(0, len(rows) - k) :]
         return rows if len(rows) <= k else self._by_similarity(rows, target)[:k]
 
-    def _choose(self, target: int, wanted: list[int]) -> Choice:
+    def _choose(self, target: int, wanted: list[int]) -> Choice[Q]:
         """Show as many of the behaviors wanted as the context holds."""
         question, kept = self._ask(wanted, target), len(wanted)
         if not self._fits(question):
@@ -167,9 +184,9 @@ class Reading:
             kept, question = self._as_many_as_fit(wanted, target, self._shortest[target])
         used = tuple(self._places[row] for row in self._ordered(wanted[:kept], target))
         excluded = len(self._behaviors) - len(self.others(target))
-        return Choice(self._items[target], question, used, len(wanted) - kept, excluded)
+        return Choice(self._about[target], question, used, len(wanted) - kept, excluded)
 
-    def _as_many_as_fit(self, wanted: list[int], target: int, shortest: Question) -> tuple[int, Question]:
+    def _as_many_as_fit(self, wanted: list[int], target: int, shortest: Q) -> tuple[int, Q]:
         """Find the greatest number of leading rows whose prompt fits, by bisection."""
         fits, question, beyond = 0, shortest, len(wanted)
         while beyond - fits > 1:
@@ -181,10 +198,10 @@ class Reading:
                 beyond = middle
         return fits, question
 
-    def _fits(self, question: Question) -> bool:
-        return len(question.tokens) <= self._n_ctx
+    def _fits(self, question: Q) -> bool:
+        return len(question) <= self._n_ctx
 
-    def _ask(self, rows: Sequence[int], target: int) -> Question:
+    def _ask(self, rows: Sequence[int], target: int) -> Q:
         return self._make_question([self._behaviors[row] for row in self._ordered(rows, target)], target)
 
     def _ordered(self, rows: Sequence[int], target: int) -> list[int]:

@@ -4,42 +4,32 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
-from rella_cpp.adapters import Adapters, load_adapters
-from rella_cpp.answering import Answerer
-from rella_cpp.asking import Asker
+from rella_cpp.adapters import Adapters
 from rella_cpp.cache import Cache, Progress
-from rella_cpp.calibrating import Calibrator
-from rella_cpp.candidates import Recommendation, best_of, candidates_near
+from rella_cpp.candidates import Candidate, Recommendation, best_of, candidates_near
 from rella_cpp.chat import check_chat_format
+from rella_cpp.choosing.likelihood import ChoiceQuery, Likelihood
 from rella_cpp.domains import Domain, load_domain
-from rella_cpp.engine import Adapter, Engine, EngineSettings
-from rella_cpp.errors import InputError
-from rella_cpp.head import Head
+from rella_cpp.engine import Engine, EngineSettings
 from rella_cpp.inputs import take_history
-from rella_cpp.judging import Judge
 from rella_cpp.prompts import Order
 from rella_cpp.query import Query
-from rella_cpp.records import Behavior, Item, ModelIdentity, PreferenceSummary, Score, User
+from rella_cpp.records import Behavior, Item, PreferenceSummary, Score, User
 from rella_cpp.retrieval import Retrieval, Selection
 from rella_cpp.scoring import Answer, Question
 from rella_cpp.summarization.settings import SummarySettings
-from rella_cpp.summarization.summarizer import Summarizer
-from rella_cpp.vectors import ItemVectors
-
-if TYPE_CHECKING:  # a score needs neither
-    from rella_cpp.evaluation.calibration import Calibration
-    from rella_cpp.index import ItemIndex
+from rella_cpp.tuned import Tuned
 
 logger = logging.getLogger("rella_cpp")
 logger.addHandler(logging.NullHandler())  # silent unless somebody listens
 
 
-class Rella:
+class Rella(Tuned):
     """Scores items for users with one loaded model. Usable from several threads; close it, or use it with `with`.
 
     Parameters
@@ -67,13 +57,7 @@ class Rella:
     def __init__(
         self, engine: Engine, domain: Domain, *, chat_format: str | None = None, cache: Cache | None = None
     ) -> None:
-        self.engine, self.domain = engine, domain
-        self.asker = Asker(engine, domain, chat_format)
-        self._cache = cache or Cache.default()
-        self.vectors = ItemVectors(engine, domain, self._cache)
-        self._answerer = Answerer(engine, self.vectors, self._cache)
-        self.summarizer = Summarizer(engine, domain, self.asker, self.vectors, self._cache)
-        self._judge = Judge(engine, domain, self.asker, self.vectors, self._answerer, self.summarizer)
+        super().__init__(engine, domain, chat_format, cache or Cache.default())
 
     @property
     def progress(self) -> Progress:
@@ -82,21 +66,12 @@ class Rella:
 
     @progress.setter
     def progress(self, progress: Progress) -> None:
-        self._judge.progress = self.vectors.progress = progress
+        self._judge.progress = self._chooser.progress = self.vectors.progress = progress
 
     @property
     def judged_tokens(self) -> tuple[int, int]:
         """Tokens of the prompts judged so far: all of them, and those computed rather than read once for several."""
-        return self._judge.tokens
-
-    @property
-    def contrast(self) -> bool:
-        """Whether scores also say what the target gets with no history (contextual calibration, Zhao et al. 2021)."""
-        return self._judge.contrast
-
-    @contrast.setter
-    def contrast(self, contrast: bool) -> None:
-        self._judge.contrast = contrast
+        return self._answerer.tokens
 
     @classmethod
     def from_gguf(
@@ -105,6 +80,7 @@ class Rella:
         *,
         domain: str | Path | Domain = "movies",
         lora: Adapters = (),
+        soft: str | Path | None = None,
         exact: bool | None = None,
         settings: EngineSettings | None = None,
         chat_format: str | None = None,
@@ -120,6 +96,8 @@ class Rella:
             A built-in domain's name, a TOML file, or a Domain.
         lora
             LoRA adapters; see `use_adapters`.
+        soft
+            A soft prompt; see `use_soft`.
         settings
             Context, threads, GPU layers, …
         exact
@@ -143,87 +121,12 @@ class Rella:
         engine = Engine.from_gguf(path, settings)
         try:
             rella = cls(engine, domain, chat_format=chat_format, cache=cache)
+            rella.use_soft(soft)
             rella.adapters = lora
             return rella
         except BaseException:
             engine.close()
             raise
-
-    @property
-    def model(self) -> ModelIdentity:
-        """Which model and adapters judge. The first call reads the whole file for its SHA-256; the cache keeps it."""
-        return self._answerer.model
-
-    @property
-    def adapters(self) -> tuple[Adapter, ...]:
-        """The LoRA adapters of this object's scores; set them between requests, the model stays loaded.
-
-        For users with adapters of their own at the same time, make one `Rella` each over one engine, closed with any.
-        """
-        return self._answerer.adapters
-
-    @adapters.setter
-    def adapters(self, adapters: Adapters) -> None:
-        self.use_adapters(adapters)
-
-    def use_adapters(self, adapters: Adapters, *, allow_mismatch: bool = False) -> None:
-        """Apply LoRA adapters in place of those before: GGUF files or PEFT folders, each alone or as (path, scale).
-
-        Raises
-        ------
-        InputError
-            One is no adapter, made for another model, named twice, or was tuned on another base, wording or chat format
-            and `allow_mismatch` is False. What was applied before stays.
-
-        """
-        before, settings = self._answerer.adapters, self.settings()
-        found = load_adapters(adapters, self.engine, self._cache, settings, allow_mismatch=allow_mismatch)
-        self._answerer.adapters = found
-        try:
-            self.use_head(self.head, allow_mismatch=allow_mismatch)
-        except InputError:
-            self._answerer.adapters = before
-            raise
-
-    @property
-    def head(self) -> Head | None:
-        """What reads the hidden states beside the answers' logits, if anything; see `use_head`."""
-        return self._answerer.head
-
-    def use_head(self, head: Head | str | Path | None, *, allow_mismatch: bool = False) -> None:
-        """Judge by a head (`rella tune head`): scores gain `head`. None takes it off.
-
-        Raises
-        ------
-        InputError
-            There is no such head, or it was fitted for another model, adapters, wording or chat format and
-            `allow_mismatch` is False.
-
-        """
-        source = None if isinstance(head, Head) else head
-        head = Head.load(head) if isinstance(head, str | Path) else head
-        if head is not None:
-            head.check(self.settings(), self.engine.n_embd, source=source, allow_mismatch=allow_mismatch)
-        self._answerer.head = head
-
-    def use_calibration(self, calibration: "Calibration | str | Path", *, allow_mismatch: bool = False) -> None:
-        """Calibrate probabilities: scores gain `calibrated`.
-
-        Raises
-        ------
-        InputError
-            There is no such calibration, or it was fitted for another model, adapters, wording or chat format and
-            `allow_mismatch` is False.
-
-        """
-        calibrator = Calibrator.of(calibration, self.domain, lambda: self.vectors.index, any_reading=allow_mismatch)
-        calibrator.check(self.settings())
-        self._judge.calibrator = calibrator
-        self.contrast = self.contrast or calibrator.calibration.contrast
-
-    def settings(self) -> dict[str, object]:
-        """Return all that scores depend on besides the request, as JSON."""
-        return self._judge.settings()
 
     def score(
         self,
@@ -301,6 +204,29 @@ class Rella:
         """
         return self._judge.judge(queries)
 
+    def choose(
+        self,
+        history: Sequence[Behavior | Mapping[str, object]],
+        items: Sequence[Item | Mapping[str, object]],
+        *,
+        user: User | Mapping[str, object] | None = None,
+        k: int = 30,
+        allow_empty_history: bool = False,
+    ) -> list[Likelihood]:
+        """Say how likely each of some items comes next; one likelihood per item, in input order; see `Chooser.choose`.
+
+        Raises
+        ------
+        InputError, ContextError
+            See `rank`.
+
+        """
+        return self._chooser.choose([ChoiceQuery(history, items, user, k, allow_empty_history)], keep=True)[0]
+
+    def likelihoods(self, queries: Sequence[ChoiceQuery]) -> list[list[Likelihood]]:
+        """Choose among the candidates of many queries, as `choose` does; what prompts share is decoded once."""
+        return self._chooser.choose(queries)
+
     def summarize(
         self,
         histories: Sequence[Sequence[Behavior | Mapping[str, object]]],
@@ -339,7 +265,7 @@ class Rella:
         retrieval: Retrieval = "subr",
         order: Order = "time",
         summary: SummarySettings | None = None,
-    ) -> list[Recommendation]:
+    ) -> list[Recommendation[Score]]:
         """Recommend items of the index: candidates near to what was liked, judged; the likeliest first.
 
         Parameters
@@ -357,19 +283,35 @@ class Rella:
             See `rank`; or there is no index, or nothing in it that was not seen.
 
         """
-        places, behaviors = zip(*take_history(history, self.domain), strict=True)
-        found = candidates_near(self.vectors, behaviors, candidates, count)
+        found = self._candidates(history, candidates, count)
         items = [candidate.item for candidate in found]
         scores = self.rank(history, items, user=user, k=k, retrieval=retrieval, order=order, summary=summary)
-        return best_of(scores, [replace(candidate, near=places[candidate.near]) for candidate in found], count)
+        return best_of(scores, found, count)
+
+    def recommend_next(
+        self,
+        history: Sequence[Behavior | Mapping[str, object]],
+        count: int = 10,
+        *,
+        candidates: int = 30,
+        user: User | Mapping[str, object] | None = None,
+        k: int = 30,
+    ) -> list[Recommendation[Likelihood]]:
+        """Recommend items of the index as `recommend` does, by which comes next: see `choose`."""
+        found = self._candidates(history, candidates, count)
+        likelihoods = self.choose(history, [candidate.item for candidate in found], user=user, k=k)
+        return best_of(likelihoods, found, count)
+
+    def _candidates(
+        self, history: Sequence[Behavior | Mapping[str, object]], candidates: int, count: int
+    ) -> list[Candidate]:
+        places, behaviors = zip(*take_history(history, self.domain), strict=True)
+        found = candidates_near(self.vectors, behaviors, candidates, count)
+        return [replace(candidate, near=places[candidate.near]) for candidate in found]
 
     def embed(self, items: Sequence[Item | Mapping[str, object]]) -> npt.NDArray[np.float32]:
         """Return the items' vectors, float32 of shape (n, n_embd), in input order; see `ItemVectors.embed`."""
         return self.vectors.embed(items)
-
-    def use_index(self, index: "ItemIndex | str | Path", *, allow_mismatch: bool = False) -> None:
-        """Take vectors for SUBR from an index; see `ItemVectors.use_index`."""
-        self.vectors.use_index(index, allow_mismatch=allow_mismatch)
 
     def question(self, text: str) -> Question:
         """Frame a ready prompt; see `Asker.ready`."""

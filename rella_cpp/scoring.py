@@ -2,15 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from rella_cpp.chat import HISTORY, TARGET, ChatFrame
+from rella_cpp.chat import HISTORY, TARGET
 from rella_cpp.engine.segments import Encoded, Prompt, Span
 from rella_cpp.errors import EngineError, InputError
-from rella_cpp.prompts import PromptText
-from rella_cpp.records import Score, click_probability
+from rella_cpp.records import click_probability
 
 LOW_ANSWER_MASS = 0.2
 """Below this share of the softmax, the model mostly wants to say something else than the two answers."""
@@ -20,18 +20,27 @@ Encode = Callable[[Sequence[Span]], Encoded]
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A prompt ready to decode: its tokens and their cuts, the two answer tokens, its text."""
+    """A prompt ready to decode: its tokens and their cuts, the two answer tokens, its text.
+
+    `soft` is a soft prompt that stands before one of the tokens: that one's index, and the embeddings, float32 of shape
+    (n, n_embd).
+    """
 
     tokens: tuple[int, ...]
     borders: tuple[int, ...]
     yes: int
     no: int
     text: str
+    soft: tuple[int, npt.NDArray[np.float32]] | None = None
 
     @property
     def prompt(self) -> Prompt:
-        """The segments system+profile | history | target+question."""
-        return Prompt.cut(self.tokens, self.borders)
+        """The segments system+profile | history | target+question, and the soft prompt, if any, in its place."""
+        return Prompt.cut(self.tokens, self.borders, self.soft)
+
+    def __len__(self) -> int:
+        """Count the positions that it takes in the context."""
+        return len(self.tokens) + (0 if self.soft is None else len(self.soft[1]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +64,18 @@ class Answer:
         return None if self.head_logit is None else click_probability(self.head_logit)
 
 
-def ask(encode: Encode, frame: ChatFrame, text: PromptText, answers: tuple[str, str], lead: str) -> Question:
-    """Tokenise a prompt and find its answer tokens.
+def ask(
+    encode: Encode,
+    spans: Sequence[Span],
+    answers: tuple[str, str],
+    lead: str,
+    soft: npt.NDArray[np.float32] | None = None,
+) -> Question:
+    """Tokenise a prompt, given as `ChatFrame.spans` gives it, and find its answer tokens.
 
     The prompt is tokenised with each answer behind it, `lead` between: the answer tokens are those at the first place
-    where the two differ, and the prompt is what comes before it. So merges with the prompt's end are the model's own.
+    where
+    the two differ, and the prompt is what comes before it. So merges with the prompt's end are the model's own.
 
     Raises
     ------
@@ -67,7 +83,6 @@ def ask(encode: Encode, frame: ChatFrame, text: PromptText, answers: tuple[str, 
         Both answers begin with the same token.
 
     """
-    spans = frame.spans(text)
     place = len(spans) + 1
     yes, no = (encode([*spans, Span(lead), Span(answer)]) for answer in answers)
     first = next(
@@ -87,6 +102,7 @@ def ask(encode: Encode, frame: ChatFrame, text: PromptText, answers: tuple[str, 
         yes=yes.tokens[first],
         no=no.tokens[first],
         text="".join(span.text for span in spans),
+        soft=None if soft is None else (yes.block or 0, soft),
     )
 
 
@@ -112,8 +128,16 @@ def read_answer(logits: npt.NDArray[np.float32], yes: int, no: int) -> Answer:
     )
 
 
-def ranks(scores: Sequence[Score]) -> list[int]:
-    """Return each score's rank, 1 for the highest probability (`Score.best`); equal ones in input order."""
+class Judged(Protocol):
+    """What can be ranked: a `Score` by its probability, a `Likelihood` by its log-probability."""
+
+    @property
+    def best(self) -> float:
+        """The number to go by; greater is better."""
+
+
+def ranks(scores: Sequence[Judged]) -> list[int]:
+    """Return each score's rank, 1 for the greatest `best`; equal ones in input order."""
     order = sorted(range(len(scores)), key=lambda i: -scores[i].best)
     result = [0] * len(scores)
     for rank, i in enumerate(order, start=1):

@@ -41,6 +41,13 @@ def check(source: str) -> None:
         raise TemplateFailure(str(error) or type(error).__name__) from None
 
 
+def mentions(source: str, name: str) -> bool:
+    """Tell whether a domain's template that can be compiled asks for a name."""
+    from jinja2 import Environment, meta
+
+    return name in source and name in meta.find_undeclared_variables(Environment().parse(source))
+
+
 def render_chat(source: str, names: Mapping[str, Any]) -> str:
     """Render a chat template as transformers does, but with a clock that stands still.
 

@@ -113,3 +113,42 @@ def write_peft(
         tensors = peft_tensors(shape=shape, rank=rank, targets=targets, seed=seed, ranks=ranks)
     write_safetensors(folder / "adapter_model.safetensors", tensors, dtype)
     return folder
+
+
+def write_soft(
+    folder: Path,
+    *,
+    tokens: int = 5,
+    width: int = 16,
+    kind: str = "PROMPT_TUNING",
+    seed: int = 1,
+    dtype: str = "F32",
+    tensors: Mapping[str, Array] | None = None,
+    **config: object,
+) -> Path:
+    """Write the PEFT folder of a soft prompt; further keywords go into its config, None takes a key out."""
+    folder.mkdir(parents=True, exist_ok=True)
+    values: dict[str, object] = {
+        "peft_type": kind,
+        "task_type": "CAUSAL_LM",
+        "num_virtual_tokens": tokens,
+        "token_dim": width,
+        "num_transformer_submodules": 1,
+        "num_layers": 2,
+        "num_attention_heads": 4,
+        "modules_to_save": None,
+        "base_model_name_or_path": "tiny/base",
+        "inference_mode": True,
+        **config,
+    }
+    kept = {key: value for key, value in values.items() if value is not None}
+    (folder / "adapter_config.json").write_text(json.dumps(kept))
+    if tensors is None:
+        tensors = {"prompt_embeddings": soft_embeddings(tokens, width, seed)}
+    write_safetensors(folder / "adapter_model.safetensors", tensors, dtype)
+    return folder
+
+
+def soft_embeddings(tokens: int = 5, width: int = 16, seed: int = 1) -> Array:
+    """Random rows of input embeddings."""
+    return (np.random.default_rng(seed).standard_normal((tokens, width)) * 0.25).astype(np.float32)

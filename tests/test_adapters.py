@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from peft_folder import write_peft
+from peft_folder import write_peft, write_soft
 from tiny_model import Shape, write_adapter, write_model
 
 from rella_cpp import Adapter, Cache, InputError, Rella, Score
@@ -143,6 +143,27 @@ def test_an_adapter_tuned_on_something_else_is_refused_unless_allowed(
     assert gap(rella) == plain  # what was applied before stays
     rella.use_adapters([Adapter(folder)], allow_mismatch=True)
     assert gap(rella) != plain
+
+
+def test_an_adapter_tuned_on_other_words_for_choices_is_refused(
+    rella: Rella, files: dict[str, Path], tmp_path: Path
+) -> None:
+    domain = {"name": "movies", "fingerprint": rella.domain.fingerprint}
+    fitting = recorded(files, tmp_path / "fits", rella, domain=domain | {"choice": rella.domain.choice_fingerprint})
+    rella.adapters = [fitting]
+    with pytest.raises(InputError, match="domain movies in another wording"):
+        rella.adapters = [recorded(files, tmp_path / "other", rella, domain=domain | {"choice": "b" * 64})]
+
+
+def test_an_adapter_tuned_behind_a_soft_prompt_asks_for_one(
+    rella: Rella, files: dict[str, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = recorded(files, tmp_path / "behind", rella, soft_prompt={"tokens": 5, "fingerprint": "c" * 64})
+    rella.adapters = [folder]
+    assert caplog.text.count("was tuned behind a soft prompt, and none is in use") == 1
+    rella.use_soft(write_soft(tmp_path / "soft"))
+    rella.adapters = [folder]
+    assert caplog.text.count("was tuned behind a soft prompt, and none is in use") == 1
 
 
 def test_a_record_of_another_kind_is_refused(rella: Rella, files: dict[str, Path], tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def test_killed_with_9_and_run_again_gives_the_same_files(
 
 
 BAD = [
-    ("evaluate {data} --protocol list -o {out}", "protocol is 'list'; one of clicks, rank"),
+    ("evaluate {data} --protocol list -o {out}", "protocol is 'list'; one of clicks, rank, choose"),
     ("evaluate {data} --negatives 5 -o {out}", "--negatives are those of --protocol rank"),
     ("evaluate {data} --protocol rank --negatives 0 -o {out}", "0 negatives are wanted; give 1 to 1,000"),
     ("evaluate {data} --protocol rank --negatives 36 --baselines-only -o {out}", "items untouched, 36 are wanted"),

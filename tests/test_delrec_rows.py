@@ -178,14 +178,13 @@ def test_the_forms_say_the_same(sparse_data: DataSet, judge: Rella, tmp_path: Pa
         said = [message["content"] for message in chat["messages"]]
         assert said == [alpaca["instruction"], alpaca["input"], alpaca["output"]] and said[2] == example.answer
         assert text["completion"] == judge.asker.lead + example.answer and alpaca["input"] in text["prompt"]
-        assert (
-            text["prompt"] == judge.asker.ask(example.text).text and text["text"] == text["prompt"] + text["completion"]
-        )
+        asked = judge.asker.choice(example.text, [example.answer]).text  # as `--by likelihood` asks
+        assert text["prompt"] == asked and text["text"] == text["prompt"] + text["completion"]
 
 
 def test_a_manifest_says_what_the_rows_come_from(sparse_data: DataSet, judge: Rella, tmp_path: Path) -> None:
     lists = write_rankings(tmp_path / "r", sparse_data, [(u, 1) for u in range(150)], depth=40)
-    sources = {task: examples(sparse_data, task, lists, rows=9) for task in DELREC_TASKS}
+    sources: dict[str, TuningSource] = {task: examples(sparse_data, task, lists, rows=9) for task in DELREC_TASKS}
     done = export_row_sets(sources, tmp_path / "rows", form="text", valid=5, judge=judge)
     assert [(rows.rows, rows.valid_rows, rows.liked) for rows in done.values()] == [
         (9, 5, None),

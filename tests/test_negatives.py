@@ -82,7 +82,7 @@ def test_users_are_split_again_only_where_the_data_is_not_split_by_users(sparse_
 def test_popularity_counts_training_users_but_not_ones_own_history(sparse_data: DataSet, bought: DataSet) -> None:
     for data in (sparse_data, bought):
         users, known = RankingUsers.of(data), data.interactions
-        counts, training = TrainingCounts(data, users), set(users.user[users.places("train")].tolist())
+        counts, training = TrainingCounts(data, users.trains()), set(users.user[users.places("train")].tolist())
         owner = np.repeat(np.arange(len(known.starts) - 1), np.diff(known.starts))
         for split in SPLITS:
             drawn = draw(data, split, negatives=10)

@@ -78,7 +78,7 @@ def test_an_adapter_gives_the_logits_that_peft_gives(
             effect = max(effect, float(np.abs(found - plain).max()))
     with capsys.disabled():
         what = f"{case}: {done.pairs} pairs, {done.rescaled} rescaled"
-        print(f"\n{what}: largest |Δlogit| {difference:.2e} where the adapter changes up to {effect:.2f}")  # noqa: T201
+        print(f"\n{what}: largest |Δlogit| {difference:.2e} where the adapter changes up to {effect:.2f}")
     assert effect > 1
     assert difference <= 1e-4
 

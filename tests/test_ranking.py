@@ -29,7 +29,7 @@ from rella_cpp import (
     write_page,
 )
 from rella_cpp.evaluation.negatives import Candidates, RankingUsers
-from rella_cpp.evaluation.ranking_metrics import RANKING_METRICS
+from rella_cpp.evaluation.protocols import RANK
 from rella_cpp.evaluation.runs import GROUP
 
 WIDTH = 5
@@ -81,7 +81,7 @@ def test_a_report_has_metrics_differences_and_what_they_say(sparse_data: DataSet
     found = report(done)
     assert found.items() <= json.loads((done.folder / "metrics.json").read_text()).items()
     assert list(found["metrics"]) == ["model", "popularity"] and found["candidates"] == WIDTH
-    assert set(found["differences"]["model"]["popularity"]) == set(found["chance"]) == set(RANKING_METRICS)
+    assert set(found["differences"]["model"]["popularity"]) == set(found["chance"]) == set(RANK.metrics)
     difference = found["differences"]["model"]["popularity"]["ndcg@10"]
     values = [found["metrics"][name]["ndcg@10"]["value"] for name in ("model", "popularity")]
     assert difference["value"] == pytest.approx(values[0] - values[1])

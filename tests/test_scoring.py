@@ -14,7 +14,7 @@ TEXT = PromptText("Be fair.", "P\n", "The movie\n", "Good?")
 
 def question(engine: Engine, answers: tuple[str, str], name: str, lead: str | None = None) -> Question:
     frame = chat_frame(engine.header, name, system=True)
-    return ask(engine.encode, frame, TEXT, answers, frame.lead if lead is None else lead)
+    return ask(engine.encode, frame.spans(TEXT), answers, frame.lead if lead is None else lead)
 
 
 def test_the_blank_before_an_answer_belongs_to_its_token(any_engine: Engine) -> None:

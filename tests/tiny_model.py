@@ -103,14 +103,15 @@ def write_model(
     template: str | None = CHATML,
     weights: Weights | None = None,
     tensors_a_file: int = 0,
+    arch: str = "llama",
 ) -> Path:
-    """Write a whole model; `weights` instead of random ones. Returns `path`.
+    """Write a whole model; `weights` instead of random ones, which are a Llama's. Returns `path`.
 
     With `tensors_a_file` it is split into files NAME-0000N-of-0000M.gguf; the first one's path is returned.
     """
     shape = shape or Shape()
     vocab = spm_vocab() if tokenizer == "spm" else bpe_vocab()
-    writer = gguf.GGUFWriter(path, "llama", split_max_tensors=tensors_a_file)
+    writer = gguf.GGUFWriter(path, arch, split_max_tensors=tensors_a_file)
     writer.add_name(name)
     writer.add_type("model")
     writer.add_context_length(shape.ctx)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rella_cli import options
+from rella_cli import options, rankings
 
 if TYPE_CHECKING:
     from rella_cpp import Recipe, Summary
@@ -17,6 +17,7 @@ _TEXTS = "Long texts of the items"
 _BAR = 40
 
 app = typer.Typer(help="Prepare data sets for tuning and evaluation, and look into them.")
+app.command("import-ranking")(rankings.import_ranking)
 
 
 def _of_table(*names: str, text: str, metavar: str | None = None) -> Any:

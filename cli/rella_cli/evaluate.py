@@ -17,6 +17,7 @@ _SAMPLES = "Samples"
 
 @with_summary()
 def evaluate(
+    context: typer.Context,
     data: Annotated[
         Path | None,
         typer.Argument(metavar="DATA", help="A prepared data set.", show_default=False),
@@ -35,8 +36,9 @@ def evaluate(
         str,
         typer.Option(
             "--protocol",
-            metavar="clicks|rank",
-            help="clicks: liked or not, a sample each; rank: for each user one item liked among items never touched.",
+            metavar="clicks|rank|choose",
+            help="clicks: liked or not, a sample each; rank: for each user one item liked among items never touched; "
+            "choose: each user's next item among them (leave one out).",
             rich_help_panel=_SAMPLES,
         ),
     ] = "clicks",
@@ -46,7 +48,9 @@ def evaluate(
     limit: Annotated[
         int | None,
         typer.Option(
-            "--limit", help="How many samples (rank: users) to draw; else all of the split.", rich_help_panel=_SAMPLES
+            "--limit",
+            help="How many samples (rank, choose: users) to draw; else all of the split.",
+            rich_help_panel=_SAMPLES,
         ),
     ] = None,
     negatives: Annotated[
@@ -59,8 +63,30 @@ def evaluate(
             rich_help_panel=_SAMPLES,
         ),
     ] = None,
+    candidates: Annotated[
+        int | None,
+        typer.Option(
+            "--candidates",
+            metavar="N",
+            help="choose: candidates, the next item and items never touched; 15 unless given.",
+            show_default=False,
+            rich_help_panel=_SAMPLES,
+        ),
+    ] = None,
+    ranking: Annotated[
+        Path | None,
+        typer.Option(
+            "--ranking",
+            metavar="DIR",
+            help="choose: also show what another recommender's lists say (rella data import-ranking).",
+            rich_help_panel=_SAMPLES,
+        ),
+    ] = None,
     seed: Annotated[
-        int, typer.Option("--seed", help="Which samples (rank: users, negatives) are drawn.", rich_help_panel=_SAMPLES)
+        int,
+        typer.Option(
+            "--seed", help="Which samples (rank, choose: users, negatives) are drawn.", rich_help_panel=_SAMPLES
+        ),
     ] = 0,
     domain: Annotated[
         str | None, typer.Option("--domain", "-d", metavar="NAME|TOML", help="What the items are; else the data's.")
@@ -77,6 +103,16 @@ def evaluate(
     ] = None,
     retrieval: options.Retrieval = "subr",
     order: options.Order = "time",
+    by: Annotated[
+        str | None,
+        typer.Option(
+            "--by",
+            metavar="yes-no|likelihood",
+            help="rank, choose: ask of each candidate whether it is liked (rank's default), or list all and ask which "
+            "comes next (choose's).",
+            rich_help_panel="Reading the history",
+        ),
+    ] = None,
     index: options.Index = None,
     contrast: options.Contrast = False,
     calibration: Annotated[
@@ -93,6 +129,7 @@ def evaluate(
     ] = False,
     model: options.Model = None,
     lora: options.Lora = None,
+    soft: options.Soft = None,
     head: options.Head = None,
     chat_format: options.ChatFormat = None,
     ctx: options.Ctx = None,
@@ -111,13 +148,14 @@ def evaluate(
     """Evaluate a model beside plain baselines. Killed, the same command goes on; finished, it prints the report."""
     from rella_cli.loading import engine_settings, listen, open_data, open_rella, parse_sweep, resumable
     from rella_cli.progress import ProgressBar
+    from rella_cli.protocols import ranking_settings
     from rella_cli.reports import show_reports
     from rella_cpp import (
         Calibration,
         EvaluationSettings,
         Histories,
         InputError,
-        RankingSettings,
+        Rankings,
         evaluate,
         evaluate_prompts,
         evaluate_ranking,
@@ -135,16 +173,12 @@ def evaluate(
         )
     if summary is not None and (prompts is not None or head):
         raise InputError("ready prompts and heads know no summaries", remedy="leave out --context summary")
-    if baselines_only and (prompts is not None or contrast or calibration or head or lora or summary):
+    if baselines_only and (prompts is not None or contrast or calibration or head or lora or soft or summary):
         raise InputError("--baselines-only needs DATA and no model's options", remedy="leave one of them out")
     if head and contrast:
         raise InputError("a head has no contrast: it knows no gap without history", remedy="leave one of them out")
-    _check_protocol(protocol, negatives, sweep, calibration)
+    ranked = ranking_settings(context, summary)
     ks = (k,) if sweep is None else parse_sweep(sweep)
-    ranking = None
-    if protocol == "rank":
-        wanted = 20 if negatives is None else negatives
-        ranking = RankingSettings(split, limit, seed, k, retrieval, order, wanted, summary)  # type: ignore[arg-type]
     settings = EvaluationSettings(split, limit, seed, ks, retrieval, order, summary)  # type: ignore[arg-type]  # they check
     engine = engine_settings(ctx, threads, gpu_layers, flash_attn, kv_type, exact)
     listen(verbose)
@@ -155,11 +189,23 @@ def evaluate(
         else:
             source, words, catalog = None, load_domain(domain or "movies"), None
         ready = None if prompts is None else read_prompts(prompts, words)
+        lists = None if ranking is None else Rankings.open(ranking)
         fitted = [Calibration.load(path) for path in calibration or []]
         rella = None
         if not baselines_only:
             rella = stack.enter_context(
-                open_rella(model, words, lora or [], chat_format, engine, no_cache, verbose, head, allow_mismatch)
+                open_rella(
+                    model,
+                    words,
+                    lora or [],
+                    chat_format,
+                    engine,
+                    no_cache,
+                    verbose,
+                    soft=soft,
+                    head=head,
+                    allow_mismatch=allow_mismatch,
+                )
             )
             if catalog is not None:
                 rella.use_index(catalog, allow_mismatch=allow_mismatch)
@@ -168,9 +214,19 @@ def evaluate(
         if source is None:
             assert rella is not None and ready is not None
             runs = [evaluate_prompts(ready, out, settings, judge=rella, force=force, progress=bar)]
-        elif ranking is not None:
-            histories = Histories(source, catalog, words)
-            runs = [evaluate_ranking(source, out, ranking, judge=rella, histories=histories, force=force, progress=bar)]
+        elif ranked is not None:
+            runs = [
+                evaluate_ranking(
+                    source,
+                    out,
+                    ranked,
+                    judge=rella,
+                    histories=Histories(source, catalog, words),
+                    ranking=lists,
+                    force=force,
+                    progress=bar,
+                )
+            ]
         else:
             if rella is not None and not allow_mismatch:
                 for path, each in zip(calibration or [], fitted, strict=True):
@@ -187,22 +243,8 @@ def evaluate(
                 progress=bar,
             )
     show_reports(runs, as_json=as_json)
-    if protocol == "rank":
+    if ranked is not None:
         _note_shared(rella)
-
-
-def _check_protocol(protocol: str, negatives: int | None, sweep: str | None, calibration: list[str] | None) -> None:
-    """Refuse options that a protocol does not have."""
-    from rella_cpp import InputError
-
-    if protocol not in ("clicks", "rank"):
-        raise InputError(f"protocol is {protocol!r}", remedy="one of clicks, rank")
-    if protocol == "clicks" and negatives is not None:
-        raise InputError("--negatives are those of --protocol rank", remedy="leave one out, or give both")
-    if protocol == "rank" and sweep:
-        raise InputError("--protocol rank reads one K", remedy="leave out --sweep, and make a run for each -k")
-    if protocol == "rank" and calibration:
-        raise InputError("--protocol rank needs no calibrated probabilities", remedy="leave out --calibration")
 
 
 def _note_shared(rella: "Rella | None") -> None:

@@ -26,7 +26,7 @@ def group() -> None:
 
 @app.command()
 def inspect(
-    model: Annotated[str, typer.Argument(metavar="GGUF", help="A model, an adapter or a vocabulary.")],
+    model: Annotated[str, typer.Argument(metavar="GGUF", help="A model, an adapter, a soft prompt or a vocabulary.")],
     tensors: Annotated[bool, typer.Option("--tensors", help="List every tensor.")] = False,
     as_json: options.Json = False,
 ) -> None:
@@ -86,7 +86,7 @@ def _facts(found: "Inspection") -> list[tuple[str, str]]:
         facts.append(("tokenizer", f"{name}, {words.vocabulary:,} tokens, BOS {words.bos}, EOS {words.eos}"))
     if found.kind == "model":
         facts.append(("chat template", "below" if found.chat_template else "none"))
-    return facts + _origin(found) + sorted(found.adapter.items()) + _lora_facts(found)
+    return facts + _origin(found) + sorted(found.adapter.items()) + _lora_facts(found) + _soft_facts(found)
 
 
 def _lora_facts(found: "Inspection") -> list[tuple[str, str]]:
@@ -101,8 +101,26 @@ def _lora_facts(found: "Inspection") -> list[tuple[str, str]]:
     return facts + record_facts(lora.record)
 
 
+def _soft_facts(found: "Inspection") -> list[tuple[str, str]]:
+    soft = found.soft
+    if soft is None:
+        return []
+    digest = f" ({soft.base_sha256[:12]})" if soft.base_sha256 else ""
+    facts = [
+        ("soft prompt", soft_size(soft.tokens, soft.width)),
+        ("stands at", soft.at or "-"),
+        ("trained for", f"{soft.base or '-'}{digest}"),
+    ]
+    return facts + record_facts(soft.record)
+
+
+def soft_size(tokens: int | None, width: int | None) -> str:
+    """Say how large a soft prompt is."""
+    return f"{tokens} tokens, each of a width of {width}"
+
+
 def record_facts(record: Mapping[str, object] | None) -> list[tuple[str, str]]:
-    """Show how an adapter was tuned: a line a fact."""
+    """Show how an adapter or a soft prompt was tuned: a line a fact."""
     from rella_cpp.files import brief
 
     if record is None:

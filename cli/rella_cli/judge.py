@@ -10,7 +10,7 @@ from rella_cli import options
 from rella_cli.summary_options import with_summary
 
 if TYPE_CHECKING:
-    from rella_cpp import Behavior, Domain, Item, Rella, Score, Selection, SummarySettings, User
+    from rella_cpp import Behavior, Domain, Item, Likelihood, Rella, Score, Selection, SummarySettings, User
 
 _FILES = (
     '\n\nA history is a list of behaviors, oldest first: [{"title": "Alien", "year": 1979, "rating": 5}, …]. '
@@ -49,6 +49,7 @@ def judge(
     k: options.K = 30,
     retrieval: options.Retrieval = "subr",
     order: options.Order = "time",
+    by: options.By = "yes-no",
     allow_empty_history: options.AllowEmpty = False,
     index: options.Index = None,
     contrast: options.Contrast = False,
@@ -56,6 +57,7 @@ def judge(
     allow_mismatch: options.AllowMismatch = False,
     model: options.Model = None,
     lora: options.Lora = None,
+    soft: options.Soft = None,
     head: options.Head = None,
     chat_format: options.ChatFormat = None,
     ctx: options.Ctx = None,
@@ -77,6 +79,7 @@ def judge(
     from rella_cli.loading import engine_settings, open_rella
     from rella_cpp import Selection, load_domain
 
+    chooses = _chooses(context, by)
     if jsonl:
         _check_worker(context, history, item, user)
     settings = engine_settings(ctx, threads, gpu_layers, flash_attn, kv_type, exact)
@@ -84,7 +87,10 @@ def judge(
     words = load_domain(domain)
     given = None if jsonl else _read(context, history, item, user, words, allow_empty_history)
 
-    with open_rella(model, words, lora or [], chat_format, settings, no_cache, verbose, head, allow_mismatch) as rella:
+    tuned = {"soft": soft, "head": head}
+    with open_rella(
+        model, words, lora or [], chat_format, settings, no_cache, verbose, **tuned, allow_mismatch=allow_mismatch
+    ) as rella:
         rella.contrast = contrast
         if index is not None:
             rella.use_index(index, allow_mismatch=allow_mismatch)
@@ -95,11 +101,27 @@ def judge(
 
             serve(rella, words, selection, summary, prompts=show_prompt)
             return
-        results = _rank(rella, given, selection, summary)
-    from rella_cli import scores  # it brings rich
+        results = [] if chooses else _rank(rella, given, selection, summary)
+        chosen = _choose(rella, given, selection) if chooses else []
+    from rella_cli import choices, scores  # they bring rich
 
+    if chooses:
+        choices.Choosing(words, given.behaviors, chosen).show(as_json=as_json, prompts=show_prompt)
+        return
     view = scores.Ranking if context.info_name == "rank" else scores.Scoring
     view(words, given.behaviors, results).show(as_json=as_json, prompts=show_prompt)
+
+
+def _chooses(context: typer.Context, by: str) -> bool:
+    """Tell whether to choose by likelihood; one item is no choice, so `score` refuses it."""
+    if by == "yes-no":
+        return False
+    from rella_cli.choices import by_likelihood
+    from rella_cpp import InputError
+
+    if context.info_name == "score":
+        raise InputError("score has no --by: one item is no choice", remedy="use rella rank --by likelihood")
+    return by_likelihood(context, by, "index", "contrast", "calibration", "head", "jsonl")
 
 
 class _Given(NamedTuple):
@@ -155,3 +177,15 @@ def _rank(rella: "Rella", given: _Given, selection: "Selection", summary: "Summa
             return rella.rank(given.behaviors, given.items, user=given.user, summary=summary, **asdict(selection))
     except ContextError as error:
         raise error.located(given.source if str(error.place).startswith("item[") else None) from None
+
+
+def _choose(rella: "Rella", given: _Given, selection: "Selection") -> "list[Likelihood]":
+    from rella_cli.progress import ProgressBar
+    from rella_cpp import ContextError
+
+    allow = selection.allow_empty_history
+    try:
+        with ProgressBar() as rella.progress:
+            return rella.choose(given.behaviors, given.items, user=given.user, k=selection.k, allow_empty_history=allow)
+    except ContextError as error:
+        raise error.located(given.source) from None

@@ -30,10 +30,12 @@ def open_rella(
     settings: "EngineSettings",
     no_cache: bool,
     verbose: bool,
+    *,
+    soft: str | None = None,
     head: str | None = None,
     allow_mismatch: bool = False,
 ) -> "Rella":
-    """Find the model, load it, apply the adapters and the head."""
+    """Find the model, load it, apply the adapters, the soft prompt and the head."""
     from rella_cpp import Cache, Rella, find_model
 
     listen(verbose)
@@ -42,6 +44,8 @@ def open_rella(
     cache = Cache(None) if no_cache else Cache.default()
     rella = Rella.from_gguf(path, domain=domain, settings=settings, chat_format=chat_format, cache=cache)
     try:
+        if soft is not None:
+            rella.use_soft(soft, allow_mismatch=allow_mismatch)
         rella.use_adapters(adapters, allow_mismatch=allow_mismatch)
         if head is not None:
             rella.use_head(head, allow_mismatch=allow_mismatch)

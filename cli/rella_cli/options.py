@@ -26,6 +26,15 @@ Lora = Annotated[
         rich_help_panel=_MODEL,
     ),
 ]
+Soft = Annotated[
+    str | None,
+    typer.Option(
+        "--soft",
+        metavar="S.gguf|DIR",
+        help="Soft prompt in each question: a GGUF (rella soft convert), or a PEFT folder.",
+        rich_help_panel=_MODEL,
+    ),
+]
 ChatFormat = Annotated[
     str | None,
     typer.Option(
@@ -99,6 +108,15 @@ Order = Annotated[
         rich_help_panel=_READING,
     ),
 ]
+By = Annotated[
+    str,
+    typer.Option(
+        "--by",
+        metavar="yes-no|likelihood",
+        help="Ask of each item whether it is liked; or list all, and ask which comes next: one prompt (DELRec).",
+        rich_help_panel=_READING,
+    ),
+]
 AllowEmpty = Annotated[
     bool, typer.Option("--allow-empty-history", help="Score without any behavior.", rich_help_panel=_READING)
 ]
@@ -122,7 +140,7 @@ AllowMismatch = Annotated[
     bool,
     typer.Option(
         "--allow-mismatch",
-        help="Use an index, an adapter, a head or a calibration made for something else.",
+        help="Use an index, an adapter, a soft prompt, a head or a calibration made for something else.",
         rich_help_panel=_MODEL,
     ),
 ]

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 @with_summary(recent=("--recent",))
 def recommend(
+    context: typer.Context,
     history: Annotated[
         str, typer.Option("--history", metavar="FILE", help="The user's history, or - for standard input.")
     ],
@@ -29,11 +30,13 @@ def recommend(
     k: options.K = 30,
     retrieval: options.Retrieval = "subr",
     order: options.Order = "time",
+    by: options.By = "yes-no",
     contrast: options.Contrast = False,
     calibration: options.CalibrationFile = None,
     allow_mismatch: options.AllowMismatch = False,
     model: options.Model = None,
     lora: options.Lora = None,
+    soft: options.Soft = None,
     head: options.Head = None,
     chat_format: options.ChatFormat = None,
     ctx: options.Ctx = None,
@@ -48,11 +51,13 @@ def recommend(
     summary: "SummarySettings | None" = None,
 ) -> None:
     """Recommend items of a catalog: candidates from its index, near to what the user liked, judged by the model."""
+    from rella_cli.choices import RecommendingNext, by_likelihood
     from rella_cli.loading import domain_of, engine_settings, open_rella, read_past
     from rella_cli.progress import ProgressBar
     from rella_cli.scores import Recommending
     from rella_cpp import InputError, ItemIndex, Selection
 
+    chooses = by_likelihood(context, by, "contrast", "calibration", "head")
     settings = engine_settings(ctx, threads, gpu_layers, flash_attn, kv_type, exact)
     Selection(k, retrieval, order)  # type: ignore[arg-type]  # it checks them
     if count < 1 or candidates < 1:
@@ -62,20 +67,30 @@ def recommend(
     catalog = ItemIndex.open(index)
     words = domain_of(catalog.folder, catalog.manifest.domain, domain)
     past, person = read_past(history, user, words)
-    with open_rella(model, words, lora or [], chat_format, settings, no_cache, verbose, head, allow_mismatch) as rella:
+    tuned = {"soft": soft, "head": head}
+    with open_rella(
+        model, words, lora or [], chat_format, settings, no_cache, verbose, **tuned, allow_mismatch=allow_mismatch
+    ) as rella:
         rella.contrast = contrast
         rella.use_index(catalog, allow_mismatch=allow_mismatch)
         if calibration is not None:
             rella.use_calibration(calibration, allow_mismatch=allow_mismatch)
         with ProgressBar() as rella.progress:
-            found = rella.recommend(
-                past.behaviors,
-                count,
-                candidates=max(count, candidates),
-                user=person,
-                k=k,
-                retrieval=retrieval,  # type: ignore[arg-type]
-                order=order,  # type: ignore[arg-type]
-                summary=summary,
-            )
-    Recommending(words, past.behaviors, found).show(as_json=as_json)
+            most = max(count, candidates)
+            if chooses:
+                chosen = rella.recommend_next(past.behaviors, count, candidates=most, user=person, k=k)
+            else:
+                found = rella.recommend(
+                    past.behaviors,
+                    count,
+                    candidates=most,
+                    user=person,
+                    k=k,
+                    retrieval=retrieval,  # type: ignore[arg-type]
+                    order=order,  # type: ignore[arg-type]
+                    summary=summary,
+                )
+    if chooses:
+        RecommendingNext(words, past.behaviors, chosen).show(as_json=as_json)
+    else:
+        Recommending(words, past.behaviors, found).show(as_json=as_json)

@@ -11,6 +11,7 @@ from rella_cli.terminal import console, count, note, print_json
 
 if TYPE_CHECKING:
     from rella_cpp import Run
+    from rella_cpp.evaluation.protocols import RankingProtocol
 
 METRICS = {
     "auc": "AUC",
@@ -23,7 +24,6 @@ METRICS = {
 
 # What fits side by side; --json and the page have all.
 _CLICKED = {name: METRICS[name] for name in ("auc", "log_loss", "accuracy", "ece")}
-_RANKED = {"ndcg@10": "NDCG@10", "mrr@10": "MRR@10", "recall@10": "Recall@10"}
 _SIZES = {"samples": "n", "users": "users"}
 
 
@@ -39,8 +39,10 @@ def show_reports(runs: "Sequence[Run]", *, as_json: bool) -> None:
         if len(runs) > 1:
             console().print()
             console().rule(Text(str(run.folder)), style="dim")
-        show = show_ranking if run.ranking else _show
-        show(run, found)
+        if run.ranking is None:
+            _show(run, found)
+        else:
+            show_ranking(run, run.ranking, found)
     if len(runs) > 1 and not as_json:
         show_comparison(runs)
 
@@ -74,22 +76,23 @@ def _show(run: "Run", found: Mapping[str, Any]) -> None:
     )
 
 
-def show_ranking(run: "Run", found: Mapping[str, Any]) -> None:
-    """Print a ranking run's figures: Recall, MRR and NDCG at each cut."""
-    from rella_cpp.evaluation.ranking_metrics import CUTS, DECIDING, KINDS
+def show_ranking(run: "Run", protocol: "RankingProtocol", found: Mapping[str, Any]) -> None:
+    """Print the figures of a run of such a protocol: each metric at each cut."""
+    from rella_cpp.evaluation.ranking_metrics import metric_title
 
-    names = [f"{kind}@{cut}" for kind in KINDS for cut in CUTS]
+    names = [name for name in protocol.metrics if name != "user_auc"]
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("")
+    above = ""
     for name in names:
-        kind, _, cut = name.partition("@")
-        title = {"recall": "Recall", "mrr": "MRR", "ndcg": "NDCG"}[kind]
-        table.add_column(f"{title if cut == '3' else ''}\n@{cut}", justify="right", no_wrap=True)
-    table.add_column("95 %\nof @10", style="dim", no_wrap=True)
+        title, at, cut = metric_title(name).partition("@")
+        table.add_column(f"{'' if title == above else title}\n{at}{cut}", justify="right", no_wrap=True)
+        above = title
+    table.add_column(f"95 %\nof @{protocol.deciding.partition('@')[2]}", style="dim", no_wrap=True)
     for predictor, values in found["metrics"].items():
         style = "bold" if predictor in found["differences"] else ""
         shown = [Text(f"{values[name]['value']:.3f}", style=style) for name in names]
-        table.add_row(Text(predictor, style=style), *shown, Text(between(values[DECIDING])))
+        table.add_row(Text(predictor, style=style), *shown, Text(between(values[protocol.deciding])))
     table.add_row("chance", *(f"{found['chance'][name]:.3f}" for name in names), "", style="dim")
     out = console()
     out.print()
@@ -97,13 +100,12 @@ def show_ranking(run: "Run", found: Mapping[str, Any]) -> None:
     out.print()
     for sentence in found["verdicts"]:
         out.print(Text(sentence))
-    areas = ", ".join(f"{name} {values['user_auc']['value']:.3f}" for name, values in found["metrics"].items())
-    _conclude(
-        run,
-        found,
-        f"{count(found['users'], 'user')}, each with one item liked among {found['candidates'] - 1} never touched",
-        f"AUC within users: {areas}",
-    )
+    others = found["candidates"] - 1
+    told = [f"{count(found['users'], 'user')}, each with {protocol.positive} among {others} never touched"]
+    if "user_auc" in protocol.metrics:
+        areas = (f"{name} {values['user_auc']['value']:.3f}" for name, values in found["metrics"].items())
+        told.append(f"AUC within users: {', '.join(areas)}")
+    _conclude(run, found, *told)
 
 
 def _conclude(run: "Run", found: Mapping[str, Any], *facts: str) -> None:
@@ -149,10 +151,15 @@ def between(interval: Mapping[str, Any]) -> str:
 def show_comparison(runs: "Sequence[Run]") -> None:
     """Print one row a run and predictor, and the differences from the first."""
     from rella_cpp import compare_runs
+    from rella_cpp.evaluation.ranking_metrics import metric_title
 
     out, rows = console(), compare_runs(runs)
     out.print()
-    out.print(_comparison(rows, "users", _RANKED) if runs[0].ranking else _comparison(rows, "samples", _CLICKED))
+    protocol = runs[0].ranking
+    if protocol is None:
+        out.print(_comparison(rows, "samples", _CLICKED))
+    else:
+        out.print(_comparison(rows, "users", {name: metric_title(name) for name in protocol.compared}))
     out.print()
     for row in rows:
         if row["verdict"]:

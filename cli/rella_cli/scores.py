@@ -10,7 +10,7 @@ from rich.text import Text
 from rella_cli.terminal import console, count, note, print_json, printable
 
 if TYPE_CHECKING:
-    from rella_cpp import Behavior, Domain, Item, PreferenceSummary, Recommendation, Score
+    from rella_cpp import Behavior, Domain, Item, Likelihood, ModelIdentity, PreferenceSummary, Recommendation, Score
 
 _VERDICTS = (
     (0.8, "very likely to like it", "green"),
@@ -53,7 +53,7 @@ class Scoring:
                 out = console()
                 out.rule(Text(self.domain.show_item(score.item)), style="dim")
                 out.print(Text(printable(score.prompt)), soft_wrap=True)
-            self._hint()
+            hint_of_packaged(self.scores[0].model)
         self._warn()
 
     def rows(self) -> list[dict[str, object]]:
@@ -105,7 +105,7 @@ class Scoring:
         if score.best != score.probability:
             by = "calibration" if score.calibrated is not None else "the head" if score.head is not None else "contrast"
             facts.append(f"{score.probability:.1%} before {by}")
-        console().print(Padding(Text(" · ".join([*facts, *_model(score)]), style="dim"), (1, 0, 0, 2)))
+        console().print(Padding(Text(" · ".join([*facts, *told_of_model(score.model)]), style="dim"), (1, 0, 0, 2)))
 
     def _warn(self) -> None:
         """Say what a reader would not see: answers in another form, fields that are not shown."""
@@ -122,19 +122,6 @@ class Scoring:
 
         shown = [*(behavior.item for behavior in self.behaviors), *(score.item for score in self.scores)]
         note_unshown(self.domain, shown, long=self.scores[0].summary is not None)
-
-    def _hint(self) -> None:
-        from rella_cpp import packaged_model, read_header
-
-        packaged = packaged_model()
-        model = self.scores[0].model
-        if model.adapters or model.head is not None:
-            return
-        if packaged is not None and read_header(packaged).text("general.name") == model.name:
-            note(
-                "This small packaged model shows the machinery; for judgement use Vicuna-7B or a tuned adapter "
-                "(rella pull, --model, --lora)."
-            )
 
 
 class Ranking(Scoring):
@@ -182,13 +169,17 @@ class Ranking(Scoring):
             facts.append(f"{dropped} dropped over all prompts for the context's sake")
         if summary is not None and summary.shortened:
             facts.append(f"{count(summary.shortened, 'item text')} shortened")
-        console().print(Padding(Text(" · ".join([*facts, *_model(self.scores[0])]), style="dim"), (1, 0, 0, 0)))
+        console().print(
+            Padding(Text(" · ".join([*facts, *told_of_model(self.scores[0].model)]), style="dim"), (1, 0, 0, 0))
+        )
 
 
 class Recommending(Ranking):
     """The view of `rella recommend`: a table, the likeliest first, each with what it is near to."""
 
-    def __init__(self, domain: "Domain", behaviors: "Sequence[Behavior]", found: "Sequence[Recommendation]") -> None:
+    def __init__(
+        self, domain: "Domain", behaviors: "Sequence[Behavior]", found: "Sequence[Recommendation[Score]]"
+    ) -> None:
         super().__init__(domain, behaviors, [recommendation.score for recommendation in found])
         self.found = found
 
@@ -203,13 +194,34 @@ class Recommending(Ranking):
     def draw(self) -> None:
         """Draw the view for a person."""
         super().draw()
-        out = console()
-        out.print()
-        for rank, found in enumerate(self.found, start=1):
-            near = self.domain.show_item(self.behaviors[found.near].item)
-            out.print(
-                Text(f"{rank:>3}  near {near} ({found.cosine:.2f})", style="dim"), no_wrap=True, overflow="ellipsis"
-            )
+        draw_near(self.domain, self.behaviors, self.found)
+
+
+def draw_near(
+    domain: "Domain",
+    behaviors: "Sequence[Behavior]",
+    found: "Sequence[Recommendation[Score] | Recommendation[Likelihood]]",
+) -> None:
+    """Say what each recommended item is near to."""
+    out = console()
+    out.print()
+    for rank, each in enumerate(found, start=1):
+        near = domain.show_item(behaviors[each.near].item)
+        out.print(Text(f"{rank:>3}  near {near} ({each.cosine:.2f})", style="dim"), no_wrap=True, overflow="ellipsis")
+
+
+def hint_of_packaged(model: "ModelIdentity") -> None:
+    """Say of the packaged model, as it is, that it is small."""
+    from rella_cpp import packaged_model, read_header
+
+    packaged = packaged_model()
+    if model.adapters or model.soft is not None or model.head is not None:
+        return
+    if packaged is not None and read_header(packaged).text("general.name") == model.name:
+        note(
+            "This small packaged model shows the machinery; for judgement use Vicuna-7B or a tuned adapter "
+            "(rella pull, --model, --lora)."
+        )
 
 
 def note_unshown(domain: "Domain", items: "Sequence[Item]", *, long: bool) -> None:
@@ -231,11 +243,12 @@ def verdict(score: "Score") -> Text:
     return Text(f" {score.best:6.1%}  {words}", style=colour)
 
 
-def _model(score: "Score") -> list[str]:
-    model = score.model
+def told_of_model(model: "ModelIdentity") -> list[str]:
+    """Name a model, its adapters and its head."""
     adapters = [f"+ {adapter.name} × {adapter.scale:g}" for adapter in model.adapters]
+    softs = [] if model.soft is None else [f"+ {model.soft.name}, {model.soft.tokens} soft tokens"]
     heads = [] if model.head is None else [f"judged by the head {model.head[:12]}"]
-    return [printable(f"{model.name} ({model.fingerprint[:12]})"), *map(printable, adapters), *heads]
+    return [printable(f"{model.name} ({model.fingerprint[:12]})"), *map(printable, [*adapters, *softs]), *heads]
 
 
 def bar(probability: float, width: int) -> Text:

@@ -38,6 +38,7 @@ def head(
     index: options.Index = None,
     model: options.Model = None,
     lora: options.Lora = None,
+    soft: options.Soft = None,
     chat_format: options.ChatFormat = None,
     ctx: options.Ctx = None,
     threads: options.Threads = None,
@@ -68,7 +69,17 @@ def head(
         stack.enter_context(resumable())
         source, words, catalog = open_data(data, domain, index, allow_mismatch)
         rella = stack.enter_context(
-            open_rella(model, words, lora or [], chat_format, engine, no_cache, verbose, None, allow_mismatch)
+            open_rella(
+                model,
+                words,
+                lora or [],
+                chat_format,
+                engine,
+                no_cache,
+                verbose,
+                soft=soft,
+                allow_mismatch=allow_mismatch,
+            )
         )
         bar = stack.enter_context(ProgressBar())
         examples = Examples(source, Histories(source, catalog, words), words, settings)

@@ -6,7 +6,7 @@ if typing.TYPE_CHECKING:  # for readers and type checkers; the same again below
     from rella_gguf.checks import check_adapter, check_complete, check_model, shard_paths
     from rella_gguf.errors import GGUFError, InputError, RellaError
     from rella_gguf.header import ArrayInfo, Header, MetadataValue, TensorInfo, read_header
-    from rella_gguf.inspection import Inspection, Lora, TensorGroup, Tokenizer, inspect, tuning_record
+    from rella_gguf.inspection import Inspection, Lora, Soft, TensorGroup, Tokenizer, inspect, tuning_record
     from rella_gguf.lora.adapters import gguf_adapters
     from rella_gguf.lora.conversion import Conversion, convert_adapter
     from rella_gguf.lora.merging import Merge, MergedTensor, merge_adapters
@@ -14,6 +14,8 @@ if typing.TYPE_CHECKING:  # for readers and type checkers; the same again below
     from rella_gguf.lora.peft_config import PeftConfig
     from rella_gguf.lora.planning import MERGE_TYPES, Change, MergePlan, plan_merge
     from rella_gguf.quantizing import Quantization, quantize
+    from rella_gguf.soft.conversion import SoftConversion, convert_soft_prompt
+    from rella_gguf.soft.prompts import SoftPrompt, check_soft_prompt, read_soft_prompt
 else:
     import rella_gguf.surface
 
@@ -23,7 +25,7 @@ else:
             "rella_gguf.checks": "check_adapter check_complete check_model shard_paths",
             "rella_gguf.errors": "GGUFError InputError RellaError",
             "rella_gguf.header": "ArrayInfo Header MetadataValue TensorInfo read_header",
-            "rella_gguf.inspection": "Inspection Lora TensorGroup Tokenizer inspect tuning_record",
+            "rella_gguf.inspection": "Inspection Lora Soft TensorGroup Tokenizer inspect tuning_record",
             "rella_gguf.lora.adapters": "gguf_adapters",
             "rella_gguf.lora.conversion": "Conversion convert_adapter",
             "rella_gguf.lora.merging": "Merge MergedTensor merge_adapters",
@@ -31,6 +33,8 @@ else:
             "rella_gguf.lora.peft_config": "PeftConfig",
             "rella_gguf.lora.planning": "MERGE_TYPES Change MergePlan plan_merge",
             "rella_gguf.quantizing": "Quantization quantize",
+            "rella_gguf.soft.conversion": "SoftConversion convert_soft_prompt",
+            "rella_gguf.soft.prompts": "SoftPrompt check_soft_prompt read_soft_prompt",
         },
     )
 
@@ -53,13 +57,18 @@ __all__ = [
     "PeftPair",
     "Quantization",
     "RellaError",
+    "Soft",
+    "SoftConversion",
+    "SoftPrompt",
     "TensorGroup",
     "TensorInfo",
     "Tokenizer",
     "check_adapter",
     "check_complete",
     "check_model",
+    "check_soft_prompt",
     "convert_adapter",
+    "convert_soft_prompt",
     "gguf_adapters",
     "inspect",
     "merge_adapters",
@@ -67,6 +76,7 @@ __all__ = [
     "quantize",
     "read_header",
     "read_peft",
+    "read_soft_prompt",
     "shard_paths",
     "tuning_record",
 ]

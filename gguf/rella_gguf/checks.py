@@ -64,11 +64,14 @@ def check_model(path: str | Path) -> Header:
     """
     header, *rest = [read_header(shard) for shard in shard_paths(path)]
     if header.kind != "model":
+        finding = f"is a GGUF of the kind {header.kind}, not a model"
         remedy = {
             "adapter": "give the base model in its place; an adapter goes with --lora",
             "vocabulary": "it holds a tokenizer and no weights; give the full model",
         }.get(header.kind, "give a language model")
-        raise GGUFError(f"is a GGUF of the kind {header.kind}, not a model", source=header.path, remedy=remedy)
+        if header.kind == "soft_prompt":
+            finding, remedy = "is a soft prompt, not a model", "give the base model in its place; it goes with --soft"
+        raise GGUFError(finding, source=header.path, remedy=remedy)
     for part in (header, *rest):
         check_complete(part)
         _check_types(part)
@@ -103,9 +106,10 @@ def check_adapter(path: str | Path, base: Header) -> Header:
     """
     header = read_header(path)
     if header.kind != "adapter" or header.text("adapter.type") != "lora":
-        found = {"model": "a full model", "adapter": "an adapter of another type"}
+        found = {"model": "a full model", "adapter": "an adapter of another type", "soft_prompt": "a soft prompt"}
         kind = found.get(header.kind, f"a GGUF of the kind {header.kind}")
-        raise GGUFError(f"is {kind}, not a LoRA adapter", source=path, remedy="give a GGUF adapter")
+        remedy = "give it with --soft" if header.kind == "soft_prompt" else "give a GGUF adapter"
+        raise GGUFError(f"is {kind}, not a LoRA adapter", source=path, remedy=remedy)
     check_complete(header)
     _check_types(header)
     if header.architecture != base.architecture:

@@ -16,6 +16,8 @@ QUANTIZED_FROM = "rella.quantized_from"
 """The fingerprint of the model that this one was quantised from."""
 MERGED = "rella.merged"
 """What was merged into a model: a JSON list, the latest merge last."""
+SOFT_TOKENS, SOFT_AT, SOFT_BASE_SHA256 = "rella.soft.tokens", "rella.soft.at", "rella.soft.base.sha256"
+"""How many tokens a soft prompt stands for; where it stands; the fingerprint of the model that it was trained for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,21 @@ class Lora:
 
 
 @dataclass(frozen=True, slots=True)
+class Soft:
+    """What a soft prompt says of itself: the tokens that it stands for, their width, and where it stands.
+
+    `base` and `base_sha256` are the model that it was trained for, `record` how, as its trainer wrote it.
+    """
+
+    tokens: int | None
+    width: int | None
+    at: str
+    base: str
+    base_sha256: str
+    record: Mapping[str, object] | None
+
+
+@dataclass(frozen=True, slots=True)
 class Inspection:
     """Facts of a GGUF file (of all its parts, where it is split). Sizes are in bytes, lengths in tokens."""
 
@@ -76,6 +93,7 @@ class Inspection:
     chat_template: str | None
     adapter: dict[str, str]
     lora: Lora | None
+    soft: Soft | None
     quantized_from: str
     merged: str
 
@@ -119,13 +137,14 @@ def inspect(path: str | Path) -> Inspection:
         chat_template=header.text("tokenizer.chat_template") or None,
         adapter={key: str(value) for key, value in header.metadata.items() if key.startswith("adapter.")},
         lora=_lora(header) if header.kind == "adapter" else None,
+        soft=_soft(header) if header.kind == "soft_prompt" else None,
         quantized_from=header.text(QUANTIZED_FROM),
         merged=header.text(MERGED),
     )
 
 
 def tuning_record(header: Header) -> dict[str, object] | None:
-    """Return how an adapter was tuned, as `rella lora convert` copied it from its trainer; None where it does not say.
+    """Return how an adapter or a soft prompt was tuned, as its trainer wrote it; None where it does not say.
 
     Raises
     ------
@@ -141,9 +160,7 @@ def tuning_record(header: Header) -> dict[str, object] | None:
     except (ValueError, RecursionError):
         record = None
     if not isinstance(record, dict) or sha256(text.encode()).hexdigest() != header.text(RECORD_HASH_KEY):
-        raise GGUFError(
-            f"its {RECORD_KEY} is damaged, or was changed", source=header.path, remedy="convert the adapter again"
-        )
+        raise GGUFError(f"its {RECORD_KEY} is damaged, or was changed", source=header.path, remedy="convert it again")
     return record
 
 
@@ -155,6 +172,17 @@ def _lora(header: Header) -> Lora:
         targets=tuple(sorted({name.rpartition(".")[2] for name in names})),
         ranks=tuple(sorted(ranks)),
         base=header.text("general.base_model.0.name"),
+        record=tuning_record(header),
+    )
+
+
+def _soft(header: Header) -> Soft:
+    return Soft(
+        tokens=header.integer(SOFT_TOKENS),
+        width=next((tensor.shape[0] for tensor in header.tensors if tensor.shape), None),
+        at=header.text(SOFT_AT),
+        base=header.text("general.base_model.0.name"),
+        base_sha256=header.text(SOFT_BASE_SHA256),
         record=tuning_record(header),
     )
 

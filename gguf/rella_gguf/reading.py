@@ -96,3 +96,16 @@ class DigestingReader(Reader):
             self._digest.update(memoryview(data)[self._digested - start :])
             self._digested = start + len(data)
         return data
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal.
+
+    Raises
+    ------
+    GGUFError
+        It cannot be read.
+
+    """
+    with DigestingReader(path) as reader:
+        return reader.sha256()

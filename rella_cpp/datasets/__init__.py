@@ -4,6 +4,7 @@ from rella_cpp.datasets.dataset import SPLITS, DataSet, Interactions, Samples
 from rella_cpp.datasets.importing import import_rankings
 from rella_cpp.datasets.options import PrepareOptions
 from rella_cpp.datasets.preparing import DATA_FORMATS, DataFormat, prepare
+from rella_cpp.datasets.ranking_summary import RankingsSummary, summarize_rankings
 from rella_cpp.datasets.rankings import Ranking, Rankings
 from rella_cpp.datasets.recipe import EventColumns, Recipe, RecordColumns, SampleRules, read_recipe
 from rella_cpp.datasets.summary import LengthBin, SplitSummary, Summary, summarize
@@ -19,6 +20,7 @@ __all__ = [
     "PrepareOptions",
     "Ranking",
     "Rankings",
+    "RankingsSummary",
     "Recipe",
     "RecordColumns",
     "SampleRules",
@@ -29,4 +31,5 @@ __all__ = [
     "prepare",
     "read_recipe",
     "summarize",
+    "summarize_rankings",
 ]

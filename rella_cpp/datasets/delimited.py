@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from typing import BinaryIO, Literal, cast
+from typing import Any, BinaryIO, Literal, cast
 
 import pyarrow as pa
 from pyarrow import csv as arrow_csv
@@ -80,30 +80,57 @@ def read_delimited(file: SourceFile, dialect: Dialect, columns: Mapping[str, Kin
 
 
 def _parse(stream: BinaryIO, dialect: Dialect, columns: Mapping[str, Kind]) -> dict[str, object]:
-    table = arrow_csv.read_csv(
-        stream,
-        read_options=arrow_csv.ReadOptions(
-            column_names=dialect.names or None, encoding=dialect.encoding, block_size=_BLOCK
-        ),
-        parse_options=arrow_csv.ParseOptions(
-            delimiter=dialect.delimiter,
-            quote_char=dialect.quote or False,
-            double_quote=bool(dialect.quote) and not dialect.escape,
-            escape_char=dialect.escape or False,
-            newlines_in_values=bool(dialect.quote),
-        ),
-        convert_options=arrow_csv.ConvertOptions(
-            column_types={name: pa.string() if kind == "text" else kind for name, kind in columns.items()},
-            include_columns=list(columns),
-            null_values=[],  # an empty field is no number, and NULL is text
-        ),
-    )
+    table = arrow_csv.read_csv(stream, **_settings(dialect, columns))
     found = {}
     for name, kind in columns.items():
         chunks = table[name]
         found[name] = chunks.combine_chunks() if kind == "text" else chunks.to_numpy()
         table = table.drop_columns([name])  # at 25 million rows, one copy of a column is enough
     return found
+
+
+def _settings(dialect: Dialect, columns: Mapping[str, Kind]) -> dict[str, Any]:
+    """Return pyarrow's options for a file and some of its columns."""
+    return {
+        "read_options": arrow_csv.ReadOptions(
+            column_names=dialect.names or None, encoding=dialect.encoding, block_size=_BLOCK
+        ),
+        "parse_options": arrow_csv.ParseOptions(
+            delimiter=dialect.delimiter,
+            quote_char=dialect.quote or False,
+            double_quote=bool(dialect.quote) and not dialect.escape,
+            escape_char=dialect.escape or False,
+            newlines_in_values=bool(dialect.quote),
+        ),
+        "convert_options": arrow_csv.ConvertOptions(
+            column_types={name: pa.string() if kind == "text" else kind for name, kind in columns.items()},
+            include_columns=list(columns),
+            null_values=[],  # an empty field is no number, and NULL is text
+        ),
+    }
+
+
+def delimited_parts(file: SourceFile, dialect: Dialect, columns: Sequence[str]) -> Iterator[Sheet]:
+    """Give some columns of a file as texts, some rows at a time; a row's number is that in the whole file.
+
+    Raises
+    ------
+    InputError
+        A row has another number of fields, or the file cannot be read at all.
+
+    """
+    place = partial(_place, file, dialect)
+    try:
+        with _stream(file, dialect) as stream:
+            for batch in arrow_csv.open_csv(stream, **_settings(dialect, dict.fromkeys(columns, "text"))):
+                yield Sheet(file.name, {name: batch[name] for name in columns}, place)
+    except pa.ArrowInvalid as error:
+        names = dialect.names or column_names(file, dialect)
+        checks = [(names.index(name), _checker(name, "text")) for name in columns]
+        for row, (line, fields, _) in enumerate(_rows(file, dialect), 0 if dialect.names else -1):
+            if row >= 0 and (wrong := _wrong(fields, len(names), checks)) is not None:
+                raise InputError(wrong, source=file.name, place=f"line {line}", remedy="mend the row") from None
+        raise InputError(f"cannot be read: {error}", source=file.name, remedy="mend the file") from None
 
 
 @contextmanager

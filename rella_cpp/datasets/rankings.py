@@ -162,6 +162,10 @@ class Rankings:
         row = int(np.searchsorted(self._keys, key))
         return None if row == len(self._keys) or self._keys[row] != key else self._ranking(row)
 
+    def holds(self, users: npt.NDArray[np.int64], positions: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """Tell for which users and positions there is a list, bool of shape (n,)."""
+        return np.isin(users << 32 | positions, self._keys)
+
     def _ranking(self, row: int) -> Ranking:
         group = int(np.searchsorted(self._first_rows, row, side="right")) - 1
         table, at = self._group(group), row - int(self._first_rows[group])
@@ -204,14 +208,15 @@ class Rankings:
         """Every list's user << 32 | position, ascending."""
         table = self._file.read(columns=["user", "position"], use_threads=False)
         user, position = (table[name].to_numpy().astype(np.int64) for name in ("user", "position"))
-        return user << 32 | position
+        keys: npt.NDArray[np.int64] = user << 32 | position
+        return keys
 
     @cached_property
     def _first_rows(self) -> npt.NDArray[np.int64]:
         """The number of the first list in every row group."""
         file = self._file.metadata
         rows = [file.row_group(number).num_rows for number in range(file.num_row_groups)]
-        return np.concatenate([[0], np.cumsum(rows, dtype=np.int64)[:-1]])
+        return np.cumsum([0, *rows[:-1]], dtype=np.int64)
 
 
 def _read_manifest(folder: Path) -> tuple[dict[str, Any], str]:

@@ -41,7 +41,7 @@ class Sheet:
     ) -> None:
         self.source = source
         self.columns = columns
-        self._place = place
+        self.place = place
         self._broken = dict(broken or {})  # kind: (how many, the first one's row)
         self._total = len(self) + len(removed)
         self._rows: npt.NDArray[np.int64] | None = None  # None: all of them are there
@@ -95,10 +95,10 @@ class Sheet:
                 raise InputError(
                     f"{told}, more than 0.1 %",
                     source=self.source,
-                    place=self._place(row),
+                    place=self.place(row),
                     remedy="mend the file, or leave them out with --skip-bad-rows",
                 )
-            _log.warning("%s, %s: %s; left out", self.source, self._place(row), told)
+            _log.warning("%s, %s: %s; left out", self.source, self.place(row), told)
         if not len(self):
             raise InputError("holds no rows" if not self._broken else "holds no whole row", source=self.source)
         return {kind: count for kind, (count, _) in sorted(self._broken.items())}

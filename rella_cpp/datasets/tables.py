@@ -10,24 +10,31 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import parquet
 
-from rella_cpp.datasets.delimited import Dialect, column_names, read_delimited
+from rella_cpp.datasets.delimited import Dialect, column_names, delimited_parts, read_delimited
 from rella_cpp.datasets.sheets import Sheet
 from rella_cpp.datasets.sources import SourceFile, is_saved_dataset, list_files, listed
 from rella_cpp.errors import InputError
 from rella_cpp.records import describe, encodable
 
 _CHUNK = 1 << 16
+_PART = 1 << 20
+"""Values of a column in a part of a table: rows, or what their lists hold."""
 # Gives every row: where it stands, and its object or what is wrong with it.
 _Objects = Callable[[SourceFile], Iterator[tuple[str, dict[str, Any] | str]]]
 
 
 @dataclass(frozen=True, slots=True)
 class TableKind:
-    """A kind of file: its endings, how its columns' names are read, how some of its columns are."""
+    """A kind of file: its endings, how its columns' names are read, how some of its columns are.
+
+    `parts` gives the columns some rows at a time, for tables that are too long to be read whole; a broken row is
+    refused.
+    """
 
     endings: tuple[str, ...]
     names: Callable[[SourceFile], tuple[str, ...]]
     read: Callable[[SourceFile, Sequence[str]], Sheet]
+    parts: Callable[[SourceFile, Sequence[str]], Iterator[Sheet]]
 
 
 def table_kind(file: SourceFile) -> TableKind:
@@ -88,6 +95,10 @@ def _read_text(file: SourceFile, columns: Sequence[str], delimiter: str) -> Shee
     return read_delimited(file, Dialect(delimiter), dict.fromkeys(columns, "text"))
 
 
+def _text_parts(file: SourceFile, columns: Sequence[str], delimiter: str) -> Iterator[Sheet]:
+    return delimited_parts(file, Dialect(delimiter), columns)
+
+
 def _parquet_names(file: SourceFile) -> tuple[str, ...]:
     with file.open() as stream:
         try:
@@ -105,6 +116,21 @@ def _read_parquet(file: SourceFile, columns: Sequence[str]) -> Sheet:
     return _sheet(file, table)
 
 
+def _parquet_parts(file: SourceFile, columns: Sequence[str]) -> Iterator[Sheet]:
+    with file.open() as stream:
+        try:
+            whole = parquet.ParquetFile(stream)
+            groups = [whole.metadata.row_group(number) for number in range(whole.num_row_groups)]
+            values = max(
+                (group.column(at).num_values for group in groups for at in range(group.num_columns)), default=1
+            )
+            rows = max((group.num_rows for group in groups), default=1)
+            for batch in whole.iter_batches(max(1, _PART * rows // max(values, rows, 1)), columns=list(columns)):
+                yield _sheet(file, pa.Table.from_batches([batch]))
+        except (pa.ArrowException, OSError) as error:
+            raise InputError(f"cannot be read ({error})", source=file.name) from None
+
+
 def _saved(file: SourceFile) -> Any:
     """Open a saved Dataset; of a DatasetDict, its splits one after the other."""
     # datasets takes two seconds to import, and only this needs it.
@@ -119,6 +145,13 @@ def _saved(file: SourceFile) -> Any:
 
 def _read_saved(file: SourceFile, columns: Sequence[str]) -> Sheet:
     return _sheet(file, _saved(file).select_columns(list(columns)).with_format("arrow")[:])
+
+
+def _saved_parts(file: SourceFile, columns: Sequence[str]) -> Iterator[Sheet]:
+    known = _saved(file).select_columns(list(columns)).with_format("arrow")
+    nested = any(pa.types.is_nested(column.type) for column in known.features.arrow_schema)
+    for table in known.iter(_CHUNK >> 8 if nested else _CHUNK):
+        yield _sheet(file, table)
 
 
 def _sheet(file: SourceFile, table: pa.Table) -> Sheet:
@@ -192,15 +225,44 @@ def _read_json(file: SourceFile, columns: Sequence[str], objects: _Objects) -> S
     return Sheet(file.name, joined, partial(_json_place, file, objects), removed, broken)
 
 
+def _json_parts(file: SourceFile, columns: Sequence[str], objects: _Objects) -> Iterator[Sheet]:
+    place = partial(_json_place, file, objects)
+    pending: dict[str, list[object]] = {name: [] for name in columns}
+    held = 0
+    for where, value in objects(file):
+        if isinstance(value, str):
+            raise InputError(value, source=file.name, place=where, remedy="mend the row")
+        for name, values in pending.items():
+            entry = value.get(name)
+            values.append(entry)
+            held += len(entry) if isinstance(entry, list) else 1
+        if held >= _PART:
+            yield Sheet(file.name, {name: _as_arrow(values) for name, values in pending.items()}, place)
+            pending, held = {name: [] for name in columns}, 0
+    if held:
+        yield Sheet(file.name, {name: _as_arrow(values) for name, values in pending.items()}, place)
+
+
+def _as_arrow(values: list[object]) -> pa.Array:
+    """Return JSON values as pyarrow takes them; as texts where they are of several kinds."""
+    try:
+        return pa.array(values)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError):
+        return _as_texts(values)
+
+
 def _flush(chunks: Mapping[str, list[pa.Array]], pending: Mapping[str, list[object]]) -> None:
     for name, values in pending.items():
-        if any(isinstance(value, list) for value in values):
-            lists = [value if isinstance(value, list) or value is None else [value] for value in values]
-            known = [None if entry is None else [_scalar(part) for part in entry] for entry in lists]
-            chunks[name].append(pa.array(known, pa.list_(pa.string())))
-        else:
-            chunks[name].append(pa.array([_scalar(value) for value in values], pa.string()))
+        chunks[name].append(_as_texts(values))
         values.clear()
+
+
+def _as_texts(values: list[object]) -> pa.Array:
+    if any(isinstance(value, list) for value in values):
+        lists = [value if isinstance(value, list) or value is None else [value] for value in values]
+        known = [None if entry is None else [_scalar(part) for part in entry] for entry in lists]
+        return pa.array(known, pa.list_(pa.string()))
+    return pa.array([_scalar(value) for value in values], pa.string())
 
 
 def _scalar(value: object) -> str | None:
@@ -223,13 +285,29 @@ def _json_place(file: SourceFile, objects: _Objects, row: int) -> str:
     return next(place for at, (place, _) in enumerate(objects(file)) if at == row)
 
 
+def _delimited(ending: str, delimiter: str) -> TableKind:
+    return TableKind(
+        (ending,),
+        lambda file: column_names(file, Dialect(delimiter)),
+        partial(_read_text, delimiter=delimiter),
+        partial(_text_parts, delimiter=delimiter),
+    )
+
+
+def _json(endings: tuple[str, ...], objects: _Objects) -> TableKind:
+    return TableKind(
+        endings,
+        partial(_json_names, objects=objects),
+        partial(_read_json, objects=objects),
+        partial(_json_parts, objects=objects),
+    )
+
+
 _KINDS = (
-    TableKind((".csv",), lambda file: column_names(file, Dialect(",")), partial(_read_text, delimiter=",")),
-    TableKind((".tsv",), lambda file: column_names(file, Dialect("\t")), partial(_read_text, delimiter="\t")),
-    TableKind(
-        (".jsonl", ".ndjson"), partial(_json_names, objects=_json_lines), partial(_read_json, objects=_json_lines)
-    ),
-    TableKind((".json",), partial(_json_names, objects=_json_list), partial(_read_json, objects=_json_list)),
-    TableKind((".parquet",), _parquet_names, _read_parquet),
+    _delimited(".csv", ","),
+    _delimited(".tsv", "\t"),
+    _json((".jsonl", ".ndjson"), _json_lines),
+    _json((".json",), _json_list),
+    TableKind((".parquet",), _parquet_names, _read_parquet, _parquet_parts),
 )
-_SAVED = TableKind((), lambda file: tuple(_saved(file).column_names), _read_saved)
+_SAVED = TableKind((), lambda file: tuple(_saved(file).column_names), _read_saved, _saved_parts)

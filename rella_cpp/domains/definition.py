@@ -8,7 +8,7 @@ from typing import Literal, get_args
 from rella_cpp.errors import InputError
 from rella_cpp.files import digest
 from rella_cpp.records import Behavior, Item, User, describe, encodable
-from rella_cpp.templates import TemplateFailure, check
+from rella_cpp.templates import TemplateFailure, check, mentions
 
 FieldType = Literal["text", "value", "list"]
 
@@ -140,6 +140,12 @@ class Templates:
         """Refuse a lead that is no text."""
         if self.lead is not None and not isinstance(self.lead, str):
             raise InputError(f"lead is {describe(self.lead)}", remedy="give text")
+
+    @property
+    def marked(self) -> bool:
+        """Whether one says where a soft prompt stands, `{{ soft }}`."""
+        sources = (getattr(self, entry.name) for entry in fields(self) if entry.name not in ("lead", "item"))
+        return any(mentions(source, "soft") for source in sources)
 
     def check(self) -> None:
         """Refuse a template that cannot be compiled, which takes Jinja and its time.

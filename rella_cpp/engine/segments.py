@@ -17,10 +17,15 @@ def same_segment(one: Segment, other: Segment) -> bool:
 
 
 class Span(NamedTuple):
-    """A piece of prompt text. Control tokens are recognised in a `trusted` one (a chat frame) and in no other."""
+    """A piece of prompt text. Control tokens are recognised in a `trusted` one (a chat frame) and in no other.
+
+    Before the character `block` of a text that is not trusted a block of embeddings will stand: what comes before and
+    behind it is tokenised apart, as around a control token.
+    """
 
     text: str
     trusted: bool = False
+    block: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +33,12 @@ class Encoded:
     """Tokens of a text made of spans; `starts[i]` is the index of the first token that reaches into span i.
 
     A token that lies across two spans belongs to the later one, so that what comes before a border never depends on
-    what comes after it.
+    what comes after it. `block` is the index of the token before which a block of embeddings is to stand, if one is.
     """
 
     tokens: tuple[int, ...]
     starts: tuple[int, ...]
+    block: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +60,31 @@ class Prompt:
             raise ValueError(f"outputs is {self.outputs}; the last segment has {len(self.segments[-1])} positions")
 
     @classmethod
-    def cut(cls, tokens: tuple[int, ...], borders: tuple[int, ...]) -> "Prompt":
-        """Cut tokens before each index in `borders` (ascending); empty pieces vanish."""
-        edges = (0, *borders, len(tokens))
-        pieces = [tokens[a:b] for a, b in zip(edges, edges[1:], strict=False) if a < b]
-        return cls(tuple(np.asarray(piece, dtype=np.int32) for piece in pieces))
+    def cut(
+        cls,
+        tokens: tuple[int, ...],
+        borders: tuple[int, ...],
+        block: tuple[int, npt.NDArray[np.float32]] | None = None,
+        outputs: int = 1,
+    ) -> "Prompt":
+        """Cut tokens before each index in `borders` (ascending); empty pieces vanish.
+
+        Parameters
+        ----------
+        block
+            Embeddings, float32 of shape (n, n_embd), and the index of the token before which they stand.
+        outputs
+            See the class.
+
+        """
+        edges = sorted({0, *borders, *(() if block is None else block[:1])})
+        segments: list[Segment] = []
+        for first, last in zip(edges, [*edges[1:], len(tokens)], strict=True):
+            if block is not None and first == block[0]:
+                segments.append(block[1])
+            if first < last:
+                segments.append(np.asarray(tokens[first:last], dtype=np.int32))
+        return cls(tuple(segments), outputs)
 
     @property
     def merged(self) -> tuple[Segment, ...]:

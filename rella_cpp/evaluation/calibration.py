@@ -218,9 +218,9 @@ def fit_calibration(run: Run, *, blend: bool = False, contrast: bool = False) ->
         is asked for.
 
     """
-    if run.ranking:
+    if run.ranking is not None:
         raise InputError(
-            "is a run of --protocol rank, whose share of liked items is made up",
+            f"is a run of --protocol {run.ranking.name}, whose share of liked items is made up",
             source=run.folder,
             remedy="calibrate on one of --protocol clicks: rella evaluate --split valid",
         )

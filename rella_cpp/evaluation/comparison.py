@@ -8,7 +8,7 @@ import numpy as np
 from rella_cpp.errors import InputError
 from rella_cpp.evaluation.bootstrap import Bootstrap, Interval
 from rella_cpp.evaluation.metrics import Floats
-from rella_cpp.evaluation.ranking_metrics import DECIDING, RankingBootstrap
+from rella_cpp.evaluation.ranking_metrics import RankingBootstrap
 from rella_cpp.evaluation.ranking_report import rankings
 from rella_cpp.evaluation.report import report
 from rella_cpp.evaluation.runs import Run
@@ -18,15 +18,15 @@ from rella_cpp.evaluation.verdicts import OWN
 def compare_runs(runs: Sequence[Run]) -> list[dict[str, Any]]:
     """Return one row for each run and each of the model's predictors, and for the baselines of the first run.
 
-    A row has `run`, `predictor`, `k`, `samples` (of ranking runs `users`), `metrics` (see `report`), `difference` (AUC,
-    of ranking runs NDCG@10, more than the first row's, with a paired 95 % bootstrap interval; None where the samples
-    differ or the figure is undefined) and `verdict`, that difference in a sentence, for the model's predictors; where
-    the samples differ it says so, once a run.
+    A row has `run`, `predictor`, `k`, `samples` (of runs with candidates `users`), `metrics` (see `report`),
+    `difference` (AUC, or the protocol's deciding metric, more than the first row's, with a paired 95 % bootstrap
+    interval; None where the samples differ or the figure is undefined) and `verdict`, that difference in a sentence,
+    for the model's predictors; where the samples differ it says so, once a run.
 
     Raises
     ------
     InputError
-        Some are ranking runs and some are not.
+        Some are of another protocol.
 
     """
     if len({run.ranking for run in runs}) > 1:
@@ -62,7 +62,7 @@ def run_names(runs: Sequence[Run]) -> list[str]:
 
 
 def _protocol(run: Run) -> str:
-    return "rank" if run.ranking else "clicks"
+    return "clicks" if run.ranking is None else run.ranking.name
 
 
 def _row(name: str, run: Run, predictor: str, found: dict[str, Any]) -> dict[str, Any]:
@@ -91,7 +91,8 @@ def _difference(
         return nothing
     who, other = (f"{r['run']} {r['predictor']}" for r in (row, first))
     words = "above" if found.value > 0 else "below"
-    shown = f"{'NDCG@10' if run.ranking else 'AUC'} {found.value:+.4f} [{found.low:+.4f}, {found.high:+.4f}]."
+    metric = "AUC" if run.ranking is None else run.ranking.title
+    shown = f"{metric} {found.value:+.4f} [{found.low:+.4f}, {found.high:+.4f}]."
     verdict = f"{who} is {words if found.excludes_zero else 'not distinguishable from'} {other}: {shown}"
     value = {"value": found.value, "low": found.low, "high": found.high, "distinguishable": found.excludes_zero}
     return {"difference": value, "verdict": verdict}
@@ -99,12 +100,12 @@ def _difference(
 
 def _paired(run: Run, scores: dict[str, Floats]) -> Interval:
     """Return how much more `this` has than `first`, both over the samples of a run."""
-    if not run.ranking:
+    if run.ranking is None:
         return Bootstrap(run.labels, run.users, scores).difference("this", "first", "auc")
     positive, own = rankings(run)
     width = next(iter(own.values())).shape[1]
     shaped = {name: values.reshape(-1, width) for name, values in scores.items()}
-    return RankingBootstrap(positive, shaped).difference("this", "first", DECIDING)
+    return RankingBootstrap(positive, shaped, [run.ranking.deciding]).difference("this", "first", run.ranking.deciding)
 
 
 def _same_samples(a: Run, b: Run) -> bool:

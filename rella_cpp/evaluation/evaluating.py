@@ -222,7 +222,7 @@ class _Work:
             queries = {
                 f"sample {row}": self._query(row, positions, k) for row, positions in zip(rows, chosen, strict=True)
             }
-            scored = judge_together(judge, queries, self._data.folder)
+            scored = judge_together(judge.judge, queries, self._data.folder)
             self._known[key] = [score for (score,) in scored]
         return [as_line(score, positions.tolist()) for score, positions in zip(self._known[key], chosen, strict=True)]
 

@@ -1,9 +1,10 @@
 """What evaluations share: the model that scores, and how its scores and the settings stand in a run's files."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from rella_cpp.choosing.likelihood import ChoiceQuery, Likelihood
 from rella_cpp.errors import InputError
 from rella_cpp.evaluation.histories import Histories
 from rella_cpp.query import Query
@@ -13,18 +14,34 @@ from rella_cpp.versions import library_versions
 if TYPE_CHECKING:
     from rella_cpp.datasets import DataSet
 
+Q = TypeVar("Q")
+R = TypeVar("R")
 
-class Judge(Protocol):
+
+class Model(Protocol):
+    """A model whose answers are written down."""
+
+    def settings(self) -> Mapping[str, object]:
+        """Return all that its answers depend on besides the request, as JSON."""
+
+
+class Judge(Model, Protocol):
     """A model that scores; `Rella` is one."""
 
     def judge(self, queries: Sequence[Query]) -> list[list[Score]]:
         """Score the targets of queries."""
 
-    def settings(self) -> Mapping[str, object]:
-        """Return all that its scores depend on besides the request, as JSON."""
+
+class ChoosingModel(Model, Protocol):
+    """A model that chooses among candidates by likelihood; `Rella` is one."""
+
+    def likelihoods(self, queries: Sequence[ChoiceQuery]) -> list[list[Likelihood]]:
+        """Say how likely each of a query's candidates comes next."""
 
 
-def judge_together(judge: Judge, queries: Mapping[str, Query], source: Path) -> list[list[Score]]:
+def judge_together(
+    judge: Callable[[Sequence[Q]], list[list[R]]], queries: Mapping[str, Q], source: Path
+) -> list[list[R]]:
     """Judge queries together; their names stand in messages.
 
     Raises
@@ -34,11 +51,11 @@ def judge_together(judge: Judge, queries: Mapping[str, Query], source: Path) -> 
 
     """
     try:
-        return judge.judge(list(queries.values()))
+        return judge(list(queries.values()))
     except InputError as refused:
         for name, query in queries.items():
             try:  # which one was it? Nothing was scored yet
-                judge.judge([query])
+                judge([query])
             except InputError as error:
                 place = f"{name}, {error.place}" if error.place else name
                 raise type(error)(
@@ -47,25 +64,26 @@ def judge_together(judge: Judge, queries: Mapping[str, Query], source: Path) -> 
         raise refused
 
 
-def as_line(score: Score, positions: Sequence[int]) -> dict[str, Any]:
+def as_line(score: Score | Likelihood, positions: Sequence[int]) -> dict[str, Any]:
     """Return a score as a part of a prediction's line; `positions` are those of the behaviors that were given."""
-    judged: dict[str, Any] = {
-        "probability": score.probability,
-        "yes_logit": score.yes_logit,
-        "no_logit": score.no_logit,
-        "answer_mass": score.answer_mass,
+    if isinstance(score, Likelihood):
+        names, extras = ("log_probability", "per_token", "tokens", "share"), dict[str, object]()
+    else:
+        names, extras = ("probability", "yes_logit", "no_logit", "answer_mass"), score.extras()
+    return {
+        **{name: getattr(score, name) for name in names},
         "prompt_tokens": score.prompt_tokens,
         "used": [positions[place] for place in score.used],
         "dropped": score.dropped,
+        **extras,
     }
-    return judged | score.extras()
 
 
 def run_settings(
     data: "DataSet",
     samples: Mapping[str, object],
     reading: Mapping[str, object],
-    judge: Judge | None,
+    judge: Model | None,
     histories: Histories,
 ) -> dict[str, object]:
     """Return all that a run's predictions depend on, as JSON."""

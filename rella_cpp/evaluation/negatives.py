@@ -1,12 +1,13 @@
 """Users to rank for, and their candidates: one item that each liked among items that they never touched."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from rella_cpp.datasets.dataset import split_number
+from rella_cpp.datasets.leave_one_out import Targets
 from rella_cpp.datasets.sampling import BY_USERS, assign, shuffle, users_of
 from rella_cpp.errors import InputError
 
@@ -20,12 +21,32 @@ _SPLIT_SEED = 0  # never the request's: who is a test user does not hang on who 
 _USERS, _CANDIDATES = 2, 3  # purposes of random numbers, apart from those of `datasets.sampling`
 
 
+class HeldOut(Protocol):
+    """Users by split, each with one interaction to be found: `RankingUsers`, or `LeaveOneOut`."""
+
+    @property
+    def who(self) -> str:
+        """Who these users are, in words."""
+
+    @property
+    def split_by(self) -> str:
+        """How the split came about, in words."""
+
+    def targets(self, split: str) -> Targets:
+        """Return what is to be found of a split's users."""
+
+    def trains(self) -> npt.NDArray[np.bool_]:
+        """Tell which interactions train; bool of shape (interactions,)."""
+
+
 @dataclass(frozen=True, slots=True)
 class RankingUsers:
     """The users who liked something, ascending; every array has the shape (n,).
 
     Attributes
     ----------
+    data
+        The data set.
     user
         Their numbers, int64.
     position
@@ -39,6 +60,7 @@ class RankingUsers:
 
     """
 
+    data: "DataSet"
     user: npt.NDArray[np.int64]
     position: npt.NDArray[np.int64]
     item: npt.NDArray[np.int64]
@@ -54,12 +76,18 @@ class RankingUsers:
         last = liked[np.diff(samples.user[liked], append=-1) != 0]
         as_prepared = data.manifest.get("rules", {}).get("split") == BY_USERS
         return cls(
+            data,
             samples.user[last].astype(np.int64),
             samples.position[last].astype(np.int64),
             samples.item[last].astype(np.int64),
             samples.split[last] if as_prepared else assign(shuffle(len(last), _SPLIT_SEED), SHARES),
             as_prepared,
         )
+
+    @property
+    def who(self) -> str:
+        """Who these users are, in words."""
+        return "who liked anything"
 
     @property
     def split_by(self) -> str:
@@ -76,6 +104,20 @@ class RankingUsers:
 
         """
         return np.flatnonzero(self.split == split_number(split)).astype(np.int64)
+
+    def targets(self, split: str) -> Targets:
+        """Return the last thing that each of a split's users liked; see `places`."""
+        places = self.places(split)
+        return Targets(self.user[places], self.position[places], self.item[places])
+
+    def trains(self) -> npt.NDArray[np.bool_]:
+        """Tell which interactions are of users who train; bool of shape (interactions,)."""
+        known, samples = self.data.interactions, self.data.samples
+        # Of a split by users as prepared, those who liked nothing train too: the data set knows them.
+        train = samples.user[samples.rows("train")] if self.as_prepared else self.user[self.places("train")]
+        training = np.zeros(len(known.starts) - 1, np.bool_)
+        training[train] = True
+        return training[users_of(known)]
 
 
 class Negatives:
@@ -102,7 +144,7 @@ class Negatives:
             raise InputError(
                 f"user {self._data.user_id(user)} leaves {len(pool):,} items untouched, {count:,} are wanted",
                 source=self._data.folder,
-                remedy=f"ask for fewer --negatives ({len(pool):,} at most)" if len(pool) else "give more data",
+                remedy=f"ask for fewer ({len(pool):,} at most)" if len(pool) else "give more data",
             )
         drawn: npt.NDArray[np.int64] = pool[random.choice(len(pool), count, replace=False)]
         return drawn
@@ -110,7 +152,7 @@ class Negatives:
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """What is ranked for each of n users: `negatives` items never touched and one liked, in an order drawn for each.
+    """What is ranked for each of n users: `negatives` items never touched and one target, in an order drawn for each.
 
     Attributes
     ----------
@@ -119,7 +161,7 @@ class Candidates:
     items
         The candidates' numbers, int64 of shape (n, negatives + 1).
     positive
-        Which of them was liked, int64 of shape (n,).
+        Which of them is the target, int64 of shape (n,).
 
     """
 
@@ -139,7 +181,7 @@ class Candidates:
 
     @classmethod
     def draw(
-        cls, data: "DataSet", users: RankingUsers, split: str, limit: int | None, seed: int, negatives: int
+        cls, data: "DataSet", users: HeldOut, split: str, limit: int | None, seed: int, negatives: int
     ) -> "Candidates":
         """Draw users of a split, and for each of them negatives, uniformly without replacement.
 
@@ -152,44 +194,47 @@ class Candidates:
             The split has no users, or one of those drawn touched too many items to leave enough negatives.
 
         """
-        places = users.places(split)
-        if not len(places):
+        targets = users.targets(split)
+        if not len(targets.user):
             raise InputError(
-                f"has no users in the split {split} who liked anything",
+                f"has no users in the split {split} {users.who}",
                 source=data.folder,
                 remedy="name another --split",
             )
-        order = np.random.default_rng([seed, _USERS]).permutation(len(places))
-        places = np.sort(places[order[:limit]])
+        order = np.random.default_rng([seed, _USERS]).permutation(len(targets.user))
+        places = np.sort(order[:limit])
         untouched = Negatives(data)
         items = np.empty((len(places), negatives + 1), np.int64)
         positive = np.empty(len(places), np.int64)
         for row, place in enumerate(places.tolist()):
-            user = int(users.user[place])
+            user = int(targets.user[place])
             random = np.random.default_rng([seed, _CANDIDATES, user])
             drawn = untouched.draw(user, negatives, random)
             positive[row] = random.integers(negatives + 1)
-            items[row] = np.insert(drawn, positive[row], users.item[place])
-        return cls(users.user[places], users.position[places], items, positive)
+            items[row] = np.insert(drawn, positive[row], targets.item[place])
+        return cls(targets.user[places], targets.position[places], items, positive)
 
 
 class TrainingCounts:
-    """How often the training users touched each item; a training user's own history does not count for them."""
+    """How often each item was touched where interactions train; a user's own do not count for themselves.
 
-    def __init__(self, data: "DataSet", users: RankingUsers) -> None:
-        self._known = data.interactions
-        # Of a split by users as prepared, those who liked nothing train too: the data set knows them.
-        samples = data.samples
-        prepared = samples.user[samples.rows("train")] if users.as_prepared else users.user[users.places("train")]
-        self._training = np.zeros(len(self._known.starts) - 1, np.bool_)
-        self._training[prepared] = True
-        counted = self._training[users_of(self._known)]
-        self._counts = np.bincount(self._known.item[counted], minlength=data.items.num_rows)
+    Parameters
+    ----------
+    data
+        The data set.
+    trains
+        Which interactions train, bool of shape (interactions,).
+
+    """
+
+    def __init__(self, data: "DataSet", trains: npt.NDArray[np.bool_]) -> None:
+        self._known, self._trains = data.interactions, trains
+        self._counts = np.bincount(self._known.item[trains], minlength=data.items.num_rows)
 
     def of(self, user: int, items: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
         """Return the counts of a user's candidates, float64 of shape (len(items),)."""
-        counts = self._counts[items].astype(np.float64)
-        if self._training[user]:
-            own = self._known.item[self._known.starts[user] : self._known.starts[user + 1]]
-            counts -= (items[:, None] == own[None, :]).sum(axis=1)
+        rows = slice(self._known.starts[user], self._known.starts[user + 1])
+        own = self._known.item[rows][self._trains[rows]]
+        counts: npt.NDArray[np.float64] = self._counts[items].astype(np.float64)
+        counts -= (items[:, None] == own[None, :]).sum(axis=1)
         return counts

@@ -54,8 +54,9 @@ def write_page(runs: Sequence[Run], path: str | Path, *, force: bool = False) ->
         import matplotlib  # noqa: F401  # the extra plot
     except ImportError:
         raise InputError("a page needs matplotlib", remedy="pip install 'rella-cpp[plot]'") from None
-    if any(run.ranking for run in runs):
-        raise InputError("a page cannot show runs of --protocol rank yet", remedy="leave out --html")
+    for protocol in (run.ranking for run in runs):
+        if protocol is not None:
+            raise InputError(f"a page cannot show runs of --protocol {protocol.name} yet", remedy="leave out --html")
     curves = _curves(runs)
     plots = [_roc(curves), _reliability(curves), *_histograms(curves)]
     if len({run.settings.get("reading", {}).get("k") for run in runs}) > 1:
@@ -229,6 +230,7 @@ def _configuration(runs: Sequence[Run]) -> str:
         judge, reading = settings.get("judge") or {}, settings.get("reading") or {}
         model, samples = judge.get("model") or {}, settings["samples"]
         adapters = "".join(f" + {adapter['name']} × {adapter['scale']:g}" for adapter in model.get("adapters", ()))
+        adapters += f" + {model['soft']['name']}" if "soft" in model else ""
         source = (settings.get("data") or settings.get("prompts") or {}).get("name", "")
         drawn = f"{samples['count']:,} of {source} {samples.get('split', '')}".strip()
         cells = (

@@ -1,21 +1,26 @@
-"""Ranking: for each user one item that they liked among items never touched, as LLM-TRSR does (2403.13325 §4)."""
+"""Ranking: for each user one item, liked or simply the next, among items never touched; see `protocols`."""
 
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self, cast, get_args
 
 import numpy as np
 
 from rella_cpp.cache import Progress, no_progress
+from rella_cpp.choosing.likelihood import By, ChoiceQuery, Likelihood
 from rella_cpp.datasets.dataset import check_drawing
+from rella_cpp.datasets.leave_one_out import LeaveOneOut
+from rella_cpp.domains import Domain
 from rella_cpp.errors import InputError
 from rella_cpp.evaluation.histories import Histories
-from rella_cpp.evaluation.judged import Judge, as_line, judge_together, run_settings
-from rella_cpp.evaluation.negatives import Candidates, RankingUsers, TrainingCounts
-from rella_cpp.evaluation.ranking_metrics import RANKING_METRICS, ranking_metrics
-from rella_cpp.evaluation.runs import GROUP, RANK, Run, RunWriter
+from rella_cpp.evaluation.judged import ChoosingModel, Judge, as_line, judge_together, run_settings
+from rella_cpp.evaluation.negatives import Candidates, HeldOut, RankingUsers, TrainingCounts
+from rella_cpp.evaluation.protocols import CHOOSE, PROTOCOLS, RANK
+from rella_cpp.evaluation.rankers import Rankers, SequentialRankings, check_ranking
+from rella_cpp.evaluation.ranking_metrics import metric_title, ranking_metrics
+from rella_cpp.evaluation.runs import GROUP, Run, RunWriter
 from rella_cpp.prompts import Order
 from rella_cpp.query import Query
 from rella_cpp.records import Behavior, Item, Score, User
@@ -34,7 +39,8 @@ class RankingSettings:
 
     `limit` users are drawn with `seed` from the split, and `negatives` items for each, the same for every model; the
     first hundred users of a greater limit are those of the smaller. With `summary` prompts show a summary and the
-    latest behaviors; `k`, `retrieval` and `order` then do not matter.
+    latest behaviors; `k`, `retrieval` and `order` then do not matter. By `likelihood` one prompt shows the latest
+    behaviors and lists the candidates as they were drawn; `retrieval` and `order` then do not matter.
 
     Raises
     ------
@@ -51,18 +57,55 @@ class RankingSettings:
     order: Order = "time"
     negatives: int = 20
     summary: SummarySettings | None = None
+    protocol: str = RANK.name
+    by: By = "yes-no"
 
     def __post_init__(self) -> None:
         """Check every value."""
         check_drawing(self.limit, self.seed, "user")
+        for name, value, known in (("protocol", self.protocol, tuple(PROTOCOLS)), ("by", self.by, get_args(By))):
+            if value not in known:
+                raise InputError(f"{name} is {value!r}", remedy=f"one of {', '.join(known)}")
+        if self.protocol == CHOOSE.name and not 1 <= self.negatives < _MOST:
+            finding = f"{self.negatives + 1} candidates are wanted"
+            raise InputError(finding, remedy=f"give 2 to {_MOST:,} (--candidates 15)")
         if not 1 <= self.negatives <= _MOST:
             raise InputError(f"{self.negatives} negatives are wanted", remedy=f"give 1 to {_MOST:,} (--negatives 20)")
         Selection(self.k, self.retrieval, self.order)
+        if self.by == "likelihood" and self.summary is not None:
+            raise InputError("a choice by likelihood reads no summary", remedy="leave it out, or judge by yes-no")
 
-    def query(self, history: Sequence[Behavior], items: Sequence[Item], user: User | None) -> Query:
-        """Make the query of one user: the behaviors before the item liked, and the candidates."""
+    @classmethod
+    def choosing(cls, *, candidates: int = 15, by: By = "likelihood", **settings: Any) -> Self:
+        """Make settings of the protocol `choose`: each user's next item among `candidates`; see the attributes."""
+        return cls(negatives=candidates - 1, by=by, protocol=CHOOSE.name, **settings)
+
+    def query(self, history: Sequence[Behavior], items: Sequence[Item], user: User | None) -> Query | ChoiceQuery:
+        """Make the query of one user: the behaviors before the target, and the candidates."""
+        if self.by == "likelihood":
+            return ChoiceQuery(history, items, user, self.k, allow_empty_history=True)
         selection = Selection(self.k, self.retrieval, self.order, allow_empty_history=True)
         return Query(history, items, user, selection, self.summary)
+
+    def drawing(self, drawn: Candidates, split_by: str) -> dict[str, object]:
+        """Return what was drawn, as JSON."""
+        count, width = drawn.items.shape
+        choosing = self.protocol == CHOOSE.name
+        return {
+            "protocol": self.protocol,
+            "split": self.split,
+            "split_by": split_by,
+            "limit": self.limit,
+            "seed": self.seed,
+            **({"candidates": width} if choosing else {"negatives": self.negatives}),
+            "users": count,
+            "count": count * width,
+        }
+
+    def reading(self, domain: Domain) -> dict[str, object]:
+        """Return how histories are read, and in which order candidates are listed, as JSON."""
+        listed = {"listed": "as drawn"} if self.by == "likelihood" else {}
+        return {**self.query([], [], None).reading(domain), **listed}
 
 
 def evaluate_ranking(
@@ -70,52 +113,50 @@ def evaluate_ranking(
     out: str | Path,
     settings: RankingSettings,
     *,
-    judge: Judge | None,
+    judge: Judge | ChoosingModel | None,
     histories: Histories,
+    ranking: SequentialRankings | None = None,
     force: bool = False,
     progress: Progress = no_progress,
 ) -> Run:
     """Let a model rank each user's candidates; the run has one line a candidate.
 
-    The history is what stands before the last item that a user liked. A run with the same settings goes on where it
-    stopped.
+    The history is what stands before the last item that a user liked (protocol `rank`), or before the last item, for
+    validation the last but one (`choose`). A run with the same settings goes on where it stopped.
 
     Parameters
     ----------
     judge
-        The model; None: baselines only. It retrieves itself, as in `Rella.rank`: give it the index of `histories`.
+        The model, which judges as the settings say; None: baselines only. It retrieves itself, as in `Rella.rank`: give
+        it the index of `histories`.
     histories
         Has the vectors of the similarity baseline, if there is an index.
+    ranking
+        Another recommender's lists, for the baseline `sequential`.
     force
         Start anew over whatever run is there.
 
     Raises
     ------
     InputError
-        The split has no users, one has too few items left for the negatives, `out` holds another run, or a candidate
-        cannot be scored.
+        The split has no users, one has too few items left for the negatives, or no list in `ranking`, `out` holds
+        another run, or a candidate cannot be scored.
 
     """
-    users = RankingUsers.of(data)
+    users: HeldOut = LeaveOneOut(data) if settings.protocol == CHOOSE.name else RankingUsers.of(data)
     drawn = Candidates.draw(data, users, settings.split, settings.limit, settings.seed, settings.negatives)
     count, width = drawn.items.shape
-    drawing = {
-        "protocol": RANK,
-        "split": settings.split,
-        "split_by": users.split_by,
-        "limit": settings.limit,
-        "seed": settings.seed,
-        "negatives": settings.negatives,
-        "users": count,
-        "count": count * width,
-    }
-    reading = settings.query([], [], None).reading(histories.domain)
-    facts = run_settings(data, drawing, reading, judge, histories)
+    reading = settings.reading(histories.domain)
+    facts = run_settings(data, settings.drawing(drawn, users.split_by), reading, judge, histories)
+    if ranking is not None:
+        check_ranking(ranking, data, drawn)
+        facts["ranking"] = {"name": ranking.name, "fingerprint": ranking.fingerprint}
     samples = [drawn.sample(place, column) for place in range(count) for column in range(width)]
     items = [data.item_id(item) for item in drawn.items.ravel().tolist()]
     with closing(RunWriter(Path(out), facts, samples, items=items, group=GROUP * width, force=force)) as writer:
         if not writer.complete:
-            work = _Work(data, settings, judge, histories, drawn, TrainingCounts(data, users))
+            rankers = Rankers(TrainingCounts(data, users.trains()), histories, ranking)
+            work = _Work(data, settings, judge, drawn, rankers)
             for start in range(writer.done // width, count, GROUP):
                 end = min(start + GROUP, count)
                 writer.write(work.lines(range(start, end)))
@@ -130,29 +171,31 @@ class _Work:
         self,
         data: "DataSet",
         settings: RankingSettings,
-        judge: Judge | None,
-        histories: Histories,
+        judge: Judge | ChoosingModel | None,
         drawn: Candidates,
-        counts: TrainingCounts,
+        rankers: Rankers,
     ) -> None:
-        self._data, self._settings, self._judge, self._histories = data, settings, judge, histories
-        self._drawn, self._counts = drawn, counts
+        self._data, self._settings, self._judge = data, settings, judge
+        self._drawn, self._rankers = drawn, rankers
+        self._metric = PROTOCOLS[settings.protocol].so_far
         self._gains: list[float] = []
 
     @property
     def so_far(self) -> str:
-        """The model's MRR@10 so far, for a progress line; empty without a model."""
-        return f"MRR@10 {np.mean(self._gains):.3f}" if self._gains else ""
+        """A metric of the model's so far, for a progress line; empty without a model."""
+        return f"{metric_title(self._metric)} {np.mean(self._gains):.3f}" if self._gains else ""
 
     def lines(self, places: Sequence[int]) -> list[dict[str, Any]]:
         """Return the predictions of users who are judged together."""
         if self._judge is None:
             return [line for place in places for line in self._lines(place, None)]
-        queries = dict(self._query(place) for place in places)
-        judged = judge_together(self._judge, queries, self._data.folder)
+        queries: dict[str, Any] = dict(self._query(place) for place in places)
+        chooses = self._settings.by == "likelihood"
+        ask = cast(ChoosingModel, self._judge).likelihoods if chooses else cast(Judge, self._judge).judge
+        judged: list[list[Any]] = judge_together(ask, queries, self._data.folder)
         return [line for place, scores in zip(places, judged, strict=True) for line in self._lines(place, scores)]
 
-    def _query(self, place: int) -> tuple[str, Query]:
+    def _query(self, place: int) -> tuple[str, Query | ChoiceQuery]:
         """Return a user's name, for messages, and query."""
         data, drawn = self._data, self._drawn
         user, position = int(drawn.user[place]), int(drawn.position[place])
@@ -160,12 +203,10 @@ class _Work:
         query = self._settings.query(data.history(user, position), items, data.user(user))
         return f"user {data.user_id(user)}", query
 
-    def _lines(self, place: int, scores: Sequence[Score] | None) -> list[dict[str, Any]]:
+    def _lines(self, place: int, scores: Sequence[Score | Likelihood] | None) -> list[dict[str, Any]]:
         data, drawn = self._data, self._drawn
         user, position, items = int(drawn.user[place]), int(drawn.position[place]), drawn.items[place]
-        rankers = {"popularity": self._counts.of(user, items)}
-        if self._histories.vectors is not None:
-            rankers["similarity"] = self._histories.mean_cosines(user, position, items)
+        rankers = self._rankers.of(user, position, items)
         lines = []
         for column, item in enumerate(items.tolist()):
             line: dict[str, Any] = {
@@ -179,7 +220,8 @@ class _Work:
             line["rankers"] = {name: float(values[column]) for name, values in rankers.items()}
             lines.append(line)
         if scores is not None:
-            own = np.array([[line.get("head", line["probability"]) for line in lines]])
-            found = ranking_metrics(own, drawn.positive[place : place + 1])
-            self._gains.append(float(found[0, RANKING_METRICS.index("mrr@10")]))
+            key = next(name for name in ("log_probability", "head", "probability") if name in lines[0])
+            own = np.array([[line[key] for line in lines]])
+            (gain,) = ranking_metrics(own, drawn.positive[place : place + 1], [self._metric])[0]
+            self._gains.append(float(gain))
         return lines

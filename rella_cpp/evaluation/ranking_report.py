@@ -7,15 +7,16 @@ import numpy.typing as npt
 
 from rella_cpp.errors import InputError
 from rella_cpp.evaluation.metrics import Floats
-from rella_cpp.evaluation.ranking_metrics import DECIDING, RANKING_METRICS, RankingBootstrap, chance
+from rella_cpp.evaluation.protocols import CHOOSE, RANK, RankingProtocol
+from rella_cpp.evaluation.ranking_metrics import RankingBootstrap, chance
 from rella_cpp.evaluation.runs import Run
 from rella_cpp.evaluation.verdicts import OWN, as_json, standing, subject
 
 _FEW = 30
 
 
-def ranking_figures(run: Run) -> dict[str, Any]:
-    """Compute a ranking run's figures; see `report`.
+def ranking_figures(run: Run, protocol: RankingProtocol) -> dict[str, Any]:
+    """Compute the figures of a run of such a protocol; see `report`.
 
     Raises
     ------
@@ -24,39 +25,39 @@ def ranking_figures(run: Run) -> dict[str, Any]:
 
     """
     positive, scores = rankings(run)
-    users, width = len(positive), 1 + int(run.settings["samples"]["negatives"])
-    boot = RankingBootstrap(positive, scores)
+    users, metrics, deciding = len(positive), protocol.metrics, protocol.deciding
+    boot = RankingBootstrap(positive, scores, metrics)
     own = [name for name in OWN if name in scores]
     others = [name for name in scores if name not in own]
-    by_chance = chance(width)
+    by_chance = chance(run.width, metrics)
     differences: dict[str, dict[str, dict[str, Any]]] = {
         name: {
-            other: {m: as_json(boot.difference(name, other, m), difference=True) for m in RANKING_METRICS}
-            for other in others
+            other: {m: as_json(boot.difference(name, other, m), difference=True) for m in metrics} for other in others
         }
         for name in own
     }
     verdicts = []
     for name in own:
-        verdicts += standing(name, {other: found[DECIDING] for other, found in differences[name].items()}, "NDCG@10")
-        area = boot.interval(name, DECIDING)
-        if area.low is not None and area.high is not None and area.low <= by_chance[DECIDING] <= area.high:
-            against = f"NDCG@10 {area.value:.3f}, chance {by_chance[DECIDING]:.3f}"
+        by_others = {other: found[deciding] for other, found in differences[name].items()}
+        verdicts += standing(name, by_others, protocol.title)
+        area = boot.interval(name, deciding)
+        if area.low is not None and area.high is not None and area.low <= by_chance[deciding] <= area.high:
+            against = f"{protocol.title} {area.value:.3f}, chance {by_chance[deciding]:.3f}"
             verdicts.append(f"{subject(name)} is not distinguishable from chance ({against}).")
     return {
-        "protocol": "rank",
+        "protocol": protocol.name,
         "users": users,
-        "candidates": width,
-        "metrics": {name: {m: as_json(boot.interval(name, m)) for m in RANKING_METRICS} for name in scores},
+        "candidates": run.width,
+        "metrics": {name: {m: as_json(boot.interval(name, m)) for m in metrics} for name in scores},
         "chance": by_chance,
         "differences": differences,
         "verdicts": verdicts,
-        "notes": _notes(run, users, others),
+        "notes": _notes(run, protocol, users, others),
     }
 
 
 def rankings(run: Run) -> tuple[npt.NDArray[np.int64], dict[str, Floats]]:
-    """Return which candidate each user liked, int64 of shape (users,), and scores by predictor, (users, candidates).
+    """Return which candidate is each user's positive, int64 (users,), and scores by predictor, (users, candidates).
 
     Raises
     ------
@@ -64,8 +65,7 @@ def rankings(run: Run) -> tuple[npt.NDArray[np.int64], dict[str, Floats]]:
         The lines are not those of one positive and its negatives for each user.
 
     """
-    width = 1 + int(run.settings["samples"]["negatives"])
-    labels = run.labels
+    width, labels = run.width, run.labels
     whole = len(labels) % width == 0
     groups = labels.reshape(-1, width) if whole else np.zeros((1, width))
     names = run.users.reshape(-1, width) if whole else np.zeros((1, width))
@@ -81,14 +81,20 @@ def rankings(run: Run) -> tuple[npt.NDArray[np.int64], dict[str, Floats]]:
     return groups.argmax(axis=1).astype(np.int64), scores
 
 
-def _notes(run: Run, users: int, others: list[str]) -> list[str]:
+def _notes(run: Run, protocol: RankingProtocol, users: int, others: list[str]) -> list[str]:
     notes = []
     if users < _FEW:
         notes.append(f"{users} users are few: their intervals are too narrow, and say little")
-    if run.settings["samples"].get("split_by") != "users as prepared":
+    if protocol == RANK and run.settings["samples"].get("split_by") != "users as prepared":
         notes.append(
             "the data is not split by users, so they were split again: what was tuned on its training split "
             "may have seen these users"
+        )
+    model = (run.settings.get("judge") or {}).get("model") or {}
+    if protocol == CHOOSE and (model.get("adapters") or model.get("head")):
+        notes.append(
+            "each user's last items are left out here, whatever the data's own split: what was tuned on that split "
+            "may have seen them"
         )
     if "similarity" not in others:
         notes.append("similarity baseline left out: it needs --index")

@@ -132,7 +132,7 @@ def _line(place: int, prompt: ReadyPrompt, question: Question, answer: Answer) -
         "yes_logit": answer.yes_logit,
         "no_logit": answer.no_logit,
         "answer_mass": answer.answer_mass,
-        "prompt_tokens": len(question.tokens),
+        "prompt_tokens": len(question),
         **({} if answer.head_logit is None else {"head": answer.head, "head_logit": answer.head_logit}),
     }
 

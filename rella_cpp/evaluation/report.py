@@ -17,12 +17,13 @@ def report(run: Run) -> dict[str, Any]:
     `metrics` has for each predictor AUC, LogLoss, accuracy, ECE, Brier score and the mean AUC within users, each with a
     95 % bootstrap interval over users; `differences` what the model's predictors have more than each baseline, over
     the same draws; `verdicts` the same in sentences. A metric that needs both labels is null where there is one only.
-    Of a ranking run the metrics are Recall, MRR and NDCG at 3, 5 and 10 and the AUC within users, `chance` what a
+    Of runs with candidates the metrics are those of their protocol (`rella_cpp.evaluation.protocols`), `chance` what a
     random order gets.
     """
     known = run.metrics
     if known is None:
-        known = (ranking_figures(run) if run.ranking else _figures(run)) | _reading(run)
+        protocol = run.ranking
+        known = (_figures(run) if protocol is None else ranking_figures(run, protocol)) | _reading(run)
         run.save_metrics(known)
     return known
 
@@ -58,6 +59,8 @@ def _figures(run: Run) -> dict[str, Any]:
 def _reading(run: Run) -> dict[str, Any]:
     """Return what the model's answers and prompts were like, where there is a model."""
     mass, tokens, dropped = (run.column(name) for name in ("answer_mass", "prompt_tokens", "dropped"))
+    if dropped is not None and run.shared:
+        dropped = dropped[:: run.width]  # prompts are counted, and not their candidates
     return {
         **({} if mass is None else {"answer_mass": _mass(mass)}),
         **({} if tokens is None else {"prompt_tokens": float(tokens.mean())}),
@@ -68,8 +71,7 @@ def _reading(run: Run) -> dict[str, Any]:
 
 def _summaries(run: Run) -> dict[str, int]:
     """Count preference summaries, one a sample or ranked user: written, empty, none (the history was too short)."""
-    width = 1 + int(run.settings["samples"]["negatives"]) if run.ranking else 1
-    lines = run.lines[::width]
+    lines = run.lines[:: run.width]
     texts = [line["summary"]["text"] for line in lines]
     return {
         "written": sum(bool(text) for text in texts),

@@ -15,7 +15,9 @@ import numpy.typing as npt
 
 from rella_cpp.errors import InputError
 from rella_cpp.evaluation.metrics import Floats
+from rella_cpp.evaluation.protocols import PROTOCOLS, RankingProtocol
 from rella_cpp.evaluation.statistics import Popularity
+from rella_cpp.evaluation.verdicts import OWN
 from rella_cpp.files import read_json, sha256, write_json
 from rella_cpp.journal import Journal, Layout, Line, read_lines
 from rella_gguf.strict_json import loads
@@ -23,13 +25,24 @@ from rella_gguf.strict_json import loads
 GROUP = 8
 """Samples, or ranked users, written together: the unit of resume."""
 
-RANK = "rank"
-"""The protocol of a ranking run, as its settings name it."""
-
 _SETTINGS, _PREDICTIONS, _METRICS, _ITEMS = "run.json", "predictions.jsonl", "metrics.json", "items.json"
 _REMEDY = "evaluate again into another folder, or with --force"
 
+_OWN = (
+    ("model", "probability"),
+    ("model", "log_probability"),
+    ("per_token", "per_token"),
+    ("head", "head"),
+    ("contrast", "contrast"),
+)  # the model's predictors, and where they stand in a line
+_NEEDED = {
+    "probability": ("yes_logit", "no_logit", "answer_mass"),
+    "log_probability": ("per_token", "tokens", "share"),
+}  # what a line has that has the first
 _GROUPS = ("calibrated", "baselines", "rankers")  # parts of a line that hold predictors by name
+
+SEQUENTIAL = "sequential"
+"""What lines call the lists of another recommender."""
 
 
 class RunWriter(Journal):
@@ -115,9 +128,20 @@ class Run:
         return cls(folder, settings)
 
     @property
-    def ranking(self) -> bool:
-        """Whether each user has candidates to rank (`evaluate_ranking`), and not samples of their own."""
-        return bool(self.settings["samples"].get("protocol") == RANK)
+    def ranking(self) -> RankingProtocol | None:
+        """How each user's candidates are ranked (`evaluate_ranking`); None where samples stand by themselves."""
+        return PROTOCOLS.get(self.settings["samples"].get("protocol", ""))
+
+    @property
+    def width(self) -> int:
+        """How many candidates each user has; 1 where samples stand by themselves."""
+        samples = self.settings["samples"]
+        return int(samples.get("candidates", 1 + int(samples.get("negatives", 0))))
+
+    @property
+    def shared(self) -> bool:
+        """Whether a user's candidates were judged by one prompt: by likelihood."""
+        return "log_probability" in self.lines[0]
 
     @cached_property
     def lines(self) -> list[Line]:
@@ -162,13 +186,18 @@ class Run:
             raise InputError("is a run of baselines only", source=self.folder, remedy="evaluate a model") from None
 
     def predictors(self) -> dict[str, Floats]:
-        """Return the predictions by name: the model's probabilities first, then what the baselines say."""
+        """Return the predictions by name: the model's first, then what the baselines say.
+
+        The lists of another recommender go by its name, where it has one that nothing else has.
+        """
         first = self.lines[0]
-        own = {"model": "probability", "head": "head", "contrast": "contrast"}
-        found = {name: self._column(key) for name, key in own.items() if key in first}
+        found = {name: self._column(key) for name, key in _OWN if key in first}
+        named = (self.settings.get("ranking") or {}).get("name")
         for group in _GROUPS:
             for name in first.get(group, {}):
-                found[name] = np.array([line[group][name] for line in self.lines], dtype=np.float64)
+                known = {*found, *first[group], *OWN}
+                shown = named if name == SEQUENTIAL and named and named not in known else name
+                found[shown] = np.array([line[group][name] for line in self.lines], dtype=np.float64)
         return found
 
     def statistics(self) -> Floats | None:
@@ -236,14 +265,15 @@ def open_runs(folders: Sequence[str | Path]) -> list[Run]:
 def _prediction(text: str, first: Line | None) -> Line:
     """Parse a prediction; ValueError, KeyError or TypeError where it is none, or has other keys than the first."""
     line: Any = loads(text)
-    chances = [line[name] for name in ("probability", "head", "contrast") if name in line]
+    chances = [line[name] for name in ("probability", "head", "contrast", "share") if name in line]
     chances += [*line.get("calibrated", {}).values(), *line.get("baselines", {}).values()]
     line["sample"]
     if line["label"] not in (0, 1) or not all(0 <= chance <= 1 for chance in chances):
         raise ValueError("a label or a probability is out of its range")
-    needed = ("yes_logit", "no_logit", "answer_mass") if "probability" in line else ()
+    needed = [name for key, names in _NEEDED.items() if key in line for name in names]
     numbers = [line[name] for name in needed]
-    numbers += [line[name] for name in ("prompt_tokens", "dropped", "head_logit", "empty_gap") if name in line]
+    known = ("log_probability", "prompt_tokens", "dropped", "head_logit", "empty_gap")
+    numbers += [line[name] for name in known if name in line]
     numbers += [value for name in ("rankers", "statistics") for value in line.get(name, {}).values()]
     for number in (*numbers, *chances):
         if isinstance(number, bool) or not isinstance(number, int | float):

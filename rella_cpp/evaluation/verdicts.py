@@ -5,7 +5,7 @@ from typing import Any
 
 from rella_cpp.evaluation.bootstrap import Interval
 
-OWN = ("model", "head", "contrast", "platt", "blend", "platt-contrast", "blend-contrast")
+OWN = ("model", "per_token", "head", "contrast", "platt", "blend", "platt-contrast", "blend-contrast")
 """Predictors that come from the model; all others are baselines."""
 
 

@@ -1,7 +1,7 @@
 """Rows for instruction tuning, in the forms that trainers read, and the manifest that ties them together.
 
 ReiT (ReLLa §3.3): every sample twice, with its recent and with its retrieved behaviors, one after the other. LLM-TRSR
-(2403.13325): every liked item, and an item never touched in its place. DELRec (2406.11156): the right one of candidates.
+(2403.13325): every liked item, and an item never touched in its place. DELRec (2406.11156): one of some candidates.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from rella_cpp.cache import Progress, no_progress
 from rella_cpp.domains import Domain
 from rella_cpp.errors import ContextError, InputError
 from rella_cpp.files import write_json
-from rella_cpp.prompts import PromptText
+from rella_cpp.prompts import SOFT, PromptText
 from rella_cpp.recommender import Rella
 from rella_cpp.versions import library_versions
 from rella_gguf import shard_paths
@@ -220,21 +220,22 @@ def _writer(form: RowForm, judge: Rella | None) -> Write:
 
     def text(example: TuningExample) -> dict[str, Any]:
         assert judge is not None
-        question = judge.asker.ask(example.text)
-        if len(question.tokens) > judge.engine.n_ctx:
+        asker, choice = judge.asker, example.label is None
+        question = asker.choice(example.text, [example.answer]) if choice else asker.ask(example.text)
+        if len(question) > judge.engine.n_ctx:
             raise ContextError(
-                f"a prompt of {len(question.tokens)} tokens does not fit the context of {judge.engine.n_ctx}",
+                f"a prompt of {len(question)} tokens does not fit the context of {judge.engine.n_ctx}",
                 remedy="raise --ctx, or show fewer behaviors (-k)",
             )
-        completion = judge.asker.lead + example.answer
+        completion = asker.lead + example.answer
         return {"text": question.text + completion, "prompt": question.text, "completion": completion}
 
     return {"messages": messages, "alpaca": alpaca, "text": text}[form]
 
 
 def turn(text: PromptText) -> str:
-    """Return the user's turn of a prompt, as one text."""
-    return text.profile + text.history + text.target
+    """Return the user's turn of a prompt, as one text; no trainer knows the marker of a soft prompt."""
+    return (text.profile + text.history + text.target).replace(SOFT, "")
 
 
 class _Tally:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from rella_gguf.checks import check_model, tensor_shapes
 from rella_gguf.errors import GGUFError, InputError
-from rella_gguf.lora.peft_config import PeftConfig, read_object
+from rella_gguf.lora.peft_config import PeftConfig
+from rella_gguf.peft_files import read_object
 
 _SEPARATE = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "lm_head", "embed_tokens")
 _FUSED = ("qkv_proj", "o_proj", "gate_up_proj", "down_proj", "lm_head", "embed_tokens")

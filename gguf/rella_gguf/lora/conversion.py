@@ -4,21 +4,18 @@ What is written is float32, whatever PEFT saved: with matrices in half precision
 them with as well, and logits are off by 1e-2 where they would be off by 1e-5.
 """
 
-import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 
-from rella_gguf.checks import refuse_shard, shard_paths
 from rella_gguf.errors import InputError
-from rella_gguf.files import check_output, new_file
-from rella_gguf.inspection import RECORD_HASH_KEY, RECORD_KEY
 from rella_gguf.lora.bases import Base, find_base
-from rella_gguf.lora.peft import WEIGHTS, Matrix, PeftAdapter, PeftPair, read_peft
+from rella_gguf.lora.peft import PeftAdapter, PeftPair, read_peft
+from rella_gguf.peft_files import WEIGHTS, Matrix, check_converted
+from rella_gguf.tensor_files import add_base, add_record, encodable, write_tensors
 
 _OTHER_BASE = "give the base model that the adapter was trained on"
 _OUTER = ("lm_head", "embed_tokens")
@@ -82,10 +79,7 @@ def convert_adapter(
 
     """
     folder, out, base = Path(folder), Path(out), None if base is None else Path(base)
-    # Neither over what is read nor over anything of PEFT's in its folder.
-    theirs = [path for path in folder.glob("*") if path.suffix != ".gguf"] if folder.is_dir() else []
-    check_output(out, [*theirs, *(() if base is None else shard_paths(base))], force=force)
-    refuse_shard(out)
+    check_converted(out, folder, base, force=force)
     adapter = read_peft(folder)
     model = find_base(adapter.config, base, folder)
     pairs = _named(adapter, model)
@@ -188,35 +182,13 @@ def _sides(name: str, pair: PeftPair, alpha: float, model: Base) -> tuple[Matrix
 def _write(out: Path, adapter: PeftAdapter, model: Base, alpha: float, tensors: Mapping[str, Matrix]) -> None:
     from gguf import GGUFWriter, Keys
 
-    with new_file(out) as file:
-        writer = GGUFWriter(file.name, model.architecture.name)
-        try:
-            writer.add_type("adapter")
-            writer.add_name(_encodable(adapter.folder.resolve().name))
-            if adapter.config.base:
-                writer.add_base_model_count(1)
-                writer.add_base_model_name(0, _encodable(adapter.config.base_name))
-            writer.add_string(Keys.Adapter.TYPE, "lora")
-            writer.add_float32(Keys.Adapter.LORA_ALPHA, alpha)
-            if adapter.record is not None:
-                text = json.dumps(adapter.record, sort_keys=True, ensure_ascii=True)
-                writer.add_string(RECORD_KEY, text)
-                writer.add_string(RECORD_HASH_KEY, sha256(text.encode()).hexdigest())
-            for name, tensor in tensors.items():
-                writer.add_tensor(name, tensor)
-            writer.write_header_to_file()
-            writer.write_kv_data_to_file()
-            writer.write_ti_data_to_file()
-            # The writer's own way (numpy's tofile) does not say why it failed on a full disk.
-            (stream,) = writer.fout
-            writer.write_padding(stream, stream.tell())
-            for tensor in tensors.values():
-                stream.write(tensor.tobytes())
-                writer.write_padding(stream, tensor.nbytes)
-        finally:
-            writer.close()
+    def describe(writer: GGUFWriter) -> None:
+        writer.add_type("adapter")
+        writer.add_name(encodable(adapter.folder.resolve().name))
+        if adapter.config.base:
+            add_base(writer, adapter.config.base_name)
+        writer.add_string(Keys.Adapter.TYPE, "lora")
+        writer.add_float32(Keys.Adapter.LORA_ALPHA, alpha)
+        add_record(writer, adapter.record)
 
-
-def _encodable(text: str) -> str:
-    """Put ? for halves of surrogate pairs, which names of files and JSON may hold and UTF-8 does not."""
-    return text.encode("utf-8", errors="replace").decode("utf-8")
+    write_tensors(out, model.architecture.name, describe, tensors)

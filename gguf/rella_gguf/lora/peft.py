@@ -4,17 +4,10 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from rella_gguf.errors import InputError
-from rella_gguf.lora.peft_config import CONFIG, PeftConfig, read_config, read_object
-
-WEIGHTS, RECORD = "adapter_model.safetensors", "rella.json"
-
-Matrix = npt.NDArray[np.float32]
+from rella_gguf.lora.peft_config import PeftConfig, read_config
+from rella_gguf.peft_files import CONFIG, WEIGHTS, Matrix, check_folder, read_record, read_tensors, unknown_note
 
 _SIDE = re.compile(
     r"(?:base_model\.model\.)?(?P<module>.+)\."
@@ -103,69 +96,12 @@ def read_peft(folder: str | Path) -> PeftAdapter:
 
     """
     folder = Path(folder)
-    if not folder.is_dir():
-        finding = "is no folder" if folder.exists() else "no such folder"
-        raise InputError(finding, source=folder, remedy="give the folder that PEFT's save_pretrained wrote")
+    check_folder(folder)
     config = read_config(folder / CONFIG)
     path = folder / WEIGHTS
-    tensors = _tensors(path)
+    tensors = read_tensors(path)
     pairs, copies = _pairs(path, tensors, config)
-    record = None
-    if (folder / RECORD).exists():
-        record = read_object(folder / RECORD, "it is a JSON object that says how the adapter was tuned: mend or remove")
-    return PeftAdapter(folder, config, pairs, record, tuple(_notes(config, pairs, copies)))
-
-
-def _tensors(path: Path) -> dict[str, Matrix]:
-    from safetensors import SafetensorError, deserialize
-
-    if not path.exists():
-        raise _missing(path)
-    try:
-        entries: list[tuple[str, dict[str, Any]]] = deserialize(path.read_bytes())  # type: ignore[no-untyped-call]
-    except OSError as error:
-        raise InputError(error.strerror or str(error), source=path, remedy="give a readable file") from None
-    except SafetensorError as error:
-        raise InputError(
-            f"is damaged or truncated ({error})", source=path, remedy="copy it again, or save the adapter again"
-        ) from None
-    return {name: _matrix(path, name, entry) for name, entry in sorted(entries, key=lambda entry: entry[0])}
-
-
-def _missing(path: Path) -> InputError:
-    if path.with_suffix(".bin").exists():
-        return InputError(
-            "is a pickle, which can run any code when it is read",
-            source=path.with_suffix(".bin"),
-            remedy="load it in peft where you trust it, and save_pretrained(…, safe_serialization=True)",
-        )
-    others = ", ".join(sorted(file.name for file in path.parent.glob("*.safetensors")))
-    return InputError(
-        f"no such file (there is {others})" if others else "no such file",
-        source=path,
-        remedy="give the folder that PEFT's save_pretrained wrote",
-    )
-
-
-def _matrix(path: Path, name: str, entry: Mapping[str, Any]) -> Matrix:
-    """Make float32 of a tensor, exactly: a bfloat16 is the upper half of a float32."""
-    kind, data = entry["dtype"], entry["data"]
-    if kind == "BF16":
-        values: Matrix = (np.frombuffer(data, "<u2").astype(np.uint32) << 16).view(np.float32)
-    elif kind in ("F32", "F16"):
-        values = np.frombuffer(data, "<f4" if kind == "F32" else "<f2").astype(np.float32)
-    else:
-        raise InputError(
-            f"has the type {kind}", source=path, place=name, remedy="save the adapter in float32, float16 or bfloat16"
-        )
-    if not np.isfinite(values).all():
-        raise InputError(
-            "holds numbers that are not finite",
-            source=path,
-            place=name,
-            remedy="the training diverged, or it is damaged",
-        )
-    return values.reshape(entry["shape"])
+    return PeftAdapter(folder, config, pairs, read_record(folder), tuple(_notes(config, pairs, copies)))
 
 
 def _pairs(
@@ -230,8 +166,7 @@ def _size(matrix: Matrix) -> str:
 
 def _notes(config: PeftConfig, pairs: Mapping[str, PeftPair], copies: Mapping[str, Matrix]) -> Iterator[str]:
     """Say what the config and the file disagree on, and what was left aside."""
-    if config.unknown:
-        yield f"{CONFIG} sets {', '.join(config.unknown)}, which this version does not know and leaves aside"
+    yield from unknown_note(config.unknown)
     if not isinstance(config.targets, str):
         targets = config.targets
         idle = [target for target in targets if not any(config.is_target(module, target) for module in pairs)]

@@ -8,12 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rella_gguf.errors import InputError
-from rella_gguf.strict_json import loads
+from rella_gguf.peft_files import SAVED, SOFT_TYPES, name_of, read_object, require, unknown_keys
 
-CONFIG = "adapter_config.json"
 _TOO_MUCH = 1e9
 _LEAST = 1e-30  # below some 1e-38 a float32 is 0, which llama.cpp takes for no alpha at all
-_REPOSITORY = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 
 _MERGE = "merge it into the base in peft (merge_and_unload), and convert that model with llama.cpp"
 _PLAIN = "train it without, or merge it into the base in peft (merge_and_unload) and convert that model with llama.cpp"
@@ -84,7 +82,7 @@ class PeftConfig:
     @property
     def base_name(self) -> str:
         """What the base is called: the repository, or a folder's own name without where it lies."""
-        return self.base if _REPOSITORY.fullmatch(self.base) else re.split(r"[/\\]", self.base.rstrip("/\\"))[-1]
+        return name_of(self.base)
 
     def is_target(self, module: str, target: str) -> bool:
         """Tell whether the entry `target` of target_modules names `module`."""
@@ -105,14 +103,13 @@ def read_config(path: Path) -> PeftConfig:
         It cannot be read, lacks a required key, holds a value that cannot be, or asks for more than LoRA.
 
     """
-    values = read_object(path, "give the folder that PEFT's save_pretrained wrote")
-    for key in ("peft_type", "r", "lora_alpha", "target_modules"):
-        if values.get(key) is None:
-            raise InputError(f"has no {key}", source=path, remedy="take the config that PEFT saved with the adapter")
+    values = read_object(path, SAVED)
+    require(path, values, "peft_type")
     if values["peft_type"] != "LORA":
-        raise InputError(
-            f"is a PEFT adapter of the type {values['peft_type']}", source=path, remedy="only LORA can be converted"
-        )
+        soft = values["peft_type"] in SOFT_TYPES
+        remedy = "it is a soft prompt: rella soft convert" if soft else "only LORA can be converted"
+        raise InputError(f"is a PEFT adapter of the type {values['peft_type']}", source=path, remedy=remedy)
+    require(path, values, "r", "lora_alpha", "target_modules")
     for refusal in UNSUPPORTED:
         if values.get(refusal.key) and values[refusal.key] != "none":
             raise InputError(refusal.finding, source=path, place=refusal.key, remedy=refusal.remedy)
@@ -133,7 +130,7 @@ def read_config(path: Path) -> PeftConfig:
         rslora=values.get("use_rslora") is True,
         base=_text(values, "base_model_name_or_path"),
         revision=_text(values, "revision"),
-        unknown=tuple(sorted(key for key, value in values.items() if value and key not in _KNOWN)),
+        unknown=unknown_keys(values, _KNOWN),
     )
 
 
@@ -176,28 +173,3 @@ def _pattern(path: Path, values: Mapping[str, object], key: str, *, whole: bool 
                 f"{name!r} is no regular expression ({error})", source=path, place=key, remedy="mend it"
             ) from None
     return {name: _number(path, f"{key} of {name}", value, whole=whole) for name, value in pattern.items()}
-
-
-def read_object(path: Path, remedy: str) -> dict[str, object]:
-    """Read a JSON object of finite numbers.
-
-    Raises
-    ------
-    InputError
-        It cannot be read, or is none.
-
-    """
-    try:
-        value = loads(path.read_bytes())
-    except FileNotFoundError:
-        raise InputError("no such file", source=path, remedy=remedy) from None
-    except OSError as error:
-        raise InputError(error.strerror or str(error), source=path, remedy=remedy) from None
-    except json.JSONDecodeError as error:
-        place = f"line {error.lineno}, column {error.colno}"
-        raise InputError(f"is not JSON: {error.msg}", source=path, place=place, remedy=remedy) from None
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"is not JSON: {error}", source=path, remedy=remedy) from None
-    if not isinstance(value, dict):
-        raise InputError("is no JSON object", source=path, remedy=remedy)
-    return value

@@ -11,7 +11,8 @@ from rella_gguf.header import Header, TensorInfo, read_header
 from rella_gguf.inspection import MERGED, QUANTIZED_FROM
 from rella_gguf.lora.adapters import named_adapters
 from rella_gguf.lora.pairs import LoraAdapter
-from rella_gguf.lora.provenance import UNKNOWN, file_sha256, merged_text
+from rella_gguf.lora.provenance import UNKNOWN, merged_text
+from rella_gguf.reading import file_sha256
 from rella_gguf.rewriting import SPLIT_KEYS, Rewrite
 from rella_gguf.weights import can_decode, can_encode, ggml_type, row_bytes, type_for
 

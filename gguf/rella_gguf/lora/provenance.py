@@ -3,12 +3,10 @@
 import json
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
-from pathlib import Path
 
 from rella_gguf.header import Header
 from rella_gguf.inspection import MERGED, QUANTIZED_FROM, tuning_record
 from rella_gguf.lora.pairs import LoraAdapter
-from rella_gguf.reading import DigestingReader
 
 UNKNOWN = "0" * 64
 """Stands for a SHA-256 that is not known yet, so that the text has its length already."""
@@ -50,19 +48,6 @@ def strangers(base: Header, sha256: str, adapters: Sequence[LoraAdapter]) -> Ite
         fingerprint = tuned.get("fingerprint") if isinstance(tuned, dict) else None
         if fingerprint not in (None, sha256, base.text(QUANTIZED_FROM)):
             yield f"{adapter.path.name} was tuned on another model than {base.path.name} ({str(fingerprint)[:12]})"
-
-
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file in hexadecimal.
-
-    Raises
-    ------
-    GGUFError
-        It cannot be read.
-
-    """
-    with DigestingReader(path) as reader:
-        return reader.sha256()
 
 
 def _adapter(adapter: LoraAdapter, digest: str) -> dict[str, object]:

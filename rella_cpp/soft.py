@@ -1,0 +1,112 @@
+"""Soft prompts at run time (DELRec, arXiv 2406.11156): a block of input embeddings among a prompt's tokens.
+
+It stands before the first token, BOS included, as PEFT has it, or where a domain's template says `{{ soft }}`.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rella_cpp.cache import Cache
+from rella_cpp.converted import gguf_of
+from rella_cpp.domains import Domain
+from rella_cpp.engine import Engine
+from rella_cpp.engine.segments import Span
+from rella_cpp.errors import InputError
+from rella_cpp.prompts import SOFT
+from rella_cpp.provenance import check_record, read_record
+from rella_cpp.records import AppliedSoftPrompt
+
+logger = logging.getLogger("rella_cpp")
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class SoftBlock:
+    """A soft prompt that fits the model: its embeddings, float32 of shape (n, n_embd), and what it is."""
+
+    embeddings: npt.NDArray[np.float32]
+    applied: AppliedSoftPrompt
+
+
+def load_soft_prompt(
+    path: str | Path,
+    engine: Engine,
+    domain: Domain,
+    cache: Cache,
+    made_for: Mapping[str, Any],
+    *,
+    allow_mismatch: bool = False,
+) -> SoftBlock:
+    """Read a soft prompt, and check that it fits the model and what it was trained on.
+
+    Parameters
+    ----------
+    path
+        A GGUF that `rella soft convert` wrote, or a PEFT folder, which is converted once, into the cache.
+    domain
+        Whose templates may have the marker.
+    made_for
+        The judge's settings (`Rella.settings`).
+    allow_mismatch
+        Take one that was trained on something else, too.
+
+    Raises
+    ------
+    InputError
+        See `Rella.use_soft`.
+
+    """
+    from rella_gguf import check_soft_prompt, read_soft_prompt
+
+    path = Path(path)
+    file = gguf_of(path, engine.header, cache, "soft")
+    soft = read_soft_prompt(file)
+    check_soft_prompt(soft, engine.header, source=path)
+    if soft.at == "marker" and not domain.templates.marked:
+        raise InputError(
+            f"belongs at a marker, and the templates of the domain {domain.name} have none",
+            source=path,
+            remedy="write {{ soft }} into its [template] where it was trained to stand, or convert it with --at start",
+        )
+    record = read_record(file, path)
+    if record is None:
+        logger.warning("the soft prompt %s does not say what it was trained on", path)
+    if not allow_mismatch:
+        known = dict(record or {})
+        if soft.base_sha256 is not None:
+            known["base"] = {"name": soft.base_name, "fingerprint": soft.base_sha256}
+        check_record(known, path, engine.header, made_for)
+    applied = AppliedSoftPrompt(file.name, cache.fingerprint(file, split=False), len(soft.embeddings))
+    return SoftBlock(soft.embeddings, applied)
+
+
+def unmarked(spans: Sequence[Span]) -> list[Span]:
+    """Take the marker out of spans: no soft prompt stands there."""
+    return [span if span.trusted else span._replace(text=span.text.replace(SOFT, "")) for span in spans]
+
+
+def with_block(spans: Sequence[Span], domain: str) -> list[Span]:
+    """Take the marker out of spans, and say where it stood.
+
+    Raises
+    ------
+    InputError
+        It is not there, or several times.
+
+    """
+    count = sum(span.text.count(SOFT) for span in spans)
+    if count != 1:
+        raise InputError(
+            f"a prompt of the domain {domain} has {{{{ soft }}}} {count} times",
+            source=f"domain {domain}",
+            remedy="write it once in [template], where every prompt shows it",
+        )
+    place = next(number for number, span in enumerate(spans) if SOFT in span.text)
+    found = spans[place]
+    marked = found._replace(text=found.text.replace(SOFT, ""), block=found.text.index(SOFT))
+    return [*spans[:place], marked, *spans[place + 1 :]]

@@ -1,0 +1,168 @@
+"""What was trained or fitted for a model and takes part in its judgements: adapters, soft prompt, head, calibration."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rella_cpp.adapters import Adapters, load_adapters
+from rella_cpp.answering import Answerer
+from rella_cpp.asking import Asker
+from rella_cpp.cache import Cache
+from rella_cpp.calibrating import Calibrator
+from rella_cpp.choosing.chooser import Chooser
+from rella_cpp.domains import Domain
+from rella_cpp.engine import Adapter, Engine
+from rella_cpp.errors import InputError
+from rella_cpp.head import Head
+from rella_cpp.judging import Judge
+from rella_cpp.records import ModelIdentity
+from rella_cpp.soft import SoftBlock, load_soft_prompt
+from rella_cpp.summarization.summarizer import Summarizer
+from rella_cpp.vectors import ItemVectors
+
+if TYPE_CHECKING:  # a score needs neither
+    from rella_cpp.evaluation.calibration import Calibration
+    from rella_cpp.index import ItemIndex
+
+
+class Tuned:
+    """A model in a domain's words, with what was trained or fitted for it; `Rella` is one.
+
+    Parameters
+    ----------
+    engine, domain, chat_format, cache
+        See `Rella`.
+
+    """
+
+    def __init__(self, engine: Engine, domain: Domain, chat_format: str | None, cache: Cache) -> None:
+        self.engine, self.domain = engine, domain
+        self.asker = Asker(engine, domain, chat_format)
+        self._cache = cache
+        self.vectors = ItemVectors(engine, domain, cache)
+        self._answerer = Answerer(engine, self.vectors, cache)
+        self.summarizer = Summarizer(engine, domain, self.asker, self.vectors, cache)
+        self._judge = Judge(engine, domain, self.asker, self.vectors, self._answerer, self.summarizer)
+        self._chooser = Chooser(engine, domain, self.asker, self._answerer)
+
+    @property
+    def model(self) -> ModelIdentity:
+        """Which model judges, with what. The first call reads the whole file for its SHA-256; the cache keeps it."""
+        return self._answerer.model
+
+    def settings(self) -> dict[str, object]:
+        """Return all that scores depend on besides the request, as JSON."""
+        return self._judge.settings()
+
+    @property
+    def contrast(self) -> bool:
+        """Whether scores also say what the target gets with no history (contextual calibration, Zhao et al. 2021)."""
+        return self._judge.contrast
+
+    @contrast.setter
+    def contrast(self, contrast: bool) -> None:
+        self._judge.contrast = contrast
+
+    @property
+    def adapters(self) -> tuple[Adapter, ...]:
+        """The LoRA adapters of this object's scores; set them between requests, the model stays loaded.
+
+        For users with adapters of their own at the same time, make one `Rella` each over one engine, closed with any.
+        """
+        return self._answerer.adapters
+
+    @adapters.setter
+    def adapters(self, adapters: Adapters) -> None:
+        self.use_adapters(adapters)
+
+    def use_adapters(self, adapters: Adapters, *, allow_mismatch: bool = False) -> None:
+        """Apply LoRA adapters in place of those before: GGUF files or PEFT folders, each alone or as (path, scale).
+
+        Raises
+        ------
+        InputError
+            One is no adapter, made for another model, named twice, or was tuned on another base, wording or chat format
+            and `allow_mismatch` is False. What was applied before stays.
+
+        """
+        before, made_for = self._answerer.adapters, self._made_for()
+        found = load_adapters(adapters, self.engine, self._cache, made_for, allow_mismatch=allow_mismatch)
+        self._answerer.adapters = found
+        try:
+            self.use_head(self.head, allow_mismatch=allow_mismatch)
+        except InputError:
+            self._answerer.adapters = before
+            raise
+
+    @property
+    def soft(self) -> SoftBlock | None:
+        """The soft prompt in each question, if there is one; see `use_soft`."""
+        return self._answerer.soft
+
+    def use_soft(self, soft: str | Path | None, *, allow_mismatch: bool = False) -> None:
+        """Put a soft prompt (a GGUF of `rella soft convert`, or a PEFT folder) into each question. None takes it off.
+
+        It stands where the domain's templates say `{{ soft }}`, else before the first token, BOS included, as PEFT has
+        it. Summaries and item vectors are made without it.
+
+        Raises
+        ------
+        InputError
+            It is no soft prompt, is of another width, its architecture is not tested, it belongs at a marker that the
+            domain's templates do not have, or it was trained on another base, wording or chat format and
+            `allow_mismatch` is False. What was there before stays.
+
+        """
+        before, found, mismatch = self._answerer.soft, None, allow_mismatch
+        if soft is not None:
+            made_for = self._made_for()
+            found = load_soft_prompt(soft, self.engine, self.domain, self._cache, made_for, allow_mismatch=mismatch)
+        self._answerer.soft = self.asker.soft = found
+        try:
+            self.use_head(self.head, allow_mismatch=allow_mismatch)
+        except InputError:
+            self._answerer.soft = self.asker.soft = before
+            raise
+
+    @property
+    def head(self) -> Head | None:
+        """What reads the hidden states beside the answers' logits, if anything; see `use_head`."""
+        return self._answerer.head
+
+    def use_head(self, head: Head | str | Path | None, *, allow_mismatch: bool = False) -> None:
+        """Judge by a head (`rella tune head`): scores gain `head`. None takes it off.
+
+        Raises
+        ------
+        InputError
+            There is no such head, or it was fitted for another model, adapters, wording or chat format and
+            `allow_mismatch` is False.
+
+        """
+        source = None if isinstance(head, Head) else head
+        head = Head.load(head) if isinstance(head, str | Path) else head
+        if head is not None:
+            head.check(self.settings(), self.engine.n_embd, source=source, allow_mismatch=allow_mismatch)
+        self._answerer.head = head
+
+    def use_calibration(self, calibration: "Calibration | str | Path", *, allow_mismatch: bool = False) -> None:
+        """Calibrate probabilities: scores gain `calibrated`.
+
+        Raises
+        ------
+        InputError
+            There is no such calibration, or it was fitted for another model, adapters, wording or chat format and
+            `allow_mismatch` is False.
+
+        """
+        calibrator = Calibrator.of(calibration, self.domain, lambda: self.vectors.index, any_reading=allow_mismatch)
+        calibrator.check(self.settings())
+        self._judge.calibrator = calibrator
+        self.contrast = self.contrast or calibrator.calibration.contrast
+
+    def _made_for(self) -> dict[str, object]:
+        """Return what an adapter or a soft prompt must have been tuned on; see `rella_cpp.provenance`."""
+        return {**self.settings(), "choice": self.domain.choice_fingerprint}
+
+    def use_index(self, index: "ItemIndex | str | Path", *, allow_mismatch: bool = False) -> None:
+        """Take vectors for SUBR from an index; see `ItemVectors.use_index`."""
+        self.vectors.use_index(index, allow_mismatch=allow_mismatch)
