@@ -38,7 +38,9 @@ def rows(sparse_data: DataSet, roomy_model: Path, tmp_path_factory: pytest.TempP
     places = [(user, position) for user in range(150) for position in range(14)]
     lists = write_rankings(folder / "ranking", sparse_data, places, depth=40)
     settings = DelrecSettings(rows=12, k=2, candidates=3)
-    sources = {task: DelrecExamples(sparse_data, MOVIES, task, settings, lists) for task in DELREC_TASKS}
+    sources: dict[str, DelrecExamples] = {
+        task: DelrecExamples(sparse_data, MOVIES, task, settings, lists) for task in DELREC_TASKS
+    }
     with Rella.from_gguf(roomy_model, cache=Cache(None)) as judge:
         export_row_sets(sources, folder / "rows", form="text", valid=4, judge=judge)
     return folder / "rows"
@@ -77,7 +79,8 @@ def test_a_padded_batch_gives_what_its_rows_give_alone_and_what_peft_gives(
         config = peft.PromptTuningConfig(num_virtual_tokens=TOKENS, token_dim=block.shape[1], task_type="CAUSAL_LM")
         model = peft.get_peft_model(base, config).eval()
         model.prompt_encoder["default"].embedding.weight.data.copy_(block)
-        expected, without = [], []
+        expected: list[Any] = []
+        without: list[Any] = []
         for tokens, start in batch:
             ids = torch.tensor([tokens])
             for found, logits in ((expected, model(input_ids=ids).logits), (without, base(input_ids=ids).logits)):
