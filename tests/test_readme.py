@@ -6,15 +6,21 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from look_alikes import amazon, ml_1m, random_ratings, write_files
-from peft_folder import write_peft
+from peft_folder import write_peft, write_soft
+from pyarrow import parquet
 from tiny_model import Shape
 
-from rella_cpp import load_domain, packaged_model
+from rella_cpp import DataSet, load_domain, packaged_model
+from rella_cpp.datasets.leave_one_out import LeaveOneOut
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+SMOLLM2 = Shape(embd=576, heads=9, heads_kv=3, ff=1536, layers=30)
 
 
 def blocks(language: str, text: str = README) -> list[str]:
@@ -34,10 +40,11 @@ def section(title: str) -> str:
 COMMANDS = commands(README)
 PATH, TUNING = commands(section("From a download to a table")), commands(section("Tuning on a few hundred samples"))
 SUMMARIES = commands(section("Long item texts: preference summaries"))
+NEXT = commands(section("What comes next: likelihoods and soft prompts"))
 RELLA = [
     command.partition(" && ")[2] if command.startswith("pip") else command
     for command in COMMANDS
-    if command not in PATH + TUNING + SUMMARIES[3:]
+    if command not in PATH + TUNING + SUMMARIES[3:] + NEXT[1:]
 ]
 
 
@@ -93,8 +100,7 @@ def test_the_path_from_a_download_to_a_table_runs(tmp_path: Path) -> None:
     assert len(TUNING) == 8
     for command in TUNING:
         if command.startswith("rella lora convert"):
-            shape = Shape(embd=576, heads=9, heads_kv=3, ff=1536, layers=30)
-            write_peft(tmp_path / "adapter", shape=shape, rank=2, alpha=0.01)
+            write_peft(tmp_path / "adapter", shape=SMOLLM2, rank=2, alpha=0.01)
             shutil.copyfile(tmp_path / "train.manifest.json", tmp_path / "adapter/rella.json")
         done = shell(re.sub(r"--shots \d+|--limit \d+", lambda size: f"{size[0].split()[0]} 24", command), tmp_path)
         assert done.returncode == 0 and done.stdout, (command, done.stderr)
@@ -103,6 +109,29 @@ def test_the_path_from_a_download_to_a_table_runs(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "tuned.gguf").stat().st_size > (tmp_path / "smollm2.gguf").stat().st_size * 0.99
+    # And on to what comes next, with stand-ins for what the examples train.
+    assert len(NEXT) == 6
+    write_lists(tmp_path / "sasrec.parquet", DataSet.open(tmp_path / "ml-1m"))
+    for command in NEXT[1:]:
+        if command.startswith("rella soft convert"):
+            write_soft(tmp_path / "prompt", width=576)
+            write_peft(tmp_path / "picks", shape=SMOLLM2, rank=2, alpha=0.01)
+            for task, folder in (("simulating", "prompt"), ("next", "picks")):
+                shutil.copyfile(tmp_path / f"rows/{task}.manifest.json", tmp_path / folder / "rella.json")
+        done = shell(re.sub(r"--rows \d+|--limit \d+", lambda size: f"{size[0].split()[0]} 12", command), tmp_path)
+        assert done.returncode == 0 and done.stdout, (command, done.stderr)
+        assert "does not say" not in done.stderr
+
+
+def write_lists(path: Path, data: DataSet) -> None:
+    """Write what a recommender might expect: at each target of each user, the items by their numbers."""
+    ids, left = data.items["id"].to_pylist(), LeaveOneOut(data)
+    rows = [
+        {"user": data.user_id(user), "position": position, "items": ids, "scores": list(range(len(ids), 0, -1))}
+        for split in ("train", "valid", "test")
+        for user, position in zip(left.users.tolist(), left.positions(split).tolist(), strict=True)
+    ]
+    parquet.write_table(pa.Table.from_pylist(rows), path)
 
 
 @pytest.mark.model
