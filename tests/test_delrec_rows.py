@@ -29,6 +29,7 @@ from rella_cpp import (
     export_row_sets,
     export_rows,
 )
+from rella_cpp.tuning.rows import TuningSource
 
 SLOW = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 

@@ -15,6 +15,7 @@ from ranking_files import write_rankings
 from safetensors.numpy import load_file
 
 from rella_cpp import DELREC_TASKS, Cache, DataSet, DelrecExamples, DelrecSettings, Rella, export_row_sets
+from rella_cpp.tuning.rows import TuningSource
 from rella_gguf import convert_adapter
 
 pytestmark = [pytest.mark.reference, pytest.mark.filterwarnings("ignore")]  # the warnings of torch and transformers
@@ -38,7 +39,9 @@ def rows(sparse_data: DataSet, roomy_model: Path, tmp_path_factory: pytest.TempP
     places = [(user, position) for user in range(150) for position in range(14)]
     lists = write_rankings(folder / "ranking", sparse_data, places, depth=40)
     settings = DelrecSettings(rows=12, k=2, candidates=3)
-    sources = {task: DelrecExamples(sparse_data, MOVIES, task, settings, lists) for task in DELREC_TASKS}
+    sources: dict[str, TuningSource] = {
+        task: DelrecExamples(sparse_data, MOVIES, task, settings, lists) for task in DELREC_TASKS
+    }
     with Rella.from_gguf(roomy_model, cache=Cache(None)) as judge:
         export_row_sets(sources, folder / "rows", form="text", valid=4, judge=judge)
     return folder / "rows"
@@ -77,7 +80,8 @@ def test_a_padded_batch_gives_what_its_rows_give_alone_and_what_peft_gives(
         config = peft.PromptTuningConfig(num_virtual_tokens=TOKENS, token_dim=block.shape[1], task_type="CAUSAL_LM")
         model = peft.get_peft_model(base, config).eval()
         model.prompt_encoder["default"].embedding.weight.data.copy_(block)
-        expected, without = [], []
+        expected: list[Any] = []
+        without: list[Any] = []
         for tokens, start in batch:
             ids = torch.tensor([tokens])
             for found, logits in ((expected, model(input_ids=ids).logits), (without, base(input_ids=ids).logits)):
@@ -128,6 +132,11 @@ def test_both_stages_learn_and_what_they_save_converts(
     assert record["soft_prompt"]["tokens"] == TOKENS and len(record["soft_prompt"]["fingerprint"]) == 64
     done = convert_adapter(tmp_path / "adapter", tmp_path / "adapter.gguf", base=roomy_model)
     assert done.pairs == 14  # seven matrices in each of two layers, and nothing of the soft prompt
+    # Trained anew into the same folder, it is another soft prompt: what was tuned behind the first one does not go on.
+    run(example, monkeypatch, "stage1", *common, "--tokens", TOKENS, "--epochs", 1, "-o", tmp_path / "other")
+    (tmp_path / "other/adapter_model.safetensors").replace(tmp_path / "soft/adapter_model.safetensors")
+    with pytest.raises(SystemExit, match="other settings"):
+        run(example, monkeypatch, "stage2", *common, "--soft", tmp_path / "soft", "-o", tmp_path / "adapter")
     run(example, monkeypatch, "stage2", *common, "-o", tmp_path / "plain", "--epochs", 1)
     assert json.loads((tmp_path / "plain/rella.json").read_text())["soft_prompt"] is None
 
