@@ -15,7 +15,6 @@ from ranking_files import write_rankings
 from safetensors.numpy import load_file
 
 from rella_cpp import DELREC_TASKS, Cache, DataSet, DelrecExamples, DelrecSettings, Rella, export_row_sets
-from rella_cpp.tuning.rows import TuningSource
 from rella_gguf import convert_adapter
 
 pytestmark = [pytest.mark.reference, pytest.mark.filterwarnings("ignore")]  # the warnings of torch and transformers
@@ -39,7 +38,7 @@ def rows(sparse_data: DataSet, roomy_model: Path, tmp_path_factory: pytest.TempP
     places = [(user, position) for user in range(150) for position in range(14)]
     lists = write_rankings(folder / "ranking", sparse_data, places, depth=40)
     settings = DelrecSettings(rows=12, k=2, candidates=3)
-    sources: dict[str, TuningSource] = {
+    sources: dict[str, DelrecExamples] = {
         task: DelrecExamples(sparse_data, MOVIES, task, settings, lists) for task in DELREC_TASKS
     }
     with Rella.from_gguf(roomy_model, cache=Cache(None)) as judge:

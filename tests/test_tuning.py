@@ -1,3 +1,4 @@
+import hashlib
 import json
 import shutil
 from dataclasses import replace
@@ -138,6 +139,21 @@ def test_a_manifest_ties_the_rows_to_data_wording_k_and_index(
     framed = json.loads((tmp_path / "text.manifest.json").read_text())
     assert framed["chat_format"] == "the model's own" and framed["model"] == judge.model.as_dict()
     assert not (tmp_path / "text.valid.jsonl").exists()
+
+
+def test_rows_and_manifests_are_written_as_ever(small_data: DataSet, judge: Rella, tmp_path: Path) -> None:
+    """Pinned: whoever tuned on rows of an earlier version may write them again, and gets the same bytes."""
+    chosen = examples(small_data, None, mix="original")
+    digests = {}
+    for form in ("messages", "alpaca", "text"):
+        export_rows(chosen, tmp_path / f"{form}.jsonl", form=form, valid=9, judge=judge)
+        digests[form] = hashlib.sha256((tmp_path / f"{form}.jsonl").read_bytes()).hexdigest()[:12]
+    assert digests == {"messages": "dd2d77c55310", "alpaca": "e8bd2d7c271d", "text": "dcca8d771297"}
+    manifest = json.loads((tmp_path / "text.manifest.json").read_text())
+    assert [*manifest] == (
+        "format data domain samples index form answers chat_format model files versions sha256".split()
+    )
+    assert manifest["answers"] == ["Yes", "No"] and manifest["domain"].keys() == {"name", "fingerprint"}
 
 
 def test_equal_calls_write_equal_bytes(small_data: DataSet, small_index: ItemIndex, tmp_path: Path) -> None:
