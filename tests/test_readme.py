@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 from look_alikes import amazon, ml_1m, random_ratings, write_files
-from peft_folder import write_peft
+from peft_folder import write_peft, write_soft
 from tiny_model import Shape
 
-from rella_cpp import load_domain, packaged_model
+from rella_cpp import DataSet, load_domain, packaged_model
+from rella_cpp.datasets.leave_one_out import LeaveOneOut
 
 ROOT = Path(__file__).parent.parent
+SMOLLM2 = Shape(embd=576, heads=9, heads_kv=3, ff=1536, layers=30)
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -34,10 +36,11 @@ def section(title: str) -> str:
 COMMANDS = commands(README)
 PATH, TUNING = commands(section("From a download to a table")), commands(section("Tuning on a few hundred samples"))
 SUMMARIES = commands(section("Long item texts: preference summaries"))
+CHOOSING = commands(section("What comes next: likelihoods and soft prompts"))
 RELLA = [
     command.partition(" && ")[2] if command.startswith("pip") else command
     for command in COMMANDS
-    if command not in PATH + TUNING + SUMMARIES[3:]
+    if command not in PATH + TUNING + SUMMARIES[3:] + CHOOSING[1:]
 ]
 
 
@@ -93,8 +96,7 @@ def test_the_path_from_a_download_to_a_table_runs(tmp_path: Path) -> None:
     assert len(TUNING) == 8
     for command in TUNING:
         if command.startswith("rella lora convert"):
-            shape = Shape(embd=576, heads=9, heads_kv=3, ff=1536, layers=30)
-            write_peft(tmp_path / "adapter", shape=shape, rank=2, alpha=0.01)
+            write_peft(tmp_path / "adapter", shape=SMOLLM2, rank=2, alpha=0.01)
             shutil.copyfile(tmp_path / "train.manifest.json", tmp_path / "adapter/rella.json")
         done = shell(re.sub(r"--shots \d+|--limit \d+", lambda size: f"{size[0].split()[0]} 24", command), tmp_path)
         assert done.returncode == 0 and done.stdout, (command, done.stderr)
@@ -103,6 +105,45 @@ def test_the_path_from_a_download_to_a_table_runs(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "tuned.gguf").stat().st_size > (tmp_path / "smollm2.gguf").stat().st_size * 0.99
+
+
+@pytest.mark.model
+@pytest.mark.skipif(packaged_model() is None, reason="the extra smollm2 is not installed")
+def test_the_path_to_what_comes_next_runs(tmp_path: Path) -> None:
+    # In place of what trains, which needs torch, files such as it leaves.
+    model = packaged_model()
+    assert model is not None and len(CHOOSING) == 10
+    (tmp_path / "model.gguf").symlink_to(model)
+    write_files(
+        tmp_path / "ml-1m.zip", ml_1m(random_ratings(seed=1, users=60, movies=40, most=16), movies=40, users=60)
+    )
+    for command in CHOOSING[1:]:
+        if "train_sequential.py" in command:
+            write_lists(DataSet.open(tmp_path / "ml-1m"), tmp_path / "sasrec.jsonl")
+        elif "stage1" in command:
+            write_soft(tmp_path / "prompt", tokens=4, width=SMOLLM2.embd)
+            shutil.copyfile(tmp_path / "rows/temporal.manifest.json", tmp_path / "prompt/rella.json")
+        elif "stage2" in command:
+            write_peft(tmp_path / "tuned", shape=SMOLLM2, rank=2, alpha=0.01)
+            shutil.copyfile(tmp_path / "rows/next.manifest.json", tmp_path / "tuned/rella.json")
+        else:
+            command = command.replace("sasrec.parquet", "sasrec.jsonl").replace("--rows 400", "--rows 4")
+            done = shell(command.replace("--limit 300", "--limit 2"), tmp_path)
+            assert done.returncode == 0 and done.stdout, (command, done.stderr)
+    assert len((tmp_path / "runs/delrec/predictions.jsonl").read_text().splitlines()) == 2 * 15
+
+
+def write_lists(data: DataSet, path: Path) -> None:
+    """Write lists of all items at each user's targets, the training one too."""
+    left, items = LeaveOneOut(data), [data.item_id(item) for item in range(data.items.num_rows)]
+    places = [
+        (u, p) for split in ("train", "valid", "test") for u, p in zip(left.users, left.positions(split), strict=True)
+    ]
+    rows = [
+        {"user": data.user_id(int(user)), "position": int(position), "items": items, "scores": list(range(len(items)))}
+        for user, position in places
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
 @pytest.mark.model
