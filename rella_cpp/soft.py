@@ -105,7 +105,7 @@ def with_block(spans: Sequence[Span], domain: str) -> list[Span]:
     count = sum(span.text.count(SOFT) for span in spans)
     if count != 1:
         raise InputError(
-            f"a prompt of the domain {domain} has {{{{ soft }}}} {count} times",
+            f"a prompt has {{{{ soft }}}} {count} times",
             source=f"domain {domain}",
             remedy="write it once in [template], where every prompt shows it",
         )
