@@ -251,15 +251,17 @@ def stage2(given: argparse.Namespace) -> None:
     parts = [read_part(given.rows, "next", 1.0, tokenizer)]
     model = get_peft_model(base, config)
     model.peft_config["default"].base_model_name_or_path = str(given.base)  # PEFT puts the GGUF's folder in its place
-    train(given, {**manifest, "soft_prompt": soft}, model, base, block, parts)
+    rows = sha256(json.dumps([manifest["sha256"], soft]).encode()).hexdigest()  # another soft prompt is another run
+    train(given, {**manifest, "soft_prompt": soft, "sha256": rows}, model, base, block, parts)
 
 
 def read_soft(given: argparse.Namespace, manifest: dict[str, Any], base: Any) -> tuple[Any, dict[str, Any]]:
     """Read the soft prompt, and refuse one of another model or wording; say what it is."""
-    path = given.soft / WEIGHTS
-    if not path.is_file():
-        raise SystemExit(f"{path}: no such file; stage1 writes it")
-    made = json.loads((given.soft / "rella.json").read_text(encoding="utf-8"))
+    path, record = given.soft / WEIGHTS, given.soft / "rella.json"
+    for file in (path, record):
+        if not file.is_file():
+            raise SystemExit(f"{file}: no such file; stage1 writes it")
+    made = json.loads(record.read_text(encoding="utf-8"))
     same = made["base"].get("fingerprint") == (fingerprint(given.base) if given.base.is_file() else None)
     if not same or any(made[key] != manifest[key] for key in ("domain", "chat_format")):
         raise SystemExit(f"{given.soft}: was trained with another model, wording or chat format")

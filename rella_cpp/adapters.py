@@ -1,13 +1,12 @@
 """LoRA adapters at run time: GGUFs, or PEFT folders converted on the fly."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rella_cpp.cache import Cache
-from rella_cpp.converted import gguf_of
+from rella_cpp.converted import gguf_of, reading
 from rella_cpp.engine import Adapter, Engine
 from rella_cpp.errors import InputError
 from rella_cpp.provenance import check_record, read_record
@@ -46,7 +45,7 @@ def load_adapters(
     named = named_adapters(given)
     found: list[Adapter] = []
     for path, scale in named:
-        with _reading(path):
+        with reading(path):
             file = gguf_of(path, engine.header, cache, "lora")
             adapter = Adapter(file, scale, cache.fingerprint(file, split=False))
         if any(adapter.fingerprint == other.fingerprint for other in found):
@@ -62,14 +61,3 @@ def load_adapters(
         if record is not None and record.get("soft_prompt") and "soft" not in made_for["model"]:
             logger.warning("the adapter %s was tuned behind a soft prompt, and none is in use: give it, too", path)
     return tuple(found)
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    """Say which adapter could not be read."""
-    try:
-        yield
-    except FileNotFoundError:
-        raise InputError("no such file", source=path, remedy="check the path") from None
-    except OSError as error:
-        raise InputError(error.strerror or str(error), source=path, remedy="give a readable adapter") from None

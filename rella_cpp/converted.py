@@ -3,11 +3,14 @@
 import hashlib
 import logging
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
 
 from rella_cpp.cache import Cache
+from rella_cpp.errors import InputError
 from rella_gguf import Header
 
 logger = logging.getLogger("rella_cpp")
@@ -61,3 +64,14 @@ def gguf_of(path: Path, base: Header, cache: Cache, kind: Kind) -> Path:
         for note in done.notes:
             logger.warning("%s: %s", path, note)
     return out
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Say which adapter or soft prompt could not be read."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise InputError("no such file", source=path, remedy="check the path") from None
+    except OSError as error:
+        raise InputError(error.strerror or str(error), source=path, remedy="give a readable one") from None

@@ -74,8 +74,8 @@ def ask(
     """Tokenise a prompt, given as `ChatFrame.spans` gives it, and find its answer tokens.
 
     The prompt is tokenised with each answer behind it, `lead` between: the answer tokens are those at the first place
-    where
-    the two differ, and the prompt is what comes before it. So merges with the prompt's end are the model's own.
+    where the two differ, and the prompt is what comes before it. So merges with the prompt's end are the model's own.
+    `soft` stands where a span says so, else before the first token.
 
     Raises
     ------

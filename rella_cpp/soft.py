@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rella_cpp.cache import Cache
-from rella_cpp.converted import gguf_of
+from rella_cpp.converted import gguf_of, reading
 from rella_cpp.domains import Domain
 from rella_cpp.engine import Engine
 from rella_cpp.engine.segments import Span
@@ -64,7 +64,8 @@ def load_soft_prompt(
     from rella_gguf import check_soft_prompt, read_soft_prompt
 
     path = Path(path)
-    file = gguf_of(path, engine.header, cache, "soft")
+    with reading(path):
+        file = gguf_of(path, engine.header, cache, "soft")
     soft = read_soft_prompt(file)
     check_soft_prompt(soft, engine.header, source=path)
     if soft.at == "marker" and not domain.templates.marked:
@@ -78,7 +79,9 @@ def load_soft_prompt(
         logger.warning("the soft prompt %s does not say what it was trained on", path)
     if not allow_mismatch:
         known = dict(record or {})
-        if soft.base_sha256 is not None:
+        told = known.get("base") or {}
+        # What its trainer wrote counts first; a folder is converted for whatever model is in use.
+        if told.get("fingerprint") is None and soft.base_sha256 is not None and not path.is_dir():
             known["base"] = {"name": soft.base_name, "fingerprint": soft.base_sha256}
         check_record(known, path, engine.header, made_for)
     applied = AppliedSoftPrompt(file.name, cache.fingerprint(file, split=False), len(soft.embeddings))
@@ -102,7 +105,7 @@ def with_block(spans: Sequence[Span], domain: str) -> list[Span]:
     count = sum(span.text.count(SOFT) for span in spans)
     if count != 1:
         raise InputError(
-            f"a prompt of the domain {domain} has {{{{ soft }}}} {count} times",
+            f"a prompt has {{{{ soft }}}} {count} times",
             source=f"domain {domain}",
             remedy="write it once in [template], where every prompt shows it",
         )

@@ -11,9 +11,7 @@ from rella_cpp import DataSet, Rankings
 from rella_cpp.files import sha256, write_json
 
 
-def write_rankings(
-    folder: Path, data: DataSet, places: Iterable[tuple[int, int]], *, depth: int, seed: int = 0
-) -> Rankings:
+def write_rankings(folder: Path, data: DataSet, places: Iterable[tuple[int, int]], *, depth: int) -> Rankings:
     """Write a list of `depth` random items for every (user, position), and open them."""
     random = np.random.default_rng(0)
     rows = [

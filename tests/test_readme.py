@@ -17,10 +17,8 @@ from rella_cpp import DataSet, load_domain, packaged_model
 from rella_cpp.datasets.leave_one_out import LeaveOneOut
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-
-
 SMOLLM2 = Shape(embd=576, heads=9, heads_kv=3, ff=1536, layers=30)
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def blocks(language: str, text: str = README) -> list[str]:
@@ -40,11 +38,11 @@ def section(title: str) -> str:
 COMMANDS = commands(README)
 PATH, TUNING = commands(section("From a download to a table")), commands(section("Tuning on a few hundred samples"))
 SUMMARIES = commands(section("Long item texts: preference summaries"))
-NEXT = commands(section("What comes next: likelihoods and soft prompts"))
+CHOOSING = commands(section("What comes next: likelihoods and soft prompts"))
 RELLA = [
     command.partition(" && ")[2] if command.startswith("pip") else command
     for command in COMMANDS
-    if command not in PATH + TUNING + SUMMARIES[3:] + NEXT[1:]
+    if command not in PATH + TUNING + SUMMARIES[3:] + CHOOSING[1:]
 ]
 
 
@@ -109,27 +107,40 @@ def test_the_path_from_a_download_to_a_table_runs(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "tuned.gguf").stat().st_size > (tmp_path / "smollm2.gguf").stat().st_size * 0.99
-    # And on to what comes next, with stand-ins for what the examples train.
-    assert len(NEXT) == 6
-    write_lists(tmp_path / "sasrec.parquet", DataSet.open(tmp_path / "ml-1m"))
-    for command in NEXT[1:]:
-        if command.startswith("rella soft convert"):
-            write_soft(tmp_path / "prompt", width=576)
-            write_peft(tmp_path / "picks", shape=SMOLLM2, rank=2, alpha=0.01)
-            for task, folder in (("simulating", "prompt"), ("next", "picks")):
-                shutil.copyfile(tmp_path / f"rows/{task}.manifest.json", tmp_path / folder / "rella.json")
-        done = shell(re.sub(r"--rows \d+|--limit \d+", lambda size: f"{size[0].split()[0]} 12", command), tmp_path)
+
+
+@pytest.mark.model
+@pytest.mark.skipif(packaged_model() is None, reason="the extra smollm2 is not installed")
+def test_the_path_to_what_comes_next_runs(tmp_path: Path) -> None:
+    # In place of what the earlier paths leave, and of what trains, which needs torch, files such as these.
+    model = packaged_model()
+    assert model is not None and len(CHOOSING) == 6
+    (tmp_path / "smollm2.gguf").symlink_to(model)
+    write_files(tmp_path / "ml-1m.zip", ml_1m(random_ratings(seed=1, users=60, movies=40, most=16), 40, users=60))
+    for command in ("rella data prepare ml-1m ml-1m.zip ml-1m", "rella index build ml-1m -o ml-1m.index"):
+        assert shell(command, tmp_path).returncode == 0
+    write_lists(DataSet.open(tmp_path / "ml-1m"), tmp_path / "sasrec.parquet")
+    write_soft(tmp_path / "prompt", tokens=4, width=SMOLLM2.embd)
+    write_peft(tmp_path / "picks", shape=SMOLLM2, rank=2, alpha=0.01)
+    for command in CHOOSING[1:]:
+        if "convert" in command:
+            task, folder = ("temporal", "prompt") if "soft" in command else ("next", "picks")
+            shutil.copyfile(tmp_path / f"rows/{task}.manifest.json", tmp_path / folder / "rella.json")
+        done = shell(re.sub(r"--rows \d+|--limit \d+", lambda size: f"{size[0].split()[0]} 4", command), tmp_path)
         assert done.returncode == 0 and done.stdout, (command, done.stderr)
         assert "does not say" not in done.stderr
+    assert len((tmp_path / "runs/delrec/predictions.jsonl").read_text().splitlines()) == 4 * 15
 
 
-def write_lists(path: Path, data: DataSet) -> None:
-    """Write what a recommender might expect: at each target of each user, the items by their numbers."""
-    ids, left = data.items["id"].to_pylist(), LeaveOneOut(data)
+def write_lists(data: DataSet, path: Path) -> None:
+    """Write lists of all items at each user's targets, the training one too."""
+    left, items = LeaveOneOut(data), [data.item_id(item) for item in range(data.items.num_rows)]
+    places = [
+        (u, p) for split in ("train", "valid", "test") for u, p in zip(left.users, left.positions(split), strict=True)
+    ]
     rows = [
-        {"user": data.user_id(user), "position": position, "items": ids, "scores": list(range(len(ids), 0, -1))}
-        for split in ("train", "valid", "test")
-        for user, position in zip(left.users.tolist(), left.positions(split).tolist(), strict=True)
+        {"user": data.user_id(int(user)), "position": int(position), "items": items, "scores": list(range(len(items)))}
+        for user, position in places
     ]
     parquet.write_table(pa.Table.from_pylist(rows), path)
 

@@ -1,5 +1,6 @@
 """A soft prompt at run time: where it stands, what it changes, what is refused."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -205,6 +206,23 @@ def test_a_foreign_one_is_refused_and_what_was_there_stays(
     assert judge.soft is there
     judge.use_soft(foreign, allow_mismatch=True)
     assert judge.soft is not there
+
+
+def test_what_its_trainer_wrote_of_the_base_counts(judge: Rella, model: Path, tmp_path: Path) -> None:
+    # A folder is converted for the model in use, and `--base` may name another: neither hides what it was trained on.
+    folder, fingerprint = soft_folder(tmp_path / "prompt", embeddings()[ROWS]), judge.model.fingerprint
+    words = {"name": "movies", "fingerprint": judge.domain.fingerprint}
+    for number, (base, fits) in enumerate(((fingerprint, True), ("a" * 64, False), (None, True))):
+        record = {"domain": words, "base": {"name": "trained", "fingerprint": base}}
+        (folder / "rella.json").write_text(json.dumps(record))
+        converted = convert_soft_prompt(folder, tmp_path / f"{number}.gguf", base=model).out
+        for given in (folder, folder, converted):  # the second time the folder comes from the cache
+            if fits:
+                judge.use_soft(given)
+                continue
+            with pytest.raises(InputError, match=r"was tuned on the model trained \(aaaaaaaaaaaa\).*--allow-mismatch"):
+                judge.use_soft(given)
+            judge.use_soft(given, allow_mismatch=True)
 
 
 def test_no_soft_prompt_at_all(judge: Rella, adapter: Path, tmp_path: Path) -> None:

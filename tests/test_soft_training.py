@@ -131,6 +131,11 @@ def test_both_stages_learn_and_what_they_save_converts(
     assert record["soft_prompt"]["tokens"] == TOKENS and len(record["soft_prompt"]["fingerprint"]) == 64
     done = convert_adapter(tmp_path / "adapter", tmp_path / "adapter.gguf", base=roomy_model)
     assert done.pairs == 14  # seven matrices in each of two layers, and nothing of the soft prompt
+    # Trained anew into the same folder, it is another soft prompt: what was tuned behind the first one does not go on.
+    run(example, monkeypatch, "stage1", *common, "--tokens", TOKENS, "--epochs", 1, "-o", tmp_path / "other")
+    (tmp_path / "other/adapter_model.safetensors").replace(tmp_path / "soft/adapter_model.safetensors")
+    with pytest.raises(SystemExit, match="other settings"):
+        run(example, monkeypatch, "stage2", *common, "--soft", tmp_path / "soft", "-o", tmp_path / "adapter")
     run(example, monkeypatch, "stage2", *common, "-o", tmp_path / "plain", "--epochs", 1)
     assert json.loads((tmp_path / "plain/rella.json").read_text())["soft_prompt"] is None
 

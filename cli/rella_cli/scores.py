@@ -244,7 +244,7 @@ def verdict(score: "Score") -> Text:
 
 
 def told_of_model(model: "ModelIdentity") -> list[str]:
-    """Name a model, its adapters and its head."""
+    """Name a model, its adapters, its soft prompt and its head."""
     adapters = [f"+ {adapter.name} × {adapter.scale:g}" for adapter in model.adapters]
     softs = [] if model.soft is None else [f"+ {model.soft.name}, {model.soft.tokens} soft tokens"]
     heads = [] if model.head is None else [f"judged by the head {model.head[:12]}"]

@@ -28,7 +28,7 @@ class Chooser:
     engine, domain, asker
         Its parts.
     answerer
-        Its adapters apply; its head does not.
+        Its adapters and the soft prompt apply; its head does not.
 
     Attributes
     ----------

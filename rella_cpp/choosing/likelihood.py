@@ -79,7 +79,7 @@ class Likelihood:
     dropped
         How many of the K latest behaviors were left out for the context's sake.
     model
-        Which model and adapters judged.
+        Which model judged, with which adapters and soft prompt.
     excluded
         How many behaviors were left out because they are one of the candidates.
     prompt

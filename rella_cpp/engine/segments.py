@@ -65,16 +65,13 @@ class Prompt:
         tokens: tuple[int, ...],
         borders: tuple[int, ...],
         block: tuple[int, npt.NDArray[np.float32]] | None = None,
-        outputs: int = 1,
     ) -> "Prompt":
         """Cut tokens before each index in `borders` (ascending); empty pieces vanish.
 
         Parameters
         ----------
         block
-            Embeddings, float32 of shape (n, n_embd), and the index of the token before which they stand.
-        outputs
-            See the class.
+            The index of the token before which embeddings stand, and these, float32 of shape (n, n_embd).
 
         """
         edges = sorted({0, *borders, *(() if block is None else block[:1])})
@@ -84,7 +81,7 @@ class Prompt:
                 segments.append(block[1])
             if first < last:
                 segments.append(np.asarray(tokens[first:last], dtype=np.int32))
-        return cls(tuple(segments), outputs)
+        return cls(tuple(segments))
 
     @property
     def merged(self) -> tuple[Segment, ...]:
