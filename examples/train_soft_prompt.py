@@ -266,7 +266,8 @@ def read_soft(given: argparse.Namespace, manifest: dict[str, Any], base: Any) ->
     if not same or any(made[key] != manifest[key] for key in ("domain", "chat_format")):
         raise SystemExit(f"{given.soft}: was trained with another model, wording or chat format")
     block = load_file(path)["prompt_embeddings"].to(base.device)
-    return block, {"tokens": len(block), "fingerprint": fingerprint(path)}
+    numbers = block.float().cpu().numpy().astype("<f4").tobytes()
+    return block, {"tokens": len(block), "fingerprint": sha256(numbers).hexdigest()}
 
 
 def main() -> None:

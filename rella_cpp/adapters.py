@@ -10,6 +10,7 @@ from rella_cpp.converted import gguf_of, reading
 from rella_cpp.engine import Adapter, Engine
 from rella_cpp.errors import InputError
 from rella_cpp.provenance import check_record, read_record
+from rella_cpp.records import AppliedSoftPrompt
 from rella_gguf.lora.adapters import named_adapters
 
 logger = logging.getLogger("rella_cpp")
@@ -58,6 +59,29 @@ def load_adapters(
             logger.warning("the adapter %s does not say what it was tuned on", path)
         elif not allow_mismatch:
             check_record(record, path, engine.header, made_for)
-        if record is not None and record.get("soft_prompt") and "soft" not in made_for["model"]:
-            logger.warning("the adapter %s was tuned behind a soft prompt, and none is in use: give it, too", path)
     return tuple(found)
+
+
+def check_company(adapters: Sequence[Adapter], soft: AppliedSoftPrompt | None, *, allow_mismatch: bool = False) -> None:
+    """Compare the soft prompt in use with those that adapters were tuned behind; warn where none is in use.
+
+    Raises
+    ------
+    InputError
+        An adapter was tuned behind another one, and `allow_mismatch` is False.
+
+    """
+    for adapter in adapters:
+        behind = (read_record(adapter.path, adapter.path) or {}).get("soft_prompt")
+        if not isinstance(behind, Mapping):
+            continue
+        if soft is None:
+            name = adapter.path.name
+            logger.warning("the adapter %s was tuned behind a soft prompt, and none is in use: give it, too", name)
+        elif soft.fingerprint != behind.get("fingerprint") and not allow_mismatch:
+            told = str(behind.get("fingerprint"))[:12]
+            raise InputError(
+                f"was tuned behind another soft prompt ({told}) than {soft.name} ({soft.fingerprint[:12]})",
+                source=adapter.path,
+                remedy="give that one, or take it as it is with --allow-mismatch",
+            )

@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from rella_cpp.asking import Asker
 from rella_cpp.cache import Cache
 from rella_cpp.engine import Adapter, Engine, States
 from rella_cpp.files import digest
 from rella_cpp.head import Head
 from rella_cpp.records import AppliedAdapter, ModelIdentity
 from rella_cpp.scoring import Answer, Question, read_answer
-from rella_cpp.soft import SoftBlock
 from rella_cpp.vectors import ItemVectors
 
 
@@ -24,6 +24,8 @@ class Answerer:
     ----------
     engine
         The model.
+    asker
+        Knows the soft prompt in the questions.
     vectors
         Knows the base model's identity.
     cache
@@ -35,18 +37,15 @@ class Answerer:
         The LoRA adapters that take part, loaded in the engine.
     head
         What reads the hidden states, if anything.
-    soft
-        The soft prompt in the questions, if there is one.
     tokens
         Of the prompts judged so far: all, and those computed rather than read once for several; see `counting`.
 
     """
 
-    def __init__(self, engine: Engine, vectors: ItemVectors, cache: Cache) -> None:
-        self._engine, self._vectors, self._cache = engine, vectors, cache
+    def __init__(self, engine: Engine, asker: Asker, vectors: ItemVectors, cache: Cache) -> None:
+        self._engine, self._asker, self._vectors, self._cache = engine, asker, vectors, cache
         self.adapters: tuple[Adapter, ...] = ()
         self.head: Head | None = None
-        self.soft: SoftBlock | None = None
         self.tokens = (0, 0)
 
     @property
@@ -54,7 +53,7 @@ class Answerer:
         """Which model, adapters, soft prompt and head judge."""
         adapters = tuple(AppliedAdapter(path.name, fingerprint, scale) for path, scale, fingerprint in self.adapters)
         head = None if self.head is None else self.head.fingerprint
-        soft = None if self.soft is None else self.soft.applied
+        soft = None if self._asker.soft is None else self._asker.soft.applied
         return replace(self._vectors.base, adapters=adapters, head=head, soft=soft)
 
     @contextmanager

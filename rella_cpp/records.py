@@ -109,7 +109,7 @@ class AppliedAdapter:
 
 @dataclass(frozen=True, slots=True)
 class AppliedSoftPrompt:
-    """A soft prompt that took part in a score: file name, SHA-256 of the file, and how many positions it takes."""
+    """A soft prompt that took part in a score: file name, SHA-256 of its float32 numbers, and how many positions."""
 
     name: str
     fingerprint: str

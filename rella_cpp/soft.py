@@ -6,6 +6,7 @@ It stands before the first token, BOS included, as PEFT has it, or where a domai
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,13 @@ def load_soft_prompt(
             source=path,
             remedy="write {{ soft }} into its [template] where it was trained to stand, or convert it with --at start",
         )
+    if soft.at == "start" and domain.templates.marked:
+        logger.warning(
+            "the soft prompt %s says that it stands before the first token, and stands at the marker of the domain %s "
+            "(rella soft convert --at marker, if it was trained there)",
+            path,
+            domain.name,
+        )
     record = read_record(file, path)
     if record is None:
         logger.warning("the soft prompt %s does not say what it was trained on", path)
@@ -84,8 +92,8 @@ def load_soft_prompt(
         if told.get("fingerprint") is None and soft.base_sha256 is not None and not path.is_dir():
             known["base"] = {"name": soft.base_name, "fingerprint": soft.base_sha256}
         check_record(known, path, engine.header, made_for)
-    applied = AppliedSoftPrompt(file.name, cache.fingerprint(file, split=False), len(soft.embeddings))
-    return SoftBlock(soft.embeddings, applied)
+    digest = sha256(soft.embeddings.astype("<f4").tobytes()).hexdigest()
+    return SoftBlock(soft.embeddings, AppliedSoftPrompt(file.name, digest, soft.tokens))
 
 
 def unmarked(spans: Sequence[Span]) -> list[Span]:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rella_cpp.adapters import Adapters, load_adapters
+from rella_cpp.adapters import Adapters, check_company, load_adapters
 from rella_cpp.answering import Answerer
 from rella_cpp.asking import Asker
 from rella_cpp.cache import Cache
@@ -39,7 +39,7 @@ class Tuned:
         self.asker = Asker(engine, domain, chat_format)
         self._cache = cache
         self.vectors = ItemVectors(engine, domain, cache)
-        self._answerer = Answerer(engine, self.vectors, cache)
+        self._answerer = Answerer(engine, self.asker, self.vectors, cache)
         self.summarizer = Summarizer(engine, domain, self.asker, self.vectors, cache)
         self._judge = Judge(engine, domain, self.asker, self.vectors, self._answerer, self.summarizer)
         self._chooser = Chooser(engine, domain, self.asker, self._answerer)
@@ -80,15 +80,15 @@ class Tuned:
         Raises
         ------
         InputError
-            One is no adapter, made for another model, named twice, or was tuned on another base, wording or chat format
-            and `allow_mismatch` is False. What was applied before stays.
+            One is no adapter, made for another model, named twice, or was tuned on another base, wording or chat
+            format, or behind another soft prompt, and `allow_mismatch` is False. What was applied before stays.
 
         """
         before, made_for = self._answerer.adapters, self._made_for()
         found = load_adapters(adapters, self.engine, self._cache, made_for, allow_mismatch=allow_mismatch)
         self._answerer.adapters = found
         try:
-            self.use_head(self.head, allow_mismatch=allow_mismatch)
+            self._check(allow_mismatch)
         except InputError:
             self._answerer.adapters = before
             raise
@@ -96,7 +96,7 @@ class Tuned:
     @property
     def soft(self) -> SoftBlock | None:
         """The soft prompt in each question, if there is one; see `use_soft`."""
-        return self._answerer.soft
+        return self.asker.soft
 
     def use_soft(self, soft: str | Path | None, *, allow_mismatch: bool = False) -> None:
         """Put a soft prompt (a GGUF of `rella soft convert`, or a PEFT folder) into each question. None takes it off.
@@ -108,19 +108,19 @@ class Tuned:
         ------
         InputError
             It is no soft prompt, is of another width, its architecture is not tested, it belongs at a marker that the
-            domain's templates do not have, or it was trained on another base, wording or chat format and
-            `allow_mismatch` is False. What was there before stays.
+            domain's templates do not have, or it was trained on another base, wording or chat format, or is not the one
+            that an adapter in use was tuned behind, and `allow_mismatch` is False. What was there before stays.
 
         """
-        before, found, mismatch = self._answerer.soft, None, allow_mismatch
+        before, found, mismatch = self.asker.soft, None, allow_mismatch
         if soft is not None:
             made_for = self._made_for()
             found = load_soft_prompt(soft, self.engine, self.domain, self._cache, made_for, allow_mismatch=mismatch)
-        self._answerer.soft = self.asker.soft = found
+        self.asker.soft = found
         try:
-            self.use_head(self.head, allow_mismatch=allow_mismatch)
+            self._check(allow_mismatch)
         except InputError:
-            self._answerer.soft = self.asker.soft = before
+            self.asker.soft = before
             raise
 
     @property
@@ -158,6 +158,11 @@ class Tuned:
         calibrator.check(self.settings())
         self._judge.calibrator = calibrator
         self.contrast = self.contrast or calibrator.calibration.contrast
+
+    def _check(self, allow_mismatch: bool) -> None:
+        """Refuse a soft prompt that the adapters do not go with, and a head that was fitted on others."""
+        check_company(self.adapters, None if self.soft is None else self.soft.applied, allow_mismatch=allow_mismatch)
+        self.use_head(self.head, allow_mismatch=allow_mismatch)
 
     def _made_for(self) -> dict[str, object]:
         """Return what an adapter or a soft prompt must have been tuned on; see `rella_cpp.provenance`."""

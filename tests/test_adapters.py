@@ -1,3 +1,4 @@
+import hashlib
 import json
 import logging
 import re
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from peft_folder import write_peft, write_soft
+from peft_folder import soft_embeddings, write_peft, write_soft
 from tiny_model import Shape, write_adapter, write_model
 
 from rella_cpp import Adapter, Cache, InputError, Rella, Score
@@ -155,15 +156,28 @@ def test_an_adapter_tuned_on_other_words_for_choices_is_refused(
         rella.adapters = [recorded(files, tmp_path / "other", rella, domain=domain | {"choice": "b" * 64})]
 
 
-def test_an_adapter_tuned_behind_a_soft_prompt_asks_for_one(
+def test_an_adapter_tuned_behind_a_soft_prompt_asks_for_that_one(
     rella: Rella, files: dict[str, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    folder = recorded(files, tmp_path / "behind", rella, soft_prompt={"tokens": 5, "fingerprint": "c" * 64})
+    behind = {"tokens": 5, "fingerprint": hashlib.sha256(soft_embeddings().tobytes()).hexdigest()}
+    folder = recorded(files, tmp_path / "behind", rella, soft_prompt=behind)
     rella.adapters = [folder]
     assert caplog.text.count("was tuned behind a soft prompt, and none is in use") == 1
     rella.use_soft(write_soft(tmp_path / "soft"))
     rella.adapters = [folder]
     assert caplog.text.count("was tuned behind a soft prompt, and none is in use") == 1
+    another = write_soft(tmp_path / "another", seed=2)
+    there = rella.soft
+    with pytest.raises(InputError, match="was tuned behind another soft prompt .* than another.gguf"):
+        rella.use_soft(another)
+    assert rella.soft is there
+    rella.adapters = ()
+    rella.use_soft(another)
+    with pytest.raises(InputError, match="was tuned behind another soft prompt"):
+        rella.adapters = [folder]
+    assert rella.adapters == ()
+    rella.use_adapters([Adapter(folder)], allow_mismatch=True)
+    assert len(rella.adapters) == 1
 
 
 def test_a_record_of_another_kind_is_refused(rella: Rella, files: dict[str, Path], tmp_path: Path) -> None:

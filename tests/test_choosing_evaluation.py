@@ -209,6 +209,9 @@ class Lists:
         if self.name == "foreign":
             raise InputError("are rankings for other data")
 
+    def holds(self, users: npt.NDArray[np.int64], positions: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        return ~np.isin(users, self.lacking) & (positions >= 0)
+
     def find(self, user: int, position: int) -> Listed | None:
         self.asked.append((user, position))
         return None if user in self.lacking else Listed()

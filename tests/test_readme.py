@@ -116,7 +116,9 @@ def test_the_path_to_what_comes_next_runs(tmp_path: Path) -> None:
     model = packaged_model()
     assert model is not None and len(CHOOSING) == 6
     (tmp_path / "smollm2.gguf").symlink_to(model)
-    write_files(tmp_path / "ml-1m.zip", ml_1m(random_ratings(seed=1, users=60, movies=40, most=16), 40, users=60))
+    write_files(
+        tmp_path / "ml-1m.zip", ml_1m(random_ratings(seed=1, users=60, movies=40, most=16), movies=40, users=60)
+    )
     for command in ("rella data prepare ml-1m ml-1m.zip ml-1m", "rella index build ml-1m -o ml-1m.index"):
         assert shell(command, tmp_path).returncode == 0
     write_lists(DataSet.open(tmp_path / "ml-1m"), tmp_path / "sasrec.parquet")

@@ -137,6 +137,14 @@ def test_one_that_belongs_at_a_marker_needs_one(model: Path, judge: Rella, tmp_p
         assert other.soft is not None
 
 
+def test_one_trained_before_the_first_token_is_said_to_stand_at_a_marker(
+    model: Path, soft: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    domain = marked(load_domain("movies"), profile="{{ soft }}")
+    with Rella.from_gguf(model, domain=domain, soft=soft, cache=Cache(None)):
+        assert caplog.text.count("stands at the marker of the domain marked") == 1
+
+
 def test_it_belongs_to_what_judges(judge: Rella, soft: Path) -> None:
     before = judge.settings()
     judge.use_soft(soft)

@@ -14,6 +14,9 @@ from rella_cpp.errors import InputError
 if TYPE_CHECKING:
     from rella_cpp.datasets import DataSet
 
+MOST = 1000
+"""Candidates that there can be for a user."""
+
 SHARES = (10, 1, 1)
 """Users that train, validate and test, where the data is not split by users."""
 
@@ -144,7 +147,7 @@ class Negatives:
             raise InputError(
                 f"user {self._data.user_id(user)} leaves {len(pool):,} items untouched, {count:,} are wanted",
                 source=self._data.folder,
-                remedy=f"ask for fewer ({len(pool):,} at most)" if len(pool) else "give more data",
+                remedy=f"ask for fewer beside the target ({len(pool):,} at most)" if len(pool) else "give more data",
             )
         drawn: npt.NDArray[np.int64] = pool[random.choice(len(pool), count, replace=False)]
         return drawn

@@ -36,6 +36,9 @@ class SequentialRankings(Protocol):
     def check(self, data: "DataSet") -> None:
         """Refuse a data set that they were not made for."""
 
+    def holds(self, users: npt.NDArray[np.int64], positions: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """Tell which of some users' positions have a list."""
+
     def find(self, user: int, position: int) -> SequentialRanking | None:
         """Return the list for a user's position; None where there is none."""
 
@@ -50,10 +53,9 @@ def check_ranking(ranking: SequentialRankings, data: "DataSet", drawn: Candidate
 
     """
     ranking.check(data)
-    asked = zip(drawn.user.tolist(), drawn.position.tolist(), strict=True)
-    missing = [(user, position) for user, position in asked if ranking.find(user, position) is None]
-    if missing:
-        user, position = missing[0]
+    missing = np.flatnonzero(~ranking.holds(drawn.user, drawn.position))
+    if len(missing):
+        user, position = int(drawn.user[missing[0]]), int(drawn.position[missing[0]])
         raise InputError(
             f"has no list for {len(missing):,} of the {len(drawn.user):,} users (the first: user "
             f"{data.user_id(user)}, whose history is {position} behaviors long)",

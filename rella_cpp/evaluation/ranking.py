@@ -16,7 +16,7 @@ from rella_cpp.domains import Domain
 from rella_cpp.errors import InputError
 from rella_cpp.evaluation.histories import Histories
 from rella_cpp.evaluation.judged import ChoosingModel, Judge, as_line, judge_together, run_settings
-from rella_cpp.evaluation.negatives import Candidates, HeldOut, RankingUsers, TrainingCounts
+from rella_cpp.evaluation.negatives import MOST, Candidates, HeldOut, RankingUsers, TrainingCounts
 from rella_cpp.evaluation.protocols import CHOOSE, PROTOCOLS, RANK
 from rella_cpp.evaluation.rankers import Rankers, SequentialRankings, check_ranking
 from rella_cpp.evaluation.ranking_metrics import metric_title, ranking_metrics
@@ -29,8 +29,6 @@ from rella_cpp.summarization.settings import SummarySettings
 
 if TYPE_CHECKING:
     from rella_cpp.datasets import DataSet
-
-_MOST = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +64,11 @@ class RankingSettings:
         for name, value, known in (("protocol", self.protocol, tuple(PROTOCOLS)), ("by", self.by, get_args(By))):
             if value not in known:
                 raise InputError(f"{name} is {value!r}", remedy=f"one of {', '.join(known)}")
-        if self.protocol == CHOOSE.name and not 1 <= self.negatives < _MOST:
+        if self.protocol == CHOOSE.name and not 1 <= self.negatives < MOST:
             finding = f"{self.negatives + 1} candidates are wanted"
-            raise InputError(finding, remedy=f"give 2 to {_MOST:,} (--candidates 15)")
-        if not 1 <= self.negatives <= _MOST:
-            raise InputError(f"{self.negatives} negatives are wanted", remedy=f"give 1 to {_MOST:,} (--negatives 20)")
+            raise InputError(finding, remedy=f"give 2 to {MOST:,} (--candidates 15)")
+        if not 1 <= self.negatives <= MOST:
+            raise InputError(f"{self.negatives} negatives are wanted", remedy=f"give 1 to {MOST:,} (--negatives 20)")
         Selection(self.k, self.retrieval, self.order)
         if self.by == "likelihood" and self.summary is not None:
             raise InputError("a choice by likelihood reads no summary", remedy="leave it out, or judge by yes-no")

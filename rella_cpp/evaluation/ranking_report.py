@@ -94,7 +94,7 @@ def _notes(run: Run, protocol: RankingProtocol, users: int, others: list[str]) -
     if protocol == CHOOSE and (model.get("adapters") or model.get("head")):
         notes.append(
             "each user's last items are left out here, whatever the data's own split: what was tuned on that split "
-            "may have seen them"
+            "may have seen them, unless its rows are those of rella export delrec"
         )
     if "similarity" not in others:
         notes.append("similarity baseline left out: it needs --index")

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from rella_cpp.choosing.wording import Example, write_between, write_choice, write_simulation
 from rella_cpp.domains import Domain
 from rella_cpp.errors import InputError
-from rella_cpp.evaluation.negatives import Negatives
+from rella_cpp.evaluation.negatives import MOST, Negatives
 from rella_cpp.prompts import PromptText
 from rella_cpp.records import Item
 from rella_cpp.tuning.places import Places
@@ -59,8 +59,8 @@ class DelrecSettings:
             raise InputError(f"rows is {self.rows}", remedy="give at least 1 row (--rows 256)")
         if self.k < 1:
             raise InputError(f"K is {self.k}", remedy="give at least 1 behavior (-k 10)")
-        if self.candidates < 2:
-            raise InputError(f"candidates is {self.candidates}", remedy="give at least 2 to choose among")
+        if not 2 <= self.candidates <= MOST:
+            raise InputError(f"candidates is {self.candidates}", remedy=f"give 2 to {MOST:,} (--candidates 15)")
         if self.seed < 0:
             raise InputError(f"seed is {self.seed}", remedy="give 0 or more")
 
