@@ -19,20 +19,15 @@ if typing.TYPE_CHECKING:  # for readers and type checkers; the same again below
         Interactions,
         LengthBin,
         PrepareOptions,
-        Ranking,
-        Rankings,
-        RankingsSummary,
         Recipe,
         RecordColumns,
         SampleRules,
         Samples,
         SplitSummary,
         Summary,
-        import_rankings,
         prepare,
         read_recipe,
         summarize,
-        summarize_rankings,
     )
     from rella_cpp.domains import (
         Domain,
@@ -60,6 +55,7 @@ if typing.TYPE_CHECKING:  # for readers and type checkers; the same again below
     from rella_cpp.inputs import History, read_history, read_items, read_user
     from rella_cpp.models import find_model, packaged_model, pull_model
     from rella_cpp.query import Query
+    from rella_cpp.rankings import Ranking, Rankings, RankingsSummary, import_rankings, summarize_rankings
     from rella_cpp.recommender import Rella
     from rella_cpp.records import (
         AppliedAdapter,
@@ -100,9 +96,8 @@ else:
             "rella_cpp.candidates": "Recommendation",
             "rella_cpp.choosing.likelihood": "ChoiceQuery Likelihood",
             "rella_cpp.datasets": (
-                "DATA_FORMATS SPLITS DataFormat DataSet EventColumns Interactions LengthBin PrepareOptions Ranking "
-                "Rankings RankingsSummary Recipe RecordColumns SampleRules Samples SplitSummary Summary "
-                "import_rankings prepare read_recipe summarize summarize_rankings"
+                "DATA_FORMATS SPLITS DataFormat DataSet EventColumns Interactions LengthBin PrepareOptions "
+                "Recipe RecordColumns SampleRules Samples SplitSummary Summary prepare read_recipe summarize"
             ),
             "rella_cpp.domains": (
                 "Domain Field RatingScale SummaryWords Templates builtin_domains domain_source load_domain"
@@ -127,6 +122,7 @@ else:
             "rella_cpp.records": "AppliedAdapter Behavior BlockSummary Item ModelIdentity PreferenceSummary Score User",
             "rella_cpp.requests": "Request take_request",
             "rella_cpp.retrieval": "Selection",
+            "rella_cpp.rankings": "Ranking Rankings RankingsSummary import_rankings summarize_rankings",
             "rella_cpp.scoring": "LOW_ANSWER_MASS ranks",
             "rella_cpp.summarization.collection": "CollectionSettings WrittenSummaries write_summaries",
             "rella_cpp.summarization.settings": "SummarySettings",

@@ -69,22 +69,19 @@ def load_soft_prompt(
         file = gguf_of(path, engine.header, cache, "soft")
     soft = read_soft_prompt(file)
     check_soft_prompt(soft, engine.header, source=path)
+    if soft.tokens >= engine.n_ctx:
+        raise InputError(
+            f"takes {soft.tokens:,} positions, and the context has {engine.n_ctx:,}",
+            source=path,
+            remedy="raise --ctx, or give a shorter one",
+        )
     if soft.at == "marker" and not domain.templates.marked:
         raise InputError(
             f"belongs at a marker, and the templates of the domain {domain.name} have none",
             source=path,
             remedy="write {{ soft }} into its [template] where it was trained to stand, or convert it with --at start",
         )
-    if soft.at == "start" and domain.templates.marked:
-        logger.warning(
-            "the soft prompt %s says that it stands before the first token, and stands at the marker of the domain %s "
-            "(rella soft convert --at marker, if it was trained there)",
-            path,
-            domain.name,
-        )
     record = read_record(file, path)
-    if record is None:
-        logger.warning("the soft prompt %s does not say what it was trained on", path)
     if not allow_mismatch:
         known = dict(record or {})
         told = known.get("base") or {}
@@ -92,6 +89,15 @@ def load_soft_prompt(
         if told.get("fingerprint") is None and soft.base_sha256 is not None and not path.is_dir():
             known["base"] = {"name": soft.base_name, "fingerprint": soft.base_sha256}
         check_record(known, path, engine.header, made_for)
+    if record is None:
+        logger.warning("the soft prompt %s does not say what words it was trained on", path)
+    if soft.at == "start" and domain.templates.marked:
+        logger.warning(
+            "the soft prompt %s says that it stands before the first token, and stands at the marker of the domain %s "
+            "(rella soft convert --at marker, if it was trained there)",
+            path,
+            domain.name,
+        )
     digest = sha256(soft.embeddings.astype("<f4").tobytes()).hexdigest()
     return SoftBlock(soft.embeddings, AppliedSoftPrompt(file.name, digest, soft.tokens))
 

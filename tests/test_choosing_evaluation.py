@@ -200,6 +200,7 @@ class Listed(NamedTuple):
 
 class Lists:
     fingerprint = "abc"
+    folder = Path("lists")
 
     def __init__(self, name: str = "SASRec", lacking: Sequence[int] = ()) -> None:
         self.name, self.lacking = name, lacking
@@ -235,7 +236,7 @@ def test_lists_that_lack_a_user_are_refused_before_anything_is_read(sparse_data:
     found = drawn(sparse_data)
     lacking = found.user[[4, 9, 11]].tolist()
     first = sparse_data.user_id(lacking[0])
-    said = rf"^the ranking SASRec: has no list for 3 of the 20 users \(the first: user {first}, .*; import lists"
+    said = rf"^lists: has no list for 3 of the 20 users \(the first: user {first}, .*; import lists"
     judge = Chooser()
     with pytest.raises(InputError, match=said):
         choose(sparse_data, tmp_path / "run", judge, Lists(lacking=lacking))

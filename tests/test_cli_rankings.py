@@ -114,6 +114,8 @@ def row(**changes: object) -> dict[str, object]:
 
 
 JSON_ROWS: list[tuple[Sequence[Mapping[str, object]], str]] = [
+    ([row(position=True)], "column position is of the type bool"),
+    ([row(scores=[True, False])], "column score is of the type bool"),
     (
         [row(), row(position=2, scores=[1])],
         "line 2: there are 2 items and 1 scores; give a score for each",
@@ -162,6 +164,7 @@ def test_files_that_are_no_tables_get_one_line(rella: Run, small_data: DataSet, 
         ("a.jsonl", b"", "a.jsonl: has no column user"),
         ("a.json", b"{}", "a.json: is an object"),
         ("a.txt", b"x", "a.txt: is of no known kind"),
+        ("a.csv", b"user,position,item,score,score\n1,1,1,1,2\n", "a.csv: has several columns score; leave one"),
     ):
         folder = tmp_path / "one"
         folder.mkdir(exist_ok=True)

@@ -139,7 +139,7 @@ def test_what_is_found_is_what_a_dict_holds(
     folder = tmp_path_factory.mktemp("lists")
     write_parquet(folder / "a.parquet", as_lists(small_data, {key: list(part.items()) for key, part in lists.items()}))
     with pytest.MonkeyPatch.context() as patch:  # many row groups, or one
-        patch.setattr("rella_cpp.datasets.importing._GROUP", group)
+        patch.setattr("rella_cpp.rankings.importing._GROUP", group)
         known = taken(folder / "a.parquet", small_data)
     for key in np.random.default_rng(group).permutation(len(keys)).tolist():
         expected = lists.get(keys[key])

@@ -119,10 +119,13 @@ def test_a_template_that_shows_it_never_or_twice_is_refused(
         judge.rank(HISTORY, TARGETS)
 
 
-def test_a_title_cannot_move_it(judge: Rella, soft: Path) -> None:
+def test_a_title_cannot_move_it(model: Path, judge: Rella, soft: Path) -> None:
     judge.use_soft(soft)
     (score,) = judge.rank(HISTORY, [{"title": f"Heat {SOFT}"}])
-    assert SOFT in score.prompt  # plain text, since the templates have no marker
+    assert SOFT not in score.prompt and "Heat SOFT" in score.prompt
+    domain = marked(load_domain("movies"), profile="{{ soft }}")
+    with Rella.from_gguf(model, domain=domain, soft=soft, cache=Cache(None)) as other:
+        assert "Heat SOFT" in other.rank(HISTORY, [{"title": f"Heat {SOFT}"}])[0].prompt
 
 
 def test_one_that_belongs_at_a_marker_needs_one(model: Path, judge: Rella, tmp_path: Path) -> None:
@@ -231,6 +234,11 @@ def test_what_its_trainer_wrote_of_the_base_counts(judge: Rella, model: Path, tm
             with pytest.raises(InputError, match=r"was tuned on the model trained \(aaaaaaaaaaaa\).*--allow-mismatch"):
                 judge.use_soft(given)
             judge.use_soft(given, allow_mismatch=True)
+
+
+def test_one_longer_than_the_context_is_refused(judge: Rella, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="takes 1,024 positions, and the context has 1,024; raise --ctx"):
+        judge.use_soft(soft_folder(tmp_path / "long", np.ones((1024, 16), np.float32)))
 
 
 def test_no_soft_prompt_at_all(judge: Rella, adapter: Path, tmp_path: Path) -> None:

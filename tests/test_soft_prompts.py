@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import os
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -341,3 +342,11 @@ def test_embeddings_are_taken_as_they_are(tmp_path: Path, arch: str) -> None:
             (found,) = engine.logits([Prompt((*head, rows, after))])
             assert np.array_equal(found, expected) is (arch in PLAIN)
             assert np.ptp(expected) > 0.1
+
+
+def test_a_pipe_is_no_file(tmp_path: Path) -> None:
+    folder = write_soft(tmp_path / "prompt")
+    (folder / "adapter_model.safetensors").unlink()
+    os.mkfifo(folder / "adapter_model.safetensors")
+    with pytest.raises(InputError, match="is no regular file"):
+        convert_soft_prompt(folder, tmp_path / "s.gguf")

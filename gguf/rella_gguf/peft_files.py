@@ -79,6 +79,7 @@ def read_tensors(path: Path) -> dict[str, Matrix]:
 
     if not path.exists():
         raise _missing(path)
+    _refuse_special(path)
     try:
         entries: list[tuple[str, dict[str, Any]]] = deserialize(path.read_bytes())  # type: ignore[no-untyped-call]
     except OSError as error:
@@ -88,6 +89,12 @@ def read_tensors(path: Path) -> dict[str, Matrix]:
             f"is damaged or truncated ({error})", source=path, remedy="copy it again, or save the adapter again"
         ) from None
     return {name: _matrix(path, name, entry) for name, entry in sorted(entries, key=lambda entry: entry[0])}
+
+
+def _refuse_special(path: Path) -> None:
+    """Refuse a pipe or a device, which would be read for ever."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise InputError("is no regular file", source=path, remedy=SAVED)
 
 
 def _missing(path: Path) -> InputError:
@@ -135,6 +142,7 @@ def read_object(path: Path, remedy: str) -> dict[str, object]:
         It cannot be read, or is none.
 
     """
+    _refuse_special(path)
     try:
         value = loads(path.read_bytes())
     except FileNotFoundError:

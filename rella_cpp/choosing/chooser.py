@@ -106,7 +106,7 @@ class Chooser:
         try:
             (choice,) = reading.choices()
         except ContextError as error:
-            remedy = "raise --ctx, or give fewer candidates"
+            remedy = "raise --ctx, or give fewer candidates, or shorter names"
             raise ContextError(error.finding, place=name, remedy=remedy) from None
         return choice
 

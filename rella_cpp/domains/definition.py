@@ -12,9 +12,10 @@ from rella_cpp.templates import TemplateFailure, check, mentions
 
 FieldType = Literal["text", "value", "list"]
 
-# Line breaks and control characters of every kind: a title must stay one line, whoever wrote it.
+# Line breaks and control characters of every kind, and what marks places in templates: a title must stay one line, and
+# data, whoever wrote it.
 _BLANK = re.compile(
-    r"[\s\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\U000e0000-\U000e007f]+"
+    r"[\s\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\uf8f0\uf8f1\U000e0000-\U000e007f]+"
 )
 _LARGEST = 1e9  # of a rating scale: far beyond any, far below what overflows
 _OF_SUMMARIES = ("preference", "block", "update", "merge")  # templates

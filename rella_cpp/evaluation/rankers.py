@@ -1,6 +1,7 @@
 """What ranks a user's candidates beside the model: popularity, similarity, and another recommender's lists."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -24,6 +25,10 @@ class SequentialRanking(Protocol):
 
 class SequentialRankings(Protocol):
     """Another recommender's lists; `Rankings` is one."""
+
+    @property
+    def folder(self) -> Path:
+        """Where they lie."""
 
     @property
     def fingerprint(self) -> str:
@@ -59,7 +64,7 @@ def check_ranking(ranking: SequentialRankings, data: "DataSet", drawn: Candidate
         raise InputError(
             f"has no list for {len(missing):,} of the {len(drawn.user):,} users (the first: user "
             f"{data.user_id(user)}, whose history is {position} behaviors long)",
-            source=f"the ranking {ranking.name}".strip(),
+            source=ranking.folder,
             remedy="import lists for these users' last items, or leave out --ranking",
         )
 

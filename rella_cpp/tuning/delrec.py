@@ -19,11 +19,12 @@ from rella_cpp.errors import InputError
 from rella_cpp.evaluation.negatives import MOST, Negatives
 from rella_cpp.prompts import PromptText
 from rella_cpp.records import Item
+from rella_cpp.retrieval import Selection
 from rella_cpp.tuning.places import Places
 
 if TYPE_CHECKING:
     from rella_cpp.datasets import DataSet
-    from rella_cpp.datasets.rankings import Rankings
+    from rella_cpp.rankings.lists import Rankings
 
 DelrecTask = Literal["temporal", "simulating", "next"]
 DELREC_TASKS: tuple[DelrecTask, ...] = get_args(DelrecTask)
@@ -57,8 +58,7 @@ class DelrecSettings:
         """Check every value."""
         if self.rows < 1:
             raise InputError(f"rows is {self.rows}", remedy="give at least 1 row (--rows 256)")
-        if self.k < 1:
-            raise InputError(f"K is {self.k}", remedy="give at least 1 behavior (-k 10)")
+        Selection(self.k, "recent", "time")
         if not 2 <= self.candidates <= MOST:
             raise InputError(f"candidates is {self.candidates}", remedy=f"give 2 to {MOST:,} (--candidates 15)")
         if self.seed < 0:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rella_cpp.datasets.leave_one_out import LeaveOneOut
-from rella_cpp.datasets.rankings import Rankings
+from rella_cpp.rankings.lists import Rankings
 
 if TYPE_CHECKING:
     from rella_cpp.datasets import DataSet

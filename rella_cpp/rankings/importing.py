@@ -9,14 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from rella_cpp.cache import Progress, no_progress
-from rella_cpp.datasets.rankings import FORMAT_VERSION, MANIFEST, MARK, TABLE, Rankings
 from rella_cpp.errors import InputError
 from rella_cpp.files import new_folder, refuse_foreign, sha256, write_json
+from rella_cpp.rankings.lists import FORMAT_VERSION, MANIFEST, MARK, TABLE, Rankings
 from rella_gguf.files import refuse_existing
 
 if TYPE_CHECKING:
     from rella_cpp.datasets import DataSet
-    from rella_cpp.datasets.ranking_tables import TableOfLists
+    from rella_cpp.rankings.tables import TableOfLists
 
 _GROUP = 1 << 16
 """Scores in a row group: what is read to find one list."""
@@ -52,7 +52,7 @@ def import_rankings(
 
     """
     # It imports pyarrow, which takes a third of a second.
-    from rella_cpp.datasets.ranking_tables import read_lists
+    from rella_cpp.rankings.tables import read_lists
 
     out = Path(out)
     if not force:

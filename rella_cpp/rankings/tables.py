@@ -76,6 +76,9 @@ def read_lists(path: Path, data: "DataSet", progress: Progress) -> TableOfLists:
 
 
 def _form(source: str, names: Sequence[str]) -> tuple[str, ...]:
+    twice = sorted({name for name in (*_LONG, *_LISTS) if list(names).count(name) > 1})
+    if twice:
+        raise InputError(f"has several columns {twice[0]}", source=source, remedy="leave one")
     for columns in (_LONG, _LISTS):
         if set(columns) <= set(names):
             return columns
@@ -255,7 +258,7 @@ class _Reader:
 
 def _read_numbers(values: pa.Array, name: str) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
     """Read numbers as `numbers` does; texts that are all numbers at once, without a look at each."""
-    if pa.types.is_nested(values.type):
+    if pa.types.is_nested(values.type) or pa.types.is_boolean(values.type):
         raise InputError(f"column {name} is of the type {values.type}", remedy="give numbers")
     if pa.types.is_string(values.type):
         try:
