@@ -22,8 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rella_cpp import DataSet
-from rella_cpp.datasets.leave_one_out import LeaveOneOut
+from rella_cpp import DataSet, LeaveOneOut
 
 Ints = npt.NDArray[np.int64]
 CHUNK = 500  # targets whose lists are made at a time
@@ -42,7 +41,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--factors", type=int, default=64, help="width of the model")
     parser.add_argument("--blocks", type=int, default=2, help="layers of the model")
     parser.add_argument("--heads", type=int, default=2, help="attention heads of a layer")
-    parser.add_argument("--dropout", type=float, default=0.2, help="share of units")
+    parser.add_argument("--dropout", type=float, default=0.2, help="share of units dropped in training")
     parser.add_argument("--session", type=int, default=50, help="latest interactions that are read of a user")
     parser.add_argument("--batch", type=int, default=64, help="stretches a step")
     parser.add_argument("--lr", type=float, default=1e-3, help="learning rate")

@@ -65,10 +65,10 @@ def options() -> argparse.Namespace:
         stage.add_argument("--lr", type=float, default=lr, help="highest learning rate")
         stage.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16", help="of the base")
         stage.add_argument("--seed", type=int, default=0, help="of the order and the first numbers")
-    first.add_argument("--tokens", type=int, default=20, help="for which the soft prompt stands")
+    first.add_argument("--tokens", type=int, default=20, help="length of the soft prompt")
     first.add_argument("--temporal-weight", type=float, default=0.5, help="temporal analysis's share of the loss")
     first.add_argument(
-        "--init", choices=("text", "random"), default="text", help="embeddings of words, or of any tokens"
+        "--init", choices=("text", "random"), default="text", help="first numbers: of a sentence, or of any tokens"
     )
     second.add_argument("--soft", type=Path, help="what stage 1 saved; else no soft prompt")
     second.add_argument("--rank", type=int, default=8, help="of the matrices")

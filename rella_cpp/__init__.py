@@ -17,6 +17,7 @@ if typing.TYPE_CHECKING:  # for readers and type checkers; the same again below
         DataSet,
         EventColumns,
         Interactions,
+        LeaveOneOut,
         LengthBin,
         PrepareOptions,
         Recipe,
@@ -96,7 +97,7 @@ else:
             "rella_cpp.candidates": "Recommendation",
             "rella_cpp.choosing.likelihood": "ChoiceQuery Likelihood",
             "rella_cpp.datasets": (
-                "DATA_FORMATS SPLITS DataFormat DataSet EventColumns Interactions LengthBin PrepareOptions "
+                "DATA_FORMATS SPLITS DataFormat DataSet EventColumns Interactions LeaveOneOut LengthBin PrepareOptions "
                 "Recipe RecordColumns SampleRules Samples SplitSummary Summary prepare read_recipe summarize"
             ),
             "rella_cpp.domains": (
@@ -183,6 +184,7 @@ __all__ = [
     "Item",
     "ItemIndex",
     "ItemVectors",
+    "LeaveOneOut",
     "LengthBin",
     "Likelihood",
     "Measure",

@@ -1,5 +1,6 @@
 """The protocol `choose`: each user's next item among items never touched; and rankings by likelihood."""
 
+import dataclasses
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -126,7 +127,7 @@ def test_a_run_has_one_line_a_candidate_in_the_order_of_the_prompt(sparse_data: 
     assert next(lines, None) is None
     assert done.settings["samples"] == {
         **{"protocol": "choose", "split": "test", "split_by": "leave one out", "limit": 20, "seed": 0},
-        **{"candidates": 5, "users": 20, "count": 100},
+        **{"candidates": 5, "tied": 1, "users": 20, "count": 100},
     }
     assert done.settings["reading"] == {
         **{"k": 5, "retrieval": "recent", "order": "time", "by": "likelihood", "listed": "as drawn"},
@@ -297,6 +298,21 @@ def test_a_prompt_that_does_not_fit_is_named_by_its_user(
         pytest.raises(InputError, match=rf"user {first}: a prompt of \d+ tokens with no history does not fit"),
     ):
         choose(sparse_data, tmp_path / "run", tight)
+
+
+def test_targets_at_the_same_time_as_what_stands_before_them_are_counted(sparse_data: DataSet, tmp_path: Path) -> None:
+    copy = DataSet(sparse_data.folder, sparse_data.manifest, sparse_data.fingerprint)
+    known, found = sparse_data.interactions, drawn(sparse_data)
+    assert known.timestamp is not None
+    times = known.timestamp.copy()
+    for user in found.user.tolist():
+        times[known.starts[user + 1] - 1] += 1  # none is tied
+    for user in found.user[[3, 7, 8]].tolist():
+        times[known.starts[user + 1] - 1] = times[known.starts[user + 1] - 2]
+    copy.__dict__["interactions"] = dataclasses.replace(known, timestamp=times)
+    done = choose(copy, tmp_path / "run", None)
+    assert done.settings["samples"]["tied"] == 3
+    assert any(note.startswith("3 of the 20 targets have the time") for note in report(done)["notes"])
 
 
 def test_what_was_tuned_on_the_datas_own_split_gets_a_note(sparse_data: DataSet, tmp_path: Path) -> None:

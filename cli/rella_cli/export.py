@@ -166,7 +166,7 @@ def delrec(
     valid: Annotated[
         int | None, typer.Option("--valid", help="Validation rows of each task, at most; else as many as rows.")
     ] = None,
-    k: Annotated[int, typer.Option("-k", help="Latest behaviors to show at most.")] = 10,
+    k: options.K = 30,
     candidates: Annotated[int, typer.Option("--candidates", help="Items to choose among, the right one too.")] = 15,
     form: _Form = "messages",
     seed: Annotated[int, typer.Option("--seed", help="Which targets and candidates are drawn.")] = 0,

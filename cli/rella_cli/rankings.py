@@ -38,7 +38,7 @@ def import_ranking(
 
 
 def _show(summary: "RankingsSummary", folder: Path, *, as_json: bool) -> None:
-    from rella_cli.terminal import facts, print_json
+    from rella_cli.terminal import facts, note, print_json
 
     if as_json:
         print_json({"folder": str(folder), **summary.as_dict()})
@@ -56,3 +56,5 @@ def _show(summary: "RankingsSummary", folder: Path, *, as_json: bool) -> None:
     if summary.first is not None and summary.near is not None:
         lines["test targets listed"] = f"{summary.first:.1%} first, {summary.near:.1%} among the first 10 of all items"
     facts(lines)
+    if summary.test == 0:
+        note("no test target has a list: give lists for users' last positions, or mend positions that are too low")

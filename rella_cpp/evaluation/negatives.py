@@ -178,6 +178,14 @@ class Candidates:
         """How many candidates each user has."""
         return int(self.items.shape[1])
 
+    def tied(self, data: "DataSet") -> int:
+        """Count the users whose target has the time of the interaction before it: which came first is not known."""
+        known = data.interactions
+        if known.timestamp is None:
+            return 0
+        rows = known.starts[self.user] + self.position
+        return int(((self.position > 0) & (known.timestamp[rows] == known.timestamp[rows - 1])).sum())
+
     def sample(self, place: int, column: int) -> int:
         """Return a candidate's number, which does not hang on who else is drawn."""
         return int(self.user[place]) * self.width + column

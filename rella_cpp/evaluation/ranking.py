@@ -85,8 +85,8 @@ class RankingSettings:
         selection = Selection(self.k, self.retrieval, self.order, allow_empty_history=True)
         return Query(history, items, user, selection, self.summary)
 
-    def drawing(self, drawn: Candidates, split_by: str) -> dict[str, object]:
-        """Return what was drawn, as JSON."""
+    def drawing(self, drawn: Candidates, split_by: str, tied: int) -> dict[str, object]:
+        """Return what was drawn, as JSON; `tied` users' targets have the time of what stands before them."""
         count, width = drawn.items.shape
         choosing = self.protocol == CHOOSE.name
         return {
@@ -95,7 +95,7 @@ class RankingSettings:
             "split_by": split_by,
             "limit": self.limit,
             "seed": self.seed,
-            **({"candidates": width} if choosing else {"negatives": self.negatives}),
+            **({"candidates": width, "tied": tied} if choosing else {"negatives": self.negatives}),
             "users": count,
             "count": count * width,
         }
@@ -145,7 +145,7 @@ def evaluate_ranking(
     drawn = Candidates.draw(data, users, settings.split, settings.limit, settings.seed, settings.negatives)
     count, width = drawn.items.shape
     reading = settings.reading(histories.domain)
-    facts = run_settings(data, settings.drawing(drawn, users.split_by), reading, judge, histories)
+    facts = run_settings(data, settings.drawing(drawn, users.split_by, drawn.tied(data)), reading, judge, histories)
     if ranking is not None:
         check_ranking(ranking, data, drawn)
         facts["ranking"] = {"name": ranking.name, "fingerprint": ranking.fingerprint}

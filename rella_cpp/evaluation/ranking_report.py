@@ -13,6 +13,7 @@ from rella_cpp.evaluation.runs import Run
 from rella_cpp.evaluation.verdicts import OWN, as_json, standing, subject
 
 _FEW = 30
+_MANY = 0.1  # of the users: so many targets whose order is not known are worth a word
 
 
 def ranking_figures(run: Run, protocol: RankingProtocol) -> dict[str, Any]:
@@ -95,6 +96,12 @@ def _notes(run: Run, protocol: RankingProtocol, users: int, others: list[str]) -
         notes.append(
             "each user's last items are left out here, whatever the data's own split: what was tuned on that split "
             "may have seen them, unless its rows are those of rella export delrec"
+        )
+    tied = run.settings["samples"].get("tied", 0)
+    if tied >= _MANY * users:
+        notes.append(
+            f"{tied:,} of the {users:,} targets have the time of the behavior before them: such stand in the order of "
+            "the items' numbers, which a sequential recommender learns, too"
         )
     if "similarity" not in others:
         notes.append("similarity baseline left out: it needs --index")

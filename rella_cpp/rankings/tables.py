@@ -218,7 +218,8 @@ class _Reader:
             bad = (user >= 0) & ((found < 0) | (found >= self._lengths[user]))
         if bad.any():
             at = int(np.argmax(bad))
-            told = f"position is {describe(values[at].as_py())}"
+            whole = found[at] == np.floor(found[at])
+            told = f"position is {found[at]:.0f}" if whole else f"position is {describe(values[at].as_py())}"
             remedy = "give the index of the target among the user's interactions, from 0"
             if user[at] >= 0:
                 owner, length = self._data.user_id(int(user[at])), int(self._lengths[user[at]])

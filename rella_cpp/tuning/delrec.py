@@ -50,7 +50,7 @@ class DelrecSettings:
     """
 
     rows: int = 256
-    k: int = 10
+    k: int = 30
     candidates: int = 15
     seed: int = 0
 
