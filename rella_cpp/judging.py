@@ -1,5 +1,6 @@
 """Judging: from a history and targets to scores, many users at once."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -18,6 +19,8 @@ from rella_cpp.records import Behavior, Item, PreferenceSummary, Score, User
 from rella_cpp.scoring import Answer, Question
 from rella_cpp.summarization.summarizer import Summarizer
 from rella_cpp.vectors import ItemVectors
+
+logger = logging.getLogger("rella_cpp")
 
 
 @dataclass(slots=True)
@@ -47,6 +50,8 @@ class Judge:
         Adds calibrated probabilities, if there is one.
     progress
         Called with a task's name, what is done and the total.
+    choosers
+        Names of what was tuned on choices and takes part all the same; said once.
 
     """
 
@@ -64,6 +69,7 @@ class Judge:
         self.contrast = False
         self.calibrator: Calibrator | None = None
         self.progress: Progress = no_progress
+        self.choosers: tuple[str, ...] = ()
 
     def settings(self) -> dict[str, object]:
         """Return all that scores depend on besides the request, as JSON."""
@@ -88,6 +94,9 @@ class Judge:
             Let the next call go on from what all prompts begin with.
 
         """
+        if self.choosers:
+            names, self.choosers = ", ".join(self.choosers), ()
+            logger.warning("%s: tuned to choose among candidates (--by likelihood), and asked for yes or no", names)
         cases = [self._case(query) for query in queries]
         for case in cases:
             if case.query.summary is not None:

@@ -34,6 +34,11 @@ def is_record(record: Mapping[str, Any]) -> bool:
     return all(text is None or (isinstance(text, str) and len(text) <= _LONGEST_NAME) for text in texts)
 
 
+def for_choices(record: Mapping[str, Any] | None) -> bool:
+    """Tell whether rows of choices were tuned on (`rella export delrec`), and not such as yes or no answers."""
+    return record is not None and "choice" in record["domain"]
+
+
 def check_record(record: Mapping[str, Any], source: Path, base: Header, made_for: Mapping[str, Any]) -> None:
     """Refuse a base, a wording or a chat format that something was not tuned on; what is not said is not compared.
 

@@ -20,7 +20,7 @@ from rella_cpp.engine import Engine
 from rella_cpp.engine.segments import Span
 from rella_cpp.errors import InputError
 from rella_cpp.prompts import SOFT
-from rella_cpp.provenance import check_record, read_record
+from rella_cpp.provenance import check_record, for_choices, read_record
 from rella_cpp.records import AppliedSoftPrompt
 
 logger = logging.getLogger("rella_cpp")
@@ -28,10 +28,14 @@ logger = logging.getLogger("rella_cpp")
 
 @dataclass(frozen=True, eq=False, slots=True)
 class SoftBlock:
-    """A soft prompt that fits the model: its embeddings, float32 of shape (n, n_embd), and what it is."""
+    """A soft prompt that fits the model: its embeddings, float32 of shape (n, n_embd), and what it is.
+
+    `chooses` says that it was trained on choices among candidates, not on yes or no.
+    """
 
     embeddings: npt.NDArray[np.float32]
     applied: AppliedSoftPrompt
+    chooses: bool
 
 
 def load_soft_prompt(
@@ -99,7 +103,7 @@ def load_soft_prompt(
             domain.name,
         )
     digest = sha256(soft.embeddings.astype("<f4").tobytes()).hexdigest()
-    return SoftBlock(soft.embeddings, AppliedSoftPrompt(file.name, digest, soft.tokens))
+    return SoftBlock(soft.embeddings, AppliedSoftPrompt(file.name, digest, soft.tokens), for_choices(record))
 
 
 def unmarked(spans: Sequence[Span]) -> list[Span]:

@@ -14,6 +14,7 @@ from rella_cpp.engine import Adapter, Engine
 from rella_cpp.errors import InputError
 from rella_cpp.head import Head
 from rella_cpp.judging import Judge
+from rella_cpp.provenance import for_choices, read_record
 from rella_cpp.records import ModelIdentity
 from rella_cpp.soft import SoftBlock, load_soft_prompt
 from rella_cpp.summarization.summarizer import Summarizer
@@ -163,6 +164,10 @@ class Tuned:
         """Refuse a soft prompt that the adapters do not go with, and a head that was fitted on others."""
         check_company(self.adapters, None if self.soft is None else self.soft.applied, allow_mismatch=allow_mismatch)
         self.use_head(self.head, allow_mismatch=allow_mismatch)
+        tuned = [each.path.name for each in self.adapters if for_choices(read_record(each.path, each.path))]
+        if self.soft is not None and self.soft.chooses:
+            tuned.append(self.soft.applied.name)
+        self._judge.choosers = tuple(tuned)
 
     def _made_for(self) -> dict[str, object]:
         """Return what an adapter or a soft prompt must have been tuned on; see `rella_cpp.provenance`."""

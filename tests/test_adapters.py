@@ -146,12 +146,18 @@ def test_an_adapter_tuned_on_something_else_is_refused_unless_allowed(
     assert gap(rella) != plain
 
 
-def test_an_adapter_tuned_on_other_words_for_choices_is_refused(
-    rella: Rella, files: dict[str, Path], tmp_path: Path
+def test_an_adapter_tuned_on_choices_is_said_to_be_and_refused_with_other_words_for_them(
+    rella: Rella, files: dict[str, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     domain = {"name": "movies", "fingerprint": rella.domain.fingerprint}
     fitting = recorded(files, tmp_path / "fits", rella, domain=domain | {"choice": rella.domain.choice_fingerprint})
     rella.adapters = [fitting]
+    history = [{"title": "Alien"}]
+    rella.choose(history, [{"title": "Heat"}, {"title": "Up"}])
+    assert "asked for yes or no" not in caplog.text
+    for _ in range(2):
+        rella.score(history, {"title": "Heat"})
+    assert caplog.text.count("fits.gguf: tuned to choose among candidates") == 1  # said once
     with pytest.raises(InputError, match="domain movies in another wording"):
         rella.adapters = [recorded(files, tmp_path / "other", rella, domain=domain | {"choice": "b" * 64})]
 
