@@ -64,15 +64,16 @@ def test_amx_that_cannot_multiply_bytes_is_of_no_use() -> None:
 
 
 @pytest.mark.parametrize(
-    ("features", "flags", "said"),
+    ("features", "flags", "deadly", "said"),
     [
-        (("amx_int8", "amx_tile"), ("AVX2", "AMX_INT8"), "AMX: the processor has it, this build is compiled for it"),
-        (("amx_int8", "amx_tile"), ("AVX2",), "AMX: the processor has it, this build does not use it: docs/install.md"),
-        (("avx2",), ("AVX2",), ""),
+        (("amx_int8", "amx_tile"), ("AVX2", "AMX_INT8"), 0, "AMX: used"),
+        (("amx_int8", "amx_tile"), ("AVX2", "AMX_INT8"), 2, "AMX: unused, llama.cpp died with it in 2 of the trials"),
+        (("amx_int8", "amx_tile"), ("AVX2",), 0, "AMX: unused, this build was compiled without it; docs/install.md"),
+        (("avx2",), ("AVX2",), 0, ""),
     ],
 )
 def test_the_version_says_whether_amx_is_there_and_used(
-    features: tuple[str, ...], flags: tuple[str, ...], said: str
+    features: tuple[str, ...], flags: tuple[str, ...], deadly: int, said: str
 ) -> None:
-    line = amx_line(Processor("Xeon", features), BuildInfo("0.3.36", {"CPU": flags}, offload=False))
+    line = amx_line(Processor("Xeon", features), BuildInfo("0.3.36", {"CPU": flags}, offload=False), deadly)
     assert line.startswith(said) and bool(line) == bool(said)

@@ -10,8 +10,7 @@ if TYPE_CHECKING:
     from rella_cpp import BuildInfo
     from rella_cpp.engine.processor import Processor
 
-_COMPILED = "this build is compiled for it"
-_NOT_COMPILED = "this build does not use it: docs/install.md has the faster build"
+_FASTER = "docs/install.md has the faster build"
 
 
 def show_version() -> None:
@@ -27,12 +26,26 @@ def show_version() -> None:
     for name, flags in build.backends.items():
         typer.echo(f"backend {name}: {' '.join(flags)}")
     typer.echo(f"processor: {here.name}")
-    if line := amx_line(here, build):
+    if line := amx_line(here, build, _deadly()):
         typer.echo(line)
 
 
-def amx_line(processor: "Processor", build: "BuildInfo") -> str:
-    """Say whether the build uses the processor's AMX; nothing where it has none."""
+def amx_line(processor: "Processor", build: "BuildInfo", deadly: int) -> str:
+    """Say whether the build uses the processor's AMX; nothing where it has none.
+
+    `deadly` counts the models for which a trial switched off the extra buffers, and so AMX.
+    """
     if not processor.has_amx:
         return ""
-    return f"AMX: the processor has it, {_COMPILED if 'AMX_INT8' in build.backends.get('CPU', ()) else _NOT_COMPILED}"
+    if "AMX_INT8" not in build.backends.get("CPU", ()):
+        return f"AMX: unused, this build was compiled without it; {_FASTER}"
+    if deadly:
+        return f"AMX: unused, llama.cpp died with it in {deadly} of the trials on this machine; {_FASTER}"
+    return "AMX: used"
+
+
+def _deadly() -> int:
+    """Count the trials in which llama.cpp died here until its extra buffers were switched off."""
+    from rella_cpp.engine.trial import found_here
+
+    return sum("the extra buffers" in verdict.switched_off for _, verdict in found_here())

@@ -28,6 +28,10 @@ _LAST_WORDS = re.compile(r"(?:.*[/\\])?([^/\\]+:\d+: .*)|.*(what\(\): .*)")
 """A failed assertion with its place in llama.cpp's source, or an exception that nobody caught."""
 
 
+_LIKELY = {"SIGKILL": "memory may have run out", "SIGILL": "the build is for another processor"}
+"""Why a signal came, where nothing was said."""
+
+
 class Outcome(NamedTuple):
     """How a probe ended: whether all of it went well, and how llama.cpp died, if it did.
 
@@ -55,7 +59,7 @@ def run(job: Job, tell: Callable[[str], None], *, entry: str = ENTRY, patience: 
 
     """
     # -P: a folder named gguf or llama_cpp where the user stands must not hide the package.
-    command = [sys.executable, "-P", "-c", entry, json.dumps(sys.path), job.dump()]
+    command = [sys.executable, "-P", "-c", entry, json.dumps([str(path) for path in sys.path]), job.dump()]
     environment = os.environ | {"GGML_NO_BACKTRACE": "1"}  # a backtrace would start a debugger
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     with subprocess.Popen(command, env=environment, bufsize=0, **pipes) as process:  # type: ignore[call-overload]
@@ -74,7 +78,8 @@ def run(job: Job, tell: Callable[[str], None], *, entry: str = ENTRY, patience: 
             logger.warning("the model could not be tried (%s)", words or "no reason given")
         return Outcome(code == 0)
     else:
-        death = Death(_name(code), stage, words)
+        name = _name(code)
+        death = Death(name, stage, words or _LIKELY.get(name, ""))
     return Outcome(False, death, stage in STAGES[:2])
 
 

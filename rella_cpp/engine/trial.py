@@ -41,8 +41,8 @@ _FROM_OUTSIDE = ("SIGHUP", "SIGINT", "SIGKILL", "SIGTERM")
 """Signals that others send, for lack of memory, say: what they end may live the next time."""
 _CONTEXT = 256
 """Tokens of the context in which an adapter or a soft prompt is tried, besides its own."""
-_PAGE = "docs/install.md"
-_REMEDY = f"the file may be damaged; if no model works, the build of llama.cpp is at fault ({_PAGE})"
+_FASTER = "docs/install.md has a build that may not need it"
+_REMEDY = "the file may be damaged, or, where no model works, the build of llama.cpp (docs/install.md)"
 
 
 class Fingerprints(Protocol):
@@ -94,12 +94,11 @@ class Trial:
         """
         fingerprint = self._fingerprints.known_fingerprint(path)
         if fingerprint is None:
-            check_model(path)
+            check_model(path)  # before the whole file is read
             fingerprint = self._fingerprints.fingerprint(path, self._progress)
         facts = {**here(), "model": fingerprint, "settings": _kept(settings)}
         verdict = self._verdicts.find(facts)
         if verdict is None:
-            check_model(path)
             verdict = self._climb(path, settings)
             if verdict is None:  # refused: the caller meets the reason when it loads the model
                 return settings
@@ -179,14 +178,26 @@ def here() -> dict[str, object]:
     return {"build": digest(files), "processor": processor().fingerprint}
 
 
+def found_here(fingerprint: str | None = None) -> list[tuple[Mapping[str, Any], Verdict]]:
+    """Return the settings with which models were tried on this machine, and what was found.
+
+    Parameters
+    ----------
+    fingerprint
+        Of one model; None: of all.
+
+    """
+    facts = here() if fingerprint is None else {**here(), "model": fingerprint}
+    found = Verdicts.default().matching(**facts)
+    return [(tried["settings"], verdict) for tried, verdict in found if not {"adapter", "soft"} & tried.keys()]
+
+
 def describe(verdict: Verdict) -> str:
     """Say in a sentence how llama.cpp died, and what is switched off since."""
     if not verdict.switched_off:
         return "llama.cpp lives on it"
-    return (
-        f"llama.cpp died on it ({verdict.deaths[0]}), so {_and(verdict.switched_off)} is off, which is slower; "
-        f"{_PAGE} has the faster build"
-    )
+    off = _and(verdict.switched_off)
+    return f"llama.cpp died on it ({verdict.deaths[0]}); switched off for it: {off}, which is slower; {_FASTER}"
 
 
 def _ladder(settings: EngineSettings) -> Iterator[dict[str, Mapping[str, Any]]]:

@@ -114,7 +114,9 @@ class Verdicts:
         """Keep a verdict; where the folder cannot be written, say so: the next start tries again."""
         try:
             self._folder.mkdir(parents=True, mode=0o700, exist_ok=True)
-            write_json(self._path(tried), {"format": _FORMAT, "tried": tried, **verdict.as_dict()})
+            own = self._path(tried).with_suffix(f".{os.getpid()}")  # another process may find the same now
+            write_json(own, {"format": _FORMAT, "tried": tried, **verdict.as_dict()})
+            own.replace(self._path(tried))
         except (OSError, InputError) as error:
             logger.warning("what the trial found cannot be kept (%s): name another folder in RELLA_STATE", error)
 
