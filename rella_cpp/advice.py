@@ -191,7 +191,7 @@ class _Bench:
 
     def __init__(self, folder: Path, settings: EngineSettings, progress: Progress, trial: bool) -> None:
         self._folder, self._settings, self._progress = folder, settings, progress
-        self._trial = Trial(Cache(None), progress) if trial else None
+        self._trial = Trial(Cache(None), no_progress) if trial else None
         self._tried: dict[Path, EngineSettings] = {}
         self._done = self._steps = 0
         self._files: dict[str | None, Path] = {}

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import IO, NamedTuple
 
 from rella_cpp.engine.probe import BEAT, MARK, REFUSED, STAGES, Job
@@ -88,8 +89,9 @@ def _listen(output: IO[bytes] | None, tell: Callable[[str], None], patience: flo
     lines: queue.Queue[bytes | None] = queue.Queue()
 
     def read() -> None:
-        for line in output or ():
-            lines.put(line)
+        with suppress(OSError, ValueError):  # closed: nobody listens any more
+            for line in output or ():
+                lines.put(line)
         lines.put(None)
 
     threading.Thread(target=read, daemon=True).start()
