@@ -78,17 +78,7 @@ def test_old_c_and_assembler_take_it_too(compiler: str, tmp_path: Path) -> None:
     needs_amx(compiler)
     old = "-std=c++98" if compiler.endswith("++") else "-std=c89"
     assert compiled(tmp_path, compiler, "int main(void) { return 3; }", old, "-mamx-tile", *shlex.split(amx_flags()))
-    (tmp_path / "a.S").write_text(".text\nnop\n")
-    command = [
-        compiler,
-        "-mamx-tile",
-        *shlex.split(amx_flags()),
-        "-c",
-        str(tmp_path / "a.S"),
-        "-o",
-        str(tmp_path / "a"),
-    ]
-    subprocess.run(command, check=True)
+    assert compiled(tmp_path, compiler, ".text\n", "-x", "assembler-with-cpp", "-mamx-tile", *shlex.split(amx_flags()))
 
 
 def test_a_path_with_blanks_stays_one_word() -> None:
