@@ -183,7 +183,7 @@ def unknown_options(text: str) -> set[str]:
 
 
 def test_every_option_it_names_exists() -> None:
-    assert unknown_options(README) <= {"--force-reinstall", "--no-cache-dir", "--help", "--install"}
+    assert unknown_options(README) <= {"--force-reinstall", "--no-cache-dir", "--no-deps", "--help", "--install"}
     assert unknown_options(INSTALL) <= {"--force-reinstall", "--no-cache-dir", "--no-deps", "--no-binary", "--install"}
 
 

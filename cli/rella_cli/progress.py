@@ -1,5 +1,6 @@
 """A progress bar on stderr, with rate and time left; it comes with the first report and goes with the last."""
 
+import sys
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
@@ -31,7 +32,8 @@ class ProgressBar:
 
     def __call__(self, task: str, done: int, total: int, note: str = "") -> None:
         """Show that `done` of `total` is done, and a note beside it."""
-        if total <= 1 or not self._bar.console.is_terminal:
+        # The first question spares a start that only tries its model the import of rich.
+        if total <= 1 or sys.stderr is None or not sys.stderr.isatty() or not self._bar.console.is_terminal:
             return
         if task not in self._tasks:
             self._bar.start()
