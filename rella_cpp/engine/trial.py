@@ -6,8 +6,9 @@ Where the child dies, safer settings are tried. What was found is kept, so the n
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
@@ -15,7 +16,7 @@ from rella_cpp.engine.probe import STAGES, Job
 from rella_cpp.engine.processor import processor
 from rella_cpp.engine.settings import EngineSettings
 from rella_cpp.engine.verdicts import Death, Verdict, Verdicts
-from rella_cpp.errors import EngineError
+from rella_cpp.errors import EngineError, RellaError
 from rella_cpp.files import digest
 from rella_gguf import check_model
 from rella_gguf.native import shipped_library
@@ -161,20 +162,23 @@ class Trial:
             logger.warning("no Python interpreter to try the model in: llama.cpp may end this process")
             return Outcome(False)
         start = time.monotonic()
+        what = "adapter" if job.adapter else "soft prompt" if job.soft else "model"
+        task = f"trying the {what} once, in a process of its own"
 
         def tell(stage: str) -> None:
             done = STAGES.index(stage.partition(" of ")[0])
-            note = f"{stage}, {time.monotonic() - start:.0f} s"
-            self._progress("trying the model once, in a process of its own", done, len(STAGES), note)
+            self._progress(task, done, len(STAGES), f"{stage}, {time.monotonic() - start:.0f} s")
 
         outcome = run(job, tell)
-        self._progress("trying the model once, in a process of its own", len(STAGES), len(STAGES))
+        self._progress(task, len(STAGES), len(STAGES))
         return outcome
 
 
 def here() -> dict[str, object]:
-    """Return what every verdict depends on: the build of llama.cpp, and the processor. Loads neither."""
-    files = sorted((path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in _libraries())
+    """Return what every verdict depends on, as JSON: the build of llama.cpp, which is not loaded, and the processor."""
+    found = find_spec("llama_cpp")
+    paths = [*_libraries(), *([Path(found.origin)] if found and found.origin else [])]
+    files = sorted((path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths)
     return {"build": digest(files), "processor": processor().fingerprint}
 
 
@@ -218,7 +222,12 @@ def _kept(settings: EngineSettings) -> dict[str, object]:
 
 
 def _libraries() -> list[Path]:
-    return [path for path in shipped_library("llama").parent.iterdir() if path.is_file()]
+    """Find the libraries of llama.cpp and ggml; none where a distribution keeps them elsewhere."""
+    try:
+        folder = shipped_library("llama").parent
+    except RellaError:
+        return []
+    return [path for path in folder.iterdir() if "llama" in path.name or "ggml" in path.name]
 
 
 def _has_gpu() -> bool:
@@ -227,5 +236,5 @@ def _has_gpu() -> bool:
     return any(name.startswith("ggml-") and not name.startswith(_ON_CPU) for name in names)
 
 
-def _and(names: Iterator[str] | Mapping[str, Any] | tuple[str, ...]) -> str:
+def _and(names: Iterable[str]) -> str:
     return " and ".join(names)
