@@ -102,7 +102,9 @@ def bad_files(folder: Path) -> dict[str, Path]:
         "empty": folder / "empty",
         "missing": folder / "missing",
         "out": folder / "out.gguf",
+        "linked": folder / "linked.gguf",
     }
+    (folder / "linked.gguf.part").symlink_to(files["base"])
     files["empty"].mkdir()
     weights_file = files["cut"] / "adapter_model.safetensors"
     weights_file.write_bytes(weights_file.read_bytes()[:-7])
@@ -146,6 +148,7 @@ BAD = [
     ("{good} --base {base} -o {base} --force", "base.gguf: is one of the inputs"),
     ("{good} --base {base} -o {good}/adapter_config.json --force", "adapter_config.json: is one of the inputs"),
     ("{good} --base {base} -o {adapter}", "adapter.gguf: is there already"),
+    ("{good} --base {base} -o {linked}", "linked.gguf.part: is a symbolic link, and is to be written; remove it"),
     ("{good} --base {base} -o {empty} --force", "empty: is a folder; name a file"),
     ("{good} --base {base} -o {missing}/a.gguf", "a.gguf: cannot be written (No such file or directory); make its"),
     ("--base {base}", "Missing argument 'PEFT_DIR'"),

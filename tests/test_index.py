@@ -22,8 +22,8 @@ from rella_cpp import (
     load_domain,
     search_text,
 )
-from rella_cpp.files import locked
 from rella_cpp.index import Projection
+from rella_gguf.files import locked
 
 TITLES = [f"Movie {n}" for n in range(40)]
 CATALOG = [Item({"id": str(n), "title": title, "year": 1980 + n}) for n, title in enumerate(TITLES)]
@@ -325,6 +325,16 @@ def test_two_do_not_add_at_once_and_a_full_disk_keeps_the_old(
     add_to_index(index, judge.vectors, CATALOG[:35])
     grown, added = add_to_index(stale, judge.vectors, CATALOG)  # it was opened before the others were added
     assert added == 5 and grown.ids() == [str(n) for n in range(40)]
+
+
+@pytest.mark.parametrize("name", ["vectors-1.usearch", "items-1.parquet"])
+def test_nothing_is_added_through_a_link(judge: Rella, tmp_path: Path, name: str) -> None:
+    index = build_index(judge.vectors, CATALOG[:30], tmp_path / "i")
+    (tmp_path / "thesis.txt").write_text("x")
+    (index.folder / name).symlink_to(tmp_path / "thesis.txt")
+    with pytest.raises(InputError, match=f"{name}: is a symbolic link"):
+        add_to_index(index, judge.vectors, CATALOG)
+    assert (tmp_path / "thesis.txt").read_text() == "x" and len(ItemIndex.open(index.folder).ids()) == 30
 
 
 def test_an_id_with_half_a_surrogate_pair_is_kept_out_of_trouble(judge: Rella, tmp_path: Path) -> None:

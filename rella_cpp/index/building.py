@@ -16,16 +16,17 @@ from rella_cpp.cache import Progress, no_progress
 from rella_cpp.domains import Domain
 from rella_cpp.encoding import Pool
 from rella_cpp.errors import InputError
-from rella_cpp.files import first_difference, locked, new_folder, refuse_foreign, sha256
+from rella_cpp.files import first_difference, new_folder, refuse_foreign, sha256
 from rella_cpp.index.item_index import ItemIndex
 from rella_cpp.index.manifest import IndexManifest
 from rella_cpp.index.projection import Projection
 from rella_cpp.records import Item, ModelIdentity, encodable
 from rella_cpp.versions import library_versions
-from rella_gguf.files import writing
+from rella_gguf.files import locked, refuse_link, writing
 
 DType = Literal["f16", "f32"]
 
+_MARK = "explained"  # a key that only an index's manifest has
 _CHUNK = 4096  # items embedded, projected or added at a time: what memory holds
 
 
@@ -105,13 +106,14 @@ def build_index(
     Raises
     ------
     InputError
-        Two items have one id, or `out` holds something else.
+        Two items have one id; or `out` holds something else, or another process writes it.
 
     """
     settings, out, items = settings or IndexSettings(), Path(out), list(items)
     table = _table(items, embedder.domain)
-    refuse_foreign(out, "explained", "index")
-    with new_folder(out) if force or not (out / "manifest.json").is_file() else nullcontext() as folder:
+    refuse_foreign(out, _MARK, "index")
+    there = (out / "manifest.json").is_file() and not force
+    with nullcontext() if there else new_folder(out, _MARK, "index", force=force) as folder:
         wanted = {
             "model": embedder.base.name,
             "fingerprint": embedder.base.fingerprint,
@@ -162,7 +164,8 @@ def add_to_index(
     Raises
     ------
     InputError
-        The embedder or its domain is another than the index was built with, or an id is taken by another item.
+        The embedder or its domain is another than the index was built with, an id is taken by another item, or another
+        process writes the index.
 
     """
     with locked(index.folder):
@@ -184,6 +187,8 @@ def add_to_index(
             _add(vectors, len(index) + start, index.projection(raw))
         grown = replace(manifest, items=len(index) + len(new), generation=manifest.generation + 1)
         with writing(folder):
+            for name in (grown.vectors_file, grown.items_file):
+                refuse_link(folder / name)
             try:
                 _save(vectors, folder / grown.vectors_file)
                 _write_items(table, folder / grown.items_file)
