@@ -104,7 +104,7 @@ def bad_files(folder: Path) -> dict[str, Path]:
         "out": folder / "out.gguf",
         "linked": folder / "linked.gguf",
     }
-    (folder / "linked.gguf.part").symlink_to(files["base"])
+    (folder / "linked.gguf.part").symlink_to(files["adapter"])
     files["empty"].mkdir()
     weights_file = files["cut"] / "adapter_model.safetensors"
     weights_file.write_bytes(weights_file.read_bytes()[:-7])

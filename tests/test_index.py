@@ -303,6 +303,8 @@ def damage(name: str, data: bytes | None) -> Callable[[Path], None]:
         (rewritten(items=-3), "manifest.json: is damaged (items is -3)"),
         (rewritten(dtype="i8"), "manifest.json: is damaged (dtype is 'i8')"),
         (rewritten(files=None), "manifest.json: is damaged (files is None)"),
+        (rewritten(pool="all"), "manifest.json: is damaged (pool is 'all')"),
+        (rewritten(width=8), "pca.npz: is of the size (16, 16), the manifest says (16, 8)"),
         (rewritten(model=None), "manifest.json: is damaged (model is None)"),
         (
             rewritten(dim=8),
@@ -314,7 +316,10 @@ def damage(name: str, data: bytes | None) -> Callable[[Path], None]:
         (forged(GRAPH + 64, b"\xff" * 8), "and 18446744073709551615 nodes"),
         (forged(GRAPH, b"USEARCH"), "vectors-0.usearch: cannot be read (Not a dense USearch index!)"),
         (forged(GRAPH + 14, b"\x0b"), "vectors-0.usearch: cannot be read (its graph is of other vectors)"),
-        (forged(GRAPH + 120, b"\x07"), "vectors-0.usearch: cannot be read ("),
+        (forged(GRAPH + 64 + 8, b"\xff" * 8), "vectors-0.usearch: cannot be read ("),
+        (forged(GRAPH + 64 + 40 + 60, b"\x05"), "index: lacks vectors of some items; build"),
+        (forged(GRAPH + 64 + 40 + 60 + 10, b"\xff" * 4), "cannot be read (its graph leads to where nothing is)"),
+        (forged(GRAPH + 64 + 40 + 60 + 14, b"\xff" * 4), "cannot be read (its graph leads to where nothing is)"),
     ],
 )
 def test_a_damaged_index_is_refused(small_index: ItemIndex, act: Callable[[Path], None], said: str) -> None:
@@ -322,7 +327,22 @@ def test_a_damaged_index_is_refused(small_index: ItemIndex, act: Callable[[Path]
     with pytest.raises(InputError) as caught:
         index = ItemIndex.open(small_index.folder)
         index.vectors([0]), index.ids(), index.projection
+        index.search(np.ones(16, np.float32), 3, exact=False)
     assert said in str(caught.value) and len(str(caught.value).splitlines()) == 1
+
+
+def test_an_item_that_is_none_is_refused(small_index: ItemIndex) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    path = small_index.folder / "items-0.parquet"
+    for text in ("[1]", "{", None):
+        parquet.write_table(pa.table({"id": ["1"] * 30, "fields": pa.array([text] * 30, pa.string())}), path)
+        rewritten(files={**small_index.manifest.files, path.name: sha256(path)})(small_index.folder)
+        with pytest.raises(
+            InputError, match=r"items-0\.parquet: holds an item that is no JSON object; build the index"
+        ):
+            ItemIndex.open(small_index.folder).item(0)
 
 
 def test_what_cannot_be_indexed_is_refused(judge: Rella, tmp_path: Path) -> None:

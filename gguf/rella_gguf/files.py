@@ -95,6 +95,7 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
     with writing(path):
         if path.exists() and not path.is_file():
             raise InputError("is there, and no regular file", source=path, remedy="name another")
+        _refuse_special(part)
         with locked(path, "file"):
             try:
                 with open(part, "w+b", opener=no_follow) as file:
@@ -131,18 +132,22 @@ def part_of(path: Path) -> Path:
     Raises
     ------
     InputError
-        The path is no name for a file (it is a folder, or empty, or too long), or something else than a file stands
-        under the other name.
+        The path is no name for a file: it is a folder, or empty, or too long.
 
     """
     with writing(path):
         if not path.name or path.is_dir():
             raise InputError("is a folder", source=path, remedy="name a file")
         part = path.with_name(f"{path.name}.part")
-        refuse_link(part)
-        if part.exists() and not part.is_file():  # a name too long raises
-            raise InputError("is there, and no regular file", source=part, remedy="remove it")
+        part.is_dir()  # a name too long raises
     return part
+
+
+def _refuse_special(part: Path) -> None:
+    """Refuse to write under a name where a link, a folder or a pipe stands."""
+    refuse_link(part)
+    if part.exists() and not part.is_file():
+        raise InputError("is there, and no regular file", source=part, remedy="remove it")
 
 
 def check_output(out: Path, inputs: Iterable[Path] = (), *, force: bool) -> None:
@@ -158,6 +163,7 @@ def check_output(out: Path, inputs: Iterable[Path] = (), *, force: bool) -> None
         for path in inputs:
             if is_same(path, taken):
                 raise InputError("is one of the inputs", source=taken, remedy="name another output")
+    _refuse_special(part_of(out))
     if not force:
         refuse_existing(out)
 

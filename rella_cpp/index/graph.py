@@ -13,11 +13,13 @@ import numpy.typing as npt
 
 from rella_cpp.errors import InputError
 from rella_cpp.index.manifest import IndexManifest
+from rella_cpp.index.walking import check_walk
 
 REMEDY = "build the index again"
 _BYTES = {"f16": 2, "f32": 4}
 _HEAD = struct.Struct("<II")  # how many vectors, bytes of each; the vectors follow
-_NODES = struct.Struct("<64xQ")  # what usearch says of its version and kinds; how many nodes the graph has
+_GRAPH = 64  # bytes behind them, of usearch's version and kinds; the graph follows
+_NODES = struct.Struct(f"<{_GRAPH}xQ")  # how many nodes it has
 
 
 def new_graph(dim: int, dtype: str) -> Any:
@@ -45,6 +47,8 @@ def open_graph(path: Path, manifest: IndexManifest, *, view: bool) -> Any:
         "kind_scalar": kinds[manifest.dtype],
         "kind_metric": MetricKind.Cos,
     }
+    if not view:
+        check_graph(path, manifest)
     with reading(path):
         _check_head(path, manifest)
         facts = Index.metadata(path) or {}
@@ -70,6 +74,20 @@ def save_graph(index: Any, path: Path) -> None:
         index.save(path)
     except RuntimeError as error:  # usearch does not say why
         raise OSError(errno.ENOSPC, f"{error}: no space left, perhaps") from None
+
+
+def check_graph(path: Path, manifest: IndexManifest) -> None:
+    """Refuse a graph that cannot be walked; for 180,000 items that takes 0.2 s.
+
+    Raises
+    ------
+    InputError
+        It leads out of itself.
+
+    """
+    with reading(path):
+        _check_head(path, manifest)
+        check_walk(path, _HEAD.size + manifest.items * manifest.dim * _BYTES[manifest.dtype] + _GRAPH)
 
 
 @contextmanager

@@ -1,19 +1,20 @@
 """ItemIndex: items and their vectors on disk, opened without reading them."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from rella_cpp.cache import Cache, Progress, no_progress
+from rella_cpp.cache import Cache
 from rella_cpp.domains import Domain
 from rella_cpp.errors import InputError
-from rella_cpp.files import digest, sha256
-from rella_cpp.index.graph import REMEDY, open_graph, reading
+from rella_cpp.files import digest
+from rella_cpp.index.checking import CheckedFiles
+from rella_cpp.index.graph import REMEDY, check_graph, open_graph, reading
 from rella_cpp.index.manifest import IndexManifest
 from rella_cpp.index.projection import Projection
 from rella_cpp.records import Item
@@ -21,12 +22,11 @@ from rella_cpp.records import Item
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_T = TypeVar("_T")
 _EXACT = 50_000
 """Up to this many items a search compares with all of them; beyond, usearch's graph is walked."""
 
 
-class ItemIndex:
+class ItemIndex(CheckedFiles):
     """The vectors of a catalog, by row number; see `build_index`. Opening reads the manifest alone.
 
     A file is compared with its SHA-256 in the manifest when it is first used: usearch would crash on a damaged one, or
@@ -47,10 +47,6 @@ class ItemIndex:
         Told while a large file is compared; does nothing unless set.
 
     """
-
-    def __init__(self, folder: Path, manifest: IndexManifest, *, cache: Cache | None = None) -> None:
-        self.folder, self.manifest, self.cache = folder, manifest, cache
-        self.progress: Progress = no_progress
 
     @classmethod
     def open(cls, folder: str | Path, *, cache: Cache | None = None) -> Self:
@@ -85,15 +81,15 @@ class ItemIndex:
     @cached_property
     def projection(self) -> Projection:
         """From hidden states to this index's vectors."""
-        return self._read(lambda _: "pca.npz", Projection.load)
+        return self._read(lambda _: "pca.npz", self._projection)
 
     def item(self, row: int) -> Item:
         """Return an item."""
-        return Item(json.loads(self._fields[row].as_py()))
+        return self._item(self._fields[row].as_py())
 
     def items(self) -> list[Item]:
         """Return all items, by row."""
-        return [Item(json.loads(text)) for text in self._fields.to_pylist()]
+        return [self._item(text) for text in self._fields.to_pylist()]
 
     def ids(self) -> list[str | None]:
         """Return all ids as text, by row; None where an item has none."""
@@ -176,6 +172,8 @@ class ItemIndex:
 
         """
         exact = len(self) <= _EXACT if exact is None else exact
+        if not exact:
+            self._check_walk()
         with reading(self._vectors_path):
             found = self._usearch.search(vector, min(count, len(self)), exact=exact, threads=1)
             rows = np.asarray(found.keys).astype(np.int64).ravel()
@@ -204,6 +202,10 @@ class ItemIndex:
                 remedy="give the index of this catalog",
             )
 
+    def _forget(self) -> None:
+        for name in ("_usearch", "_ids", "_fields", "_by_id", "_texts"):
+            vars(self).pop(name, None)
+
     def writable(self) -> Any:
         """Return the usearch index read into memory, to be added to."""
         return self._read(_vectors, lambda path: open_graph(path, self.manifest, view=False))
@@ -213,50 +215,15 @@ class ItemIndex:
         """The usearch index, memory-mapped."""
         return self._read(_vectors, lambda path: open_graph(path, self.manifest, view=True))
 
+    def _check_walk(self) -> None:
+        """Check the graph before it is walked for the first time."""
+        while self._walked != self.manifest.generation:
+            self._read(_vectors, lambda path: check_graph(path, self.manifest))
+            self._walked = self.manifest.generation
+
     @property
     def _vectors_path(self) -> Path:
         return self.folder / self.manifest.vectors_file
-
-    def _read(self, name: Callable[[IndexManifest], str], read: Callable[[Path], _T]) -> _T:
-        """Check a file and read it; where items were added meanwhile, the one that has them."""
-        while True:
-            path = self.folder / name(self.manifest)
-            try:
-                self._check(path)
-                return read(path)
-            except (InputError, OSError) as error:
-                if not path.exists() and self._renewed():
-                    continue
-                if isinstance(error, InputError):
-                    raise
-                raise InputError(error.strerror or str(error), source=path, remedy=REMEDY) from None
-
-    def _check(self, path: Path) -> None:
-        """Compare a file with its digest."""
-        if self._sha256(path) != self.manifest.files.get(path.name):
-            if IndexManifest.load(self.folder) != self.manifest:
-                raise InputError("was built again since it was opened", source=self.folder, remedy="open it again")
-            raise InputError("is damaged (its checksum is another)", source=path, remedy=REMEDY)
-
-    def _sha256(self, path: Path) -> str:
-        """Return a file's digest, remembered where there is a cache that can be used."""
-        try:
-            if self.cache is not None:
-                return self.cache.fingerprint(path, self.progress, split=False)
-            with Cache.default() as cache:
-                return cache.fingerprint(path, self.progress, split=False)
-        except InputError:
-            return sha256(path)
-
-    def _renewed(self) -> bool:
-        """Go on with the index that this one has grown into; tell whether there is one."""
-        grown = IndexManifest.load(self.folder)
-        if not self.manifest.grew_into(grown):
-            return False
-        self.manifest = grown
-        for name in ("_usearch", "_ids", "_fields", "_by_id", "_texts"):
-            vars(self).pop(name, None)
-        return True
 
     @cached_property
     def _ids(self) -> "pa.ChunkedArray":
@@ -283,6 +250,22 @@ class ItemIndex:
 
         return self._read(lambda manifest: manifest.items_file, read)
 
+    def _item(self, text: object) -> Item:
+        """Read an item as its file has it."""
+        try:
+            return Item(_object(text))
+        except (TypeError, ValueError, RecursionError):
+            source = self.folder / self.manifest.items_file
+            raise InputError("holds an item that is no JSON object", source=source, remedy=REMEDY) from None
+
+    def _projection(self, path: Path) -> Projection:
+        projection, wanted = Projection.load(path), (self.manifest.dim, self.manifest.width)
+        if projection.components.shape != wanted:
+            raise InputError(
+                f"is of the size {projection.components.shape}, the manifest says {wanted}", source=path, remedy=REMEDY
+            )
+        return projection
+
     @cached_property
     def _by_id(self) -> dict[str, int]:
         return {name: row for row, name in enumerate(self.ids()) if name is not None}
@@ -295,7 +278,15 @@ class ItemIndex:
         return self._texts[1]
 
     _texts: tuple[Domain, dict[str, int]] | None = None
+    _walked = -1  # the generation whose graph was checked
 
 
 def _vectors(manifest: IndexManifest) -> str:
     return manifest.vectors_file
+
+
+def _object(text: object) -> dict[str, Any]:
+    value = json.loads(str(text))
+    if not isinstance(value, dict):
+        raise ValueError("no object")
+    return value

@@ -3,9 +3,10 @@
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from types import NoneType
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 from rella_cpp.domains import Domain
+from rella_cpp.encoding import Pool
 from rella_cpp.errors import InputError
 from rella_cpp.files import read_json, write_json
 
@@ -130,8 +131,9 @@ class IndexManifest:
             least = 0 if each.name == "generation" else 1
             if isinstance(value, int) and value < least and each.name != "explained":
                 raise ValueError(f"{each.name} is {value}")
-        if self.dtype not in DTYPES:
-            raise ValueError(f"dtype is {self.dtype!r:.100}")
+        for name, known in (("dtype", DTYPES), ("pool", get_args(Pool))):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} is {getattr(self, name)!r:.100}")
 
     def check_domain(self, domain: Domain, source: Path) -> None:
         """Refuse another wording of items than the vectors were made from.
