@@ -1,4 +1,4 @@
-"""Artefacts on disk: sealed JSON, folders that appear whole by a rename, locks."""
+"""Artefacts on disk: sealed JSON, folders that appear whole by a rename."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rella_cpp.errors import InputError
-from rella_gguf.files import is_empty, new_file, writing
+from rella_gguf.files import is_empty, locked, new_file, refuse_existing, refuse_link, writing
 from rella_gguf.strict_json import loads
 
 _NUMBERS = re.compile(r"\[\n[\s\d.,eE+-]*\]")
@@ -70,30 +70,56 @@ def read_json(path: Path, remedy: str, *, sealed: bool = True) -> dict[str, obje
 
 
 @contextmanager
-def new_folder(out: Path) -> Iterator[Path]:
+def new_folder(out: Path, mark: str, kind: str, *, force: bool) -> Iterator[Path]:
     """Give a folder to write into; it becomes `out`, in place of what is there, when the block ends well.
 
-    It vanishes when the block does not; what a killed run left is thrown away. Whether `out` may be overwritten is for
-    the caller to say: see `refuse_foreign`.
+    It vanishes when the block does not; what a killed run left is thrown away. Meanwhile no other process gets one
+    for `out`.
+
+    Parameters
+    ----------
+    mark, kind
+        See `refuse_foreign`.
+    force
+        Overwrite a folder of this kind.
 
     Raises
     ------
     InputError
-        It cannot be written.
+        It cannot be written, another process writes it, or something stands there that is not overwritten.
 
     """
     out = out.absolute()  # "." has no name
     part = out.with_name(f".{out.name}.rella-part")
     with writing(out):
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
-        try:
-            yield part
-            if out.is_dir():
-                shutil.rmtree(out)
-            part.rename(out)
-        finally:
+        if not out.parent.exists():
+            out.parent.mkdir(parents=True, exist_ok=True)
+        with locked(out):
+            refuse_taken(out, mark, kind, force=force)
+            refuse_link(part)
             shutil.rmtree(part, ignore_errors=True)
+            part.mkdir()
+            try:
+                yield part
+                if out.is_dir():
+                    shutil.rmtree(out)
+                part.rename(out)
+            finally:
+                shutil.rmtree(part, ignore_errors=True)
+
+
+def refuse_taken(out: Path, mark: str, kind: str, *, force: bool) -> None:
+    """Refuse an output that is there already; with `force` only one that is no folder of this kind.
+
+    Raises
+    ------
+    InputError
+        There is something that is not overwritten.
+
+    """
+    if not force:
+        refuse_existing(out)
+    refuse_foreign(out, mark, kind)
 
 
 def refuse_foreign(out: Path, mark: str, kind: str) -> None:
@@ -120,34 +146,6 @@ def refuse_foreign(out: Path, mark: str, kind: str) -> None:
             manifest = loads((out / "manifest.json").read_text(encoding="utf-8"))
     if not isinstance(manifest, dict) or mark not in manifest:
         raise InputError(f"is there already, and no {kind}: it is not overwritten", source=out, remedy="name another")
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Keep other processes out of a folder; the lock goes with the process, however that ends.
-
-    Raises
-    ------
-    InputError
-        Another process holds it.
-
-    """
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        yield
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise InputError(
-                "is being written by another process", source=folder, remedy="wait for it, or name another folder"
-            ) from None
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def brief(value: object) -> str:

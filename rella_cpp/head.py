@@ -122,17 +122,17 @@ class Head:
         _warn_of_reading(read.get("k", k), read.get("order", order), k, order)
 
     def save(self, folder: Path) -> None:
-        """Write it, in place of what is there.
+        """Write it, in place of a head that is there.
 
         Raises
         ------
         InputError
-            It cannot be written.
+            It cannot be written, or something else stands there.
 
         """
         from safetensors.numpy import save_file
 
-        with new_folder(folder) as out:
+        with new_folder(folder, _MARK, "head", force=True) as out:
             save_file({"weights": self.weights, "offset": np.array([self.offset])}, out / _WEIGHTS)
             facts = {"made_for": dict(self.made_for), "fitted_on": dict(self.fitted_on)}
             write_json(out / _MANIFEST, {_MARK: _FORMAT, **facts, "files": {_WEIGHTS: sha256(out / _WEIGHTS)}})

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from rella_cpp.errors import InputError
-from rella_cpp.files import brief, first_difference, locked, read_json, write_json
-from rella_gguf.files import writing
+from rella_cpp.files import brief, first_difference, read_json, write_json
+from rella_gguf.files import LOCK, locked, no_follow, refuse_link, writing
 
 Line = Mapping[str, Any]
 _T = TypeVar("_T")
@@ -75,7 +75,7 @@ class Journal:
     Raises
     ------
     InputError
-        The folder holds other settings, or something else, or cannot be written.
+        The folder holds other settings, or something else, or cannot be written, or another process writes it.
 
     """
 
@@ -112,7 +112,7 @@ class Journal:
         left = memoryview(text.encode("utf-8", errors="surrogatepass"))
         with writing(self._part):
             if self._file is None:  # unbuffered: after a full disk nothing is written behind our back
-                self._file = self._stack.enter_context(self._part.open("ab", buffering=0))
+                self._file = self._stack.enter_context(open(self._part, "ab", buffering=0, opener=no_follow))
             while left:
                 left = left[self._file.write(left) :]
             os.fsync(self._file.fileno())
@@ -142,13 +142,15 @@ class Journal:
 
     def _prepare(self, settings: Mapping[str, object], force: bool) -> None:
         layout, there = self._layout, self.folder / self._layout.settings
-        foreign = self.folder.is_dir() and any(path.name != f"{layout.settings}.part" for path in self.folder.iterdir())
+        ours = (f"{layout.settings}.part", LOCK)  # of a run that was killed before its first line
+        foreign = self.folder.is_dir() and not all(path.name.endswith(ours) for path in self.folder.iterdir())
         if self.folder.exists() and not there.is_file() and (foreign or not self.folder.is_dir()):
             raise InputError(
                 f"holds something else than {layout.kind}", source=self.folder, remedy="name another folder"
             )
         self.folder.mkdir(parents=True, exist_ok=True)
         self._stack.enter_context(locked(self.folder))
+        refuse_link(self._part)
         known = read_json(there, layout.remedy) if there.is_file() and not force else None
         # What failed before its first line stands in nobody's way, whatever its settings were.
         if force or (known is not None and not (self._final.exists() or _whole_lines(self._part))):
@@ -186,7 +188,7 @@ class Journal:
                         remedy=f"damaged: {self._layout.remedy}",
                     )
         if path == self._part and path.exists():
-            with path.open("r+b") as file:
+            with open(path, "r+b", opener=no_follow) as file:
                 file.truncate(sum(len(line) for line in lines[:wanted]))
         return wanted
 

@@ -6,7 +6,7 @@ from typing import Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from rella_cpp.errors import InputError
+from rella_cpp.errors import InputError, RellaError
 from rella_cpp.prompts import Order
 
 _MOST = 1_000_000
@@ -60,12 +60,20 @@ def nearest(
     -------
     Row numbers, int64 of shape (min(k, n),), and their cosines, float32; greatest first, of equal ones the later row.
 
+    Raises
+    ------
+    RellaError
+        usearch fails.
+
     """
     from usearch.index import MetricKind, search
 
     count = 4 * k  # more than asked for, to see the ties at the edge
     while True:
-        found = search(vectors, target, min(count, len(vectors)), MetricKind.Cos, exact=True, threads=1)
+        try:
+            found = search(vectors, target, min(count, len(vectors)), MetricKind.Cos, exact=True, threads=1)
+        except RuntimeError as error:
+            raise RellaError(f"usearch cannot compare {len(vectors):,} vectors ({error})") from None
         rows = np.asarray(found.keys, dtype=np.int64).ravel()
         cosines = 1 - np.asarray(found.distances, dtype=np.float32).ravel()
         order = np.lexsort((-rows, -cosines))

@@ -85,9 +85,10 @@ class ItemVectors:
         """
         from rella_cpp.index import ItemIndex
 
-        index = index if isinstance(index, ItemIndex) else ItemIndex.open(index)
+        index = index if isinstance(index, ItemIndex) else ItemIndex.open(index, cache=self._cache)
         if not allow_mismatch:
             index.manifest.check_domain(self.domain, index.folder)
+        index.progress = self._report
         self.index = index
 
     def embed(
@@ -147,6 +148,9 @@ class ItemVectors:
             hidden = self._encode(unknown, pool, self.progress, together=False)  # type: ignore[arg-type]
             vectors[missing] = self.index.project(hidden)
         return vectors
+
+    def _report(self, task: str, done: int, total: int, note: str = "") -> None:
+        self.progress(task, done, total, note)
 
     def _encoder(self, pool: Pool, *, together: bool) -> ItemEncoder:
         """Return an encoder; its cache key names whatever can change a vector's bits besides the text."""

@@ -105,6 +105,7 @@ BAD = [
     ("ml-26m {source} {out}", "unknown format 'ml-26m'; did you mean ml-25m?"),
     ("ml-25m {source} {there}", "there: is there already"),
     ("ml-25m {source} {there} --force", "there: is there already, and no prepared data set"),
+    ("ml-25m {source} {linked}", ".linked.rella-part: is a symbolic link, and is to be written; remove it"),
     ("ml-25m {broken} {out}", "ratings.csv, line 2: rating is no number; of 2 rows 1 is broken, more than 0.1 %"),
     ("ml-25m {source} {out} --valid 0.1", "--valid is for bookcrossing"),
     ("ml-25m {source} {out} --title-column t", "columns, files and rules are for table, not for ml-25m"),
@@ -132,15 +133,16 @@ BAD = [
 def test_bad_input_gets_one_line_and_exit_2(
     rella: Run, source: Path, tmp_path: Path, arguments: str, said: str
 ) -> None:
-    names = {name: tmp_path / name for name in ("out", "there", "missing.zip", "cut.zip", "recipe.toml", "plots.csv")}
+    names = "out there linked missing.zip cut.zip recipe.toml plots.csv".split()
     (tmp_path / "cut.zip").write_bytes(source.read_bytes()[:-100])
     (tmp_path / "recipe.toml").write_text("")
     (tmp_path / "plots.csv").write_text("id,overview\ntt1,A plot\n")
     write_files(tmp_path / "there", {"photo.jpg": b"x"})
+    (tmp_path / ".linked.rella-part").symlink_to(tmp_path / "there")
     files = ml_25m([Rating(1, 1, 4, 1)])
     files["ml-25m/ratings.csv"] = b"userId,movieId,rating,timestamp\n1,1,x,1\n1,2,4,1\n"
     broken = write_files(tmp_path / "broken.zip", files)
-    known = {path.stem: path for path in names.values()} | {"source": source, "broken": broken}
+    known = {Path(name).stem: tmp_path / name for name in names} | {"source": source, "broken": broken}
     code, out, err = rella("data", "prepare", *arguments.format(**known).split())
     assert (code, out) == (2, "") and said in err
     assert len(err.splitlines()) == 1 and err.startswith("rella: ") and not (tmp_path / "out").exists()

@@ -91,6 +91,10 @@ def bad_files(folder: Path) -> dict[str, Path]:
         "odd": write_peft(
             folder / "odd", tensors={name.replace("q_proj", "c_attn"): value for name, value in peft_tensors().items()}
         ),
+        "vision": write_peft(
+            folder / "vision",
+            tensors={name.replace("model.layers", "visual.blocks"): value for name, value in peft_tensors().items()},
+        ),
         "cut": write_peft(folder / "cut"),
         "pickle": write_peft(folder / "pickle"),
         "record": write_peft(folder / "record"),
@@ -98,7 +102,9 @@ def bad_files(folder: Path) -> dict[str, Path]:
         "empty": folder / "empty",
         "missing": folder / "missing",
         "out": folder / "out.gguf",
+        "linked": folder / "linked.gguf",
     }
+    (folder / "linked.gguf.part").symlink_to(files["adapter"])
     files["empty"].mkdir()
     weights_file = files["cut"] / "adapter_model.safetensors"
     weights_file.write_bytes(weights_file.read_bytes()[:-7])
@@ -129,6 +135,7 @@ BAD = [
     ("{f64} --base {base}", "q_proj.lora_A.weight: has the type F64"),
     ("{record} --base {base}", "rella.json: is no JSON object"),
     ("{odd} --base {base}", "c_attn: is a module that is not known; known are q_proj"),
+    ("{vision} --base {base}", "visual.blocks.0.self_attn.q_proj: is in the vision tower of a multimodal model"),
     ("{deep} --base {base}", "model.layers.2.self_attn.q_proj: is not in base.gguf, which has 2 layers"),
     ("{good} --base {wide}", "at the size 16 × 16, the base's blk.0.attn_q.weight is 32 × 32 (wide.gguf)"),
     ("{head} --base {tied}", "lm_head: is adapted, and tied.gguf has one matrix for embeddings and output (tied)"),
@@ -141,6 +148,7 @@ BAD = [
     ("{good} --base {base} -o {base} --force", "base.gguf: is one of the inputs"),
     ("{good} --base {base} -o {good}/adapter_config.json --force", "adapter_config.json: is one of the inputs"),
     ("{good} --base {base} -o {adapter}", "adapter.gguf: is there already"),
+    ("{good} --base {base} -o {linked}", "linked.gguf.part: is a symbolic link, and is to be written; remove it"),
     ("{good} --base {base} -o {empty} --force", "empty: is a folder; name a file"),
     ("{good} --base {base} -o {missing}/a.gguf", "a.gguf: cannot be written (No such file or directory); make its"),
     ("--base {base}", "Missing argument 'PEFT_DIR'"),

@@ -215,6 +215,40 @@ def test_a_record_that_was_changed_is_refused(tmp_path: Path, text: str, digest:
         inspect(tmp_path / "a.gguf")
 
 
+WRAPPED = {
+    "since 4.52": (("model.", "model.language_model."),),
+    "before": (("model.", "language_model.model."), ("lm_head", "language_model.lm_head")),
+    "no output": (("model.", "language_model."),),
+    "SmolVLM": (("model.", "model.text_model."),),
+}
+
+
+@pytest.mark.parametrize("wrapped", WRAPPED.values(), ids=WRAPPED)
+def test_an_adapter_of_a_multimodal_wrapper_is_that_of_its_language_model(
+    tmp_path: Path, spm_model: Path, wrapped: tuple[tuple[str, str], ...]
+) -> None:
+    names = {name: name for name in peft_tensors(targets=EVERY)}
+    for plain, long in wrapped:
+        start = "base_model.model."
+        names = {name: new.replace(start + plain, start + long) for name, new in names.items()}
+    tensors = {names[name]: value for name, value in peft_tensors(targets=EVERY).items()}
+    assert set(names.values()) != set(names)
+    # PEFT matched the wrapped names: the pattern is for one of them, and gives that matrix twice the scale.
+    q_proj = names["base_model.model.model.layers.1.self_attn.q_proj.lora_A.weight"].removeprefix("base_model.model.")
+    folders = {
+        "plain": write_peft(tmp_path / "plain/a", targets=EVERY, alpha_pattern={"layers.1.self_attn.q_proj": 8}),
+        "wrapped": write_peft(
+            tmp_path / "wrapped/a",
+            targets=[*LINEAR, "lm_head", "embed_tokens"],
+            tensors=tensors,
+            alpha_pattern={q_proj.removesuffix(".lora_A.weight"): 8},
+        ),
+    }
+    done = {way: convert_adapter(path, tmp_path / f"{way}.gguf", base=spm_model) for way, path in folders.items()}
+    assert done["wrapped"].rescaled == 1 and done["wrapped"].notes == ()
+    assert (tmp_path / "wrapped.gguf").read_bytes() == (tmp_path / "plain.gguf").read_bytes()
+
+
 def tied_model(path: Path) -> Path:
     weights = random_weights(N_VOCAB, SHAPE, 0)
     del weights["output.weight"]

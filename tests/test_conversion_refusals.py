@@ -1,4 +1,5 @@
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +23,7 @@ N_VOCAB = len(spm_vocab().tokens)
 F32 = EngineSettings(kv_type="f32", flash_attn="off")
 LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 EVERY = (*LINEAR, "lm_head", "embed_tokens")
+QUERY = "layers.0.self_attn.q_proj"
 
 
 def with_module(module: str, targets: tuple[str, ...] = ("q_proj",)) -> Tensors:
@@ -50,6 +52,37 @@ def test_an_adapter_for_another_base_is_refused(tmp_path: Path, spm_model: Path,
     with pytest.raises(InputError, match=said) as caught:
         convert_adapter(write_peft(tmp_path / "p", tensors=tensors), tmp_path / "a.gguf", base=spm_model)
     assert "adapter_model.safetensors" in str(caught.value) and not (tmp_path / "a.gguf").exists()
+
+
+@pytest.mark.parametrize(
+    ("module", "part"),
+    [
+        ("vision_tower.vision_model.encoder.layers.0.self_attn.q_proj", "vision tower"),
+        ("model.vision_tower.encoder.layers.0.self_attn.q_proj", "vision tower"),
+        ("visual.blocks.0.attn.qkv", "vision tower"),
+        ("model.visual.blocks.0.mlp.up_proj", "vision tower"),
+        ("model.vision_model.encoder.layers.0.self_attn.q_proj", "vision tower"),
+        ("audio_tower.layers.0.self_attn.q_proj", "audio tower"),
+        ("multi_modal_projector.linear_1", "projector"),
+        ("model.multi_modal_projector.linear_1", "projector"),
+        ("model.embed_vision.embedding_projection", "projector"),
+        ("model.connector.modality_projection.proj", "projector"),
+    ],
+)
+def test_what_is_not_the_language_model_is_refused_as_what_it_is(
+    tmp_path: Path, spm_model: Path, module: str, part: str
+) -> None:
+    both = with_module("model.language_model.layers.0.self_attn.q_proj") | with_module(module)
+    with pytest.raises(InputError, match=f"{module}: is in the {part} of a multimodal model, .* language") as caught:
+        convert_adapter(write_peft(tmp_path / "p", tensors=both), tmp_path / "a.gguf", base=spm_model)
+    (excluded,) = re.findall('exclude_modules=r"(.*)"', str(caught.value))
+    assert re.fullmatch(excluded, module) and not re.fullmatch(excluded, "model.language_model.layers.0.mlp.up_proj")
+
+
+def test_one_matrix_under_two_names_is_refused(tmp_path: Path, spm_model: Path) -> None:
+    twice = with_module(f"model.{QUERY}") | with_module(f"model.language_model.{QUERY}")
+    with pytest.raises(InputError, match=r"is adapted twice, under two names of blk\.0\.attn_q\.weight"):
+        convert_adapter(write_peft(tmp_path / "p", tensors=twice), tmp_path / "a.gguf", base=spm_model)
 
 
 def test_inputs_are_not_written_over_even_with_force(tmp_path: Path) -> None:

@@ -103,7 +103,8 @@ def test_a_killed_run_leaves_nothing_that_looks_finished_and_runs_again(tmp_path
     done = subprocess.run([sys.executable, "-c", code, str(source), str(tmp_path / "out")], check=False)
     assert done.returncode == 9
     left = sorted(path.name for path in tmp_path.iterdir())
-    assert left == [".out.rella-part", "a.zip"] and not (tmp_path / ".out.rella-part/manifest.json").exists()
+    assert left == [".out.rella-lock", ".out.rella-part", "a.zip"]
+    assert not (tmp_path / ".out.rella-part/manifest.json").exists()
     prepare("ml-25m", source, tmp_path / "out")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zip", "out"]
 

@@ -30,6 +30,7 @@ from rella_cpp import (
     export_rows,
 )
 from rella_cpp.tuning.rows import TuningSource
+from rella_gguf.files import locked
 
 SLOW = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -226,6 +227,17 @@ def test_sets_of_rows_change_together_or_not_at_all(sparse_data: DataSet, roomy_
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before  # equal calls, equal bytes
     export_row_sets(sources, out, valid=0, force=True)
     assert {path.name for path in out.glob("*valid*")} == set()  # none of another export is left beside the rows
+
+
+def test_sets_of_rows_are_written_by_one_process_and_through_no_link(sparse_data: DataSet, tmp_path: Path) -> None:
+    out, sources = tmp_path / "rows", {"next": examples(sparse_data, "next")}
+    with locked(out), pytest.raises(InputError, match="rows: is being written by another process"):
+        export_row_sets(sources, out)
+    (out / "mine").mkdir(parents=True)
+    (out / ".rella-part").symlink_to(out / "mine")
+    with pytest.raises(InputError, match=r"\.rella-part: is a symbolic link"):
+        export_row_sets(sources, out)
+    assert sorted(path.name for path in out.iterdir()) == [".rella-part", "mine"]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,9 @@ from rella_cpp import (
     load_domain,
     search_text,
 )
-from rella_cpp.files import locked
+from rella_cpp.files import read_json, sha256, write_json
 from rella_cpp.index import Projection
+from rella_gguf.files import locked
 
 TITLES = [f"Movie {n}" for n in range(40)]
 CATALOG = [Item({"id": str(n), "title": title, "year": 1980 + n}) for n, title in enumerate(TITLES)]
@@ -204,9 +206,76 @@ def test_another_wording_is_refused_unless_allowed(judge: Rella, tmp_path: Path)
 
 def test_opening_reads_the_manifest_alone(small_index: ItemIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     index = ItemIndex.open(small_index.folder)
-    assert set(vars(index)) == {"folder", "manifest"}
+    assert set(vars(index)) == {"folder", "manifest", "cache", "progress"}
     index.vectors([0, 1])
-    assert set(vars(index)) == {"folder", "manifest", "_usearch"}
+    assert set(vars(index)) == {"folder", "manifest", "cache", "progress", "_usearch"}
+
+
+def grown_file(index: ItemIndex, size: int) -> Path:
+    """Let the vectors' file be as large as that of a great catalog; its manifest says so."""
+    path = index.folder / index.manifest.vectors_file
+    with path.open("r+b") as file:
+        file.truncate(size)  # a hole, which takes no room on the disk
+    replace(index.manifest, files={**index.manifest.files, path.name: sha256(path)}).save(index.folder)
+    return path
+
+
+def test_a_large_file_is_checked_once_and_whenever_it_changed(small_index: ItemIndex, tmp_path: Path) -> None:
+    path = grown_file(small_index, 70 << 20)
+    told: list[str] = []
+
+    def first_vector(cache: Cache | None = None) -> None:
+        told.clear()
+        index = ItemIndex.open(small_index.folder, cache=cache)
+        index.progress = lambda task, *_: told.append(task)
+        assert index.vectors([0]).any()
+
+    first_vector()
+    assert told and set(told) == {"reading the file once for its fingerprint, MiB"}
+    first_vector()
+    assert told == []  # remembered
+    first_vector(Cache(None))
+    assert told  # nothing is kept, and nothing known
+    with path.open("r+b") as file:
+        file.seek(68 << 20)
+        file.write(b"damage")
+    for cache in (None, Cache(None)):
+        with pytest.raises(InputError, match=r"vectors-0\.usearch: is damaged .*; build the index again"):
+            first_vector(cache)
+    (tmp_path / "file").touch()  # a cache that cannot be: what it would remember is found anew
+    with pytest.raises(InputError, match="is damaged"):
+        first_vector(Cache(tmp_path / "file"))
+    grown_file(small_index, 70 << 20)
+    first_vector(Cache(tmp_path / "file"))
+
+
+def rewritten(**facts: object) -> Callable[[Path], None]:
+    """Change what the manifest says, and seal it again."""
+
+    def act(folder: Path) -> None:
+        path = folder / "manifest.json"
+        write_json(path, {**read_json(path, ""), **facts})
+
+    return act
+
+
+GRAPH = 8 + 30 * 16 * 2
+"""Where the graph begins in the vectors' file of `small_index`."""
+
+
+def forged(start: int, data: bytes) -> Callable[[Path], None]:
+    """Overwrite part of the vectors' file, and write its digest into the manifest."""
+
+    def act(folder: Path) -> None:
+        path = folder / "vectors-0.usearch"
+        whole = bytearray(path.read_bytes())
+        whole[start : start + len(data)] = data
+        path.write_bytes(whole)
+        files = read_json(folder / "manifest.json", "")["files"]
+        assert isinstance(files, dict)
+        rewritten(files={**files, path.name: sha256(path)})(folder)
+
+    return act
 
 
 def damage(name: str, data: bytes | None) -> Callable[[Path], None]:
@@ -230,6 +299,27 @@ def damage(name: str, data: bytes | None) -> Callable[[Path], None]:
         (damage("manifest.json", b'{"format": 9}'), "another format"),
         (damage("manifest.json", b'{"format": 1, "x": 2}'), "is damaged"),
         (damage("pca.npz", b"PK\x03\x04"), "pca.npz: is damaged"),
+        (rewritten(dim="16"), "manifest.json: is damaged (dim is '16')"),
+        (rewritten(items=-3), "manifest.json: is damaged (items is -3)"),
+        (rewritten(dtype="i8"), "manifest.json: is damaged (dtype is 'i8')"),
+        (rewritten(files=None), "manifest.json: is damaged (files is None)"),
+        (rewritten(pool="all"), "manifest.json: is damaged (pool is 'all')"),
+        (rewritten(width=8), "pca.npz: is of the size (16, 16), the manifest says (16, 8)"),
+        (rewritten(model=None), "manifest.json: is damaged (model is None)"),
+        (
+            rewritten(dim=8),
+            "vectors-0.usearch: holds 30 vectors of 32 bytes and 30 nodes, the manifest says 30 vectors",
+        ),
+        (rewritten(dtype="f32"), "the manifest says 30 vectors of 16 as f32; build the index again"),
+        (rewritten(items=31), "the manifest says 31 vectors of 16 as f16"),
+        (forged(0, b"\xff\xff\xff\x7f"), "vectors-0.usearch: holds 2147483647 vectors of 32 bytes and 0 nodes"),
+        (forged(GRAPH + 64, b"\xff" * 8), "and 18446744073709551615 nodes"),
+        (forged(GRAPH, b"USEARCH"), "vectors-0.usearch: cannot be read (Not a dense USearch index!)"),
+        (forged(GRAPH + 14, b"\x0b"), "vectors-0.usearch: cannot be read (its graph is of other vectors)"),
+        (forged(GRAPH + 64 + 8, b"\xff" * 8), "vectors-0.usearch: cannot be read ("),
+        (forged(GRAPH + 64 + 40 + 60, b"\x05"), "index: lacks vectors of some items; build"),
+        (forged(GRAPH + 64 + 40 + 60 + 10, b"\xff" * 4), "cannot be read (its graph leads to where nothing is)"),
+        (forged(GRAPH + 64 + 40 + 60 + 14, b"\xff" * 4), "cannot be read (its graph leads to where nothing is)"),
     ],
 )
 def test_a_damaged_index_is_refused(small_index: ItemIndex, act: Callable[[Path], None], said: str) -> None:
@@ -237,7 +327,22 @@ def test_a_damaged_index_is_refused(small_index: ItemIndex, act: Callable[[Path]
     with pytest.raises(InputError) as caught:
         index = ItemIndex.open(small_index.folder)
         index.vectors([0]), index.ids(), index.projection
-    assert said in str(caught.value)
+        index.search(np.ones(16, np.float32), 3, exact=False)
+    assert said in str(caught.value) and len(str(caught.value).splitlines()) == 1
+
+
+def test_an_item_that_is_none_is_refused(small_index: ItemIndex) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    path = small_index.folder / "items-0.parquet"
+    for text in ("[1]", "{", None):
+        parquet.write_table(pa.table({"id": ["1"] * 30, "fields": pa.array([text] * 30, pa.string())}), path)
+        rewritten(files={**small_index.manifest.files, path.name: sha256(path)})(small_index.folder)
+        with pytest.raises(
+            InputError, match=r"items-0\.parquet: holds an item that is no JSON object; build the index"
+        ):
+            ItemIndex.open(small_index.folder).item(0)
 
 
 def test_what_cannot_be_indexed_is_refused(judge: Rella, tmp_path: Path) -> None:
@@ -325,6 +430,37 @@ def test_two_do_not_add_at_once_and_a_full_disk_keeps_the_old(
     add_to_index(index, judge.vectors, CATALOG[:35])
     grown, added = add_to_index(stale, judge.vectors, CATALOG)  # it was opened before the others were added
     assert added == 5 and grown.ids() == [str(n) for n in range(40)]
+
+
+def test_a_reader_goes_on_where_items_were_added(judge: Rella, tmp_path: Path) -> None:
+    folder = build_index(judge.vectors, CATALOG[:30], tmp_path / "i").folder
+    untouched, half_read, whole = (ItemIndex.open(folder) for _ in range(3))
+    assert half_read.ids() == whole.ids() == [str(n) for n in range(30)]
+    before = whole.vectors(range(30))
+    grown, _ = add_to_index(whole, judge.vectors, CATALOG)  # removes the files that the others were opened with
+    np.testing.assert_array_equal(whole.vectors(range(30)), before)  # what is mapped stays
+    for index in (untouched, half_read):
+        np.testing.assert_array_equal(index.vectors(range(40)), grown.vectors(range(40)))
+        assert len(index) == 40 and index.ids() == grown.ids() and index.fingerprint == grown.fingerprint
+        assert index.search(before[3], 40)[0][0] == 3
+        assert index.row(CATALOG[39], judge.domain) == 39
+
+
+def test_a_reader_of_an_index_that_was_built_again_is_told_so(judge: Rella, tmp_path: Path) -> None:
+    index = ItemIndex.open(build_index(judge.vectors, CATALOG[:30], tmp_path / "i").folder)
+    build_index(judge.vectors, CATALOG[10:], index.folder, force=True)
+    with pytest.raises(InputError, match="was built again since it was opened; open it again"):
+        index.vectors([0])
+
+
+@pytest.mark.parametrize("name", ["vectors-1.usearch", "items-1.parquet"])
+def test_nothing_is_added_through_a_link(judge: Rella, tmp_path: Path, name: str) -> None:
+    index = build_index(judge.vectors, CATALOG[:30], tmp_path / "i")
+    (tmp_path / "thesis.txt").write_text("x")
+    (index.folder / name).symlink_to(tmp_path / "thesis.txt")
+    with pytest.raises(InputError, match=f"{name}: is a symbolic link"):
+        add_to_index(index, judge.vectors, CATALOG)
+    assert (tmp_path / "thesis.txt").read_text() == "x" and len(ItemIndex.open(index.folder).ids()) == 30
 
 
 def test_an_id_with_half_a_surrogate_pair_is_kept_out_of_trouble(judge: Rella, tmp_path: Path) -> None:

@@ -186,7 +186,7 @@ def evaluate(
     with ExitStack() as stack:
         stack.enter_context(resumable())
         if data is not None:
-            source, words, catalog = open_data(data, domain, index, allow_mismatch)
+            source, words, catalog = open_data(data, domain, index, allow_mismatch, no_cache)
         else:
             source, words, catalog = None, load_domain(domain or "movies"), None
         ready = None if prompts is None else read_prompts(prompts, words)
@@ -223,7 +223,7 @@ def evaluate(
                     out,
                     ranked,
                     judge=rella,
-                    histories=Histories(source, catalog, words),
+                    histories=Histories(source, catalog, words, bar),
                     ranking=lists,
                     force=force,
                     progress=bar,
@@ -239,7 +239,7 @@ def evaluate(
                 out,
                 settings,
                 judge=rella,
-                histories=Histories(source, catalog, words),
+                histories=Histories(source, catalog, words, bar),
                 calibrations=fitted,
                 force=force,
                 progress=bar,

@@ -70,13 +70,13 @@ def reit(
     engine = engine_settings(ctx, None, 0, "auto", "f16")
     with ExitStack() as stack:
         rella = None
-        source, words, catalog = open_data(data, domain, index, allow_mismatch)
+        source, words, catalog = open_data(data, domain, index, allow_mismatch, no_cache)
         if form == "text":
             rella = stack.enter_context(
                 open_rella(model, words, [], chat_format, engine, no_cache, False, no_trial=no_trial)
             )
         bar = stack.enter_context(ProgressBar())
-        examples = Examples(source, Histories(source, catalog, words), words, settings)
+        examples = Examples(source, Histories(source, catalog, words, bar), words, settings)
         written = export_rows(
             examples,
             out,

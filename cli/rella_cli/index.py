@@ -92,11 +92,11 @@ def add(
     as_json: options.Json = False,
 ) -> None:
     """Add new items to an index. Those that are there already, unchanged, are left as they are."""
-    from rella_cli.loading import engine_settings, open_rella
+    from rella_cli.loading import engine_settings, open_index, open_rella
     from rella_cli.progress import ProgressBar
-    from rella_cpp import ItemIndex, add_to_index
+    from rella_cpp import add_to_index
 
-    index = ItemIndex.open(folder)
+    index = open_index(folder, no_cache)
     words, items = read_catalog(catalog, domain, index)
     settings = engine_settings(None, threads, gpu_layers, "auto", "f16")
     with (
@@ -127,14 +127,18 @@ def search(
     from rich.table import Table
     from rich.text import Text
 
-    from rella_cli.loading import domain_of, engine_settings, open_rella
+    from rella_cli.loading import domain_of, engine_settings, open_index, open_rella
+    from rella_cli.progress import ProgressBar
     from rella_cli.terminal import console, note, print_json
-    from rella_cpp import ItemIndex, search_text
+    from rella_cpp import search_text
 
-    index = ItemIndex.open(folder)
+    index = open_index(folder, no_cache)
     words = domain_of(index.folder, index.manifest.domain, domain)
     settings = engine_settings(None, threads, gpu_layers, "auto", "f16")
-    with open_rella(embed_model, words, [], None, settings, no_cache, verbose, no_trial=no_trial) as rella:
+    with (
+        open_rella(embed_model, words, [], None, settings, no_cache, verbose, no_trial=no_trial) as rella,
+        ProgressBar() as index.progress,
+    ):
         found = search_text(index, rella.vectors, text, count)
     table = Table(box=None, pad_edge=False)
     for name in ("", "cosine", "item"):

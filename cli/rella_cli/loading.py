@@ -60,15 +60,22 @@ def open_rella(
     return rella
 
 
+def open_index(folder: "str | Path", no_cache: bool) -> "ItemIndex":
+    """Open an index, whose files are checked once, or with `no_cache` each time."""
+    from rella_cpp import Cache, ItemIndex
+
+    return ItemIndex.open(folder, cache=Cache(None) if no_cache else None)
+
+
 def open_data(
-    data: Path, domain: str | None, index: str | None, allow_mismatch: bool
+    data: Path, domain: str | None, index: str | None, allow_mismatch: bool, no_cache: bool = False
 ) -> "tuple[DataSet, Domain, ItemIndex | None]":
     """Open a data set, the domain that fits it, and an index, of the same wording unless a mismatch is allowed."""
-    from rella_cpp import DataSet, ItemIndex
+    from rella_cpp import DataSet
 
     source = DataSet.open(data)
     words = domain_of(source.folder, source.domain, domain)
-    catalog = None if index is None else ItemIndex.open(index)
+    catalog = None if index is None else open_index(index, no_cache)
     if catalog is not None and not allow_mismatch:
         catalog.manifest.check_domain(words, catalog.folder)
     return source, words, catalog

@@ -53,10 +53,10 @@ def recommend(
 ) -> None:
     """Recommend items of a catalog: candidates from its index, near to what the user liked, judged by the model."""
     from rella_cli.choices import RecommendingNext, by_likelihood
-    from rella_cli.loading import domain_of, engine_settings, open_rella, read_past
+    from rella_cli.loading import domain_of, engine_settings, open_index, open_rella, read_past
     from rella_cli.progress import ProgressBar
     from rella_cli.scores import Recommending
-    from rella_cpp import InputError, ItemIndex, Selection
+    from rella_cpp import InputError, Selection
 
     chooses = by_likelihood(context, by, "contrast", "calibration", "head")
     settings = engine_settings(ctx, threads, gpu_layers, flash_attn, kv_type, exact)
@@ -65,7 +65,7 @@ def recommend(
         raise InputError(
             f"{count} recommendations of {candidates} candidates are wanted", remedy="give at least 1 of each"
         )
-    catalog = ItemIndex.open(index)
+    catalog = open_index(index, no_cache)
     words = domain_of(catalog.folder, catalog.manifest.domain, domain)
     past, person = read_past(history, user, words)
     tuned = {"soft": soft, "head": head}

@@ -68,7 +68,7 @@ def head(
     engine = engine_settings(ctx, threads, gpu_layers, flash_attn, kv_type)
     with ExitStack() as stack:
         stack.enter_context(resumable())
-        source, words, catalog = open_data(data, domain, index, allow_mismatch)
+        source, words, catalog = open_data(data, domain, index, allow_mismatch, no_cache)
         rella = stack.enter_context(
             open_rella(
                 model,
@@ -84,7 +84,7 @@ def head(
             )
         )
         bar = stack.enter_context(ProgressBar())
-        examples = Examples(source, Histories(source, catalog, words), words, settings)
+        examples = Examples(source, Histories(source, catalog, words, bar), words, settings)
         fitted = tune_head(
             examples, rella, out, parts=[part.strip() for part in parts.split(",")], force=force, progress=bar
         )

@@ -1,13 +1,16 @@
-"""Files of finished work: they appear whole by a rename, and are never overwritten unasked."""
+"""Files of finished work: written by one process at a time, whole by a rename, never over others unasked."""
 
 import errno
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from rella_gguf.errors import InputError
+
+LOCK = ".rella-lock"
+"""How the names of lock files end."""
 
 
 @contextmanager
@@ -33,6 +36,49 @@ def writing(path: Path) -> Iterator[None]:
 
 
 @contextmanager
+def locked(path: Path, kind: str = "folder") -> Iterator[None]:
+    """Keep other processes from writing a file or a folder; the lock goes with the process, however that ends.
+
+    It is on a file beside the path, `.NAME.rella-lock`, that is removed with it; one that a killed process left locks
+    nothing. Where no file can be made beside a folder, it is in the folder. On a network file system the lock is as
+    good as that system's `flock`.
+
+    Raises
+    ------
+    InputError
+        Another process writes it, or the lock cannot be made.
+
+    """
+    from filelock import FileLock, Timeout  # 40 ms, which a command that writes nothing need not wait for
+
+    file = _lock_of(path)
+    refuse_link(file)
+    lock = FileLock(file, thread_local=False)
+    with writing(file if file.exists() else path):
+        os.stat(f"{file.parent}/.")  # filelock would make it
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            raise InputError(
+                "is being written by another process", source=path, remedy=f"wait for it, or name another {kind}"
+            ) from None
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # while it is held: filelock takes no file for a lock that has no name any more
+            file.unlink()
+        lock.release()
+
+
+def _lock_of(path: Path) -> Path:
+    """Return the file that is locked; one for all names of a folder."""
+    if not path.is_dir():
+        return path.absolute().with_name(f".{path.name}{LOCK}")
+    path = path.resolve()
+    return path.with_name(f".{path.name}{LOCK}") if os.access(path.parent, os.W_OK) else path / LOCK
+
+
+@contextmanager
 def new_file(path: Path) -> Iterator[BinaryIO]:
     """Give a file to write into; it becomes `path`, in place of what is there, when the block ends well.
 
@@ -49,18 +95,35 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
     with writing(path):
         if path.exists() and not path.is_file():
             raise InputError("is there, and no regular file", source=path, remedy="name another")
-        with part.open("ab") as file:
-            _own(file, part, path)
+        _refuse_special(part)
+        with locked(path, "file"):
             try:
-                file.truncate(0)
-                with part.open("r+b") as writable:  # what is opened to append cannot be written in the middle
-                    yield writable
-                    writable.flush()
-                    os.fsync(writable.fileno())
+                with open(part, "w+b", opener=no_follow) as file:
+                    yield file
+                    file.flush()
+                    os.fsync(file.fileno())
                 part.replace(path)
             except BaseException:
                 part.unlink(missing_ok=True)
                 raise
+
+
+def no_follow(name: str, flags: int) -> int:
+    """Open a file for `open`, as its `opener`; a symbolic link is refused, where the system can."""
+    return os.open(name, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
+
+
+def refuse_link(part: Path) -> None:
+    """Refuse to write where a symbolic link stands: what it leads to is not ours.
+
+    Raises
+    ------
+    InputError
+        There is one.
+
+    """
+    if part.is_symlink():
+        raise InputError("is a symbolic link, and is to be written", source=part, remedy="remove it")
 
 
 def part_of(path: Path) -> Path:
@@ -80,6 +143,13 @@ def part_of(path: Path) -> Path:
     return part
 
 
+def _refuse_special(part: Path) -> None:
+    """Refuse to write under a name where a link, a folder or a pipe stands."""
+    refuse_link(part)
+    if part.exists() and not part.is_file():
+        raise InputError("is there, and no regular file", source=part, remedy="remove it")
+
+
 def check_output(out: Path, inputs: Iterable[Path] = (), *, force: bool) -> None:
     """Refuse an output that cannot be a file or is there already; one that is also read, even with `force`.
 
@@ -93,6 +163,7 @@ def check_output(out: Path, inputs: Iterable[Path] = (), *, force: bool) -> None
         for path in inputs:
             if is_same(path, taken):
                 raise InputError("is one of the inputs", source=taken, remedy="name another output")
+    _refuse_special(part_of(out))
     if not force:
         refuse_existing(out)
 
@@ -103,21 +174,6 @@ def is_same(path: Path, other: Path) -> bool:
         return os.path.samefile(path, other)
     except (OSError, ValueError):
         return False
-
-
-def _own(file: BinaryIO, part: Path, path: Path) -> None:
-    """Lock a file that is being written; the lock goes with the process, however that ends."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        mine = os.fstat(file.fileno()).st_ino == part.stat().st_ino
-    except OSError:
-        mine = False
-    if not mine:  # or renamed by its owner, between our opening and our locking it
-        raise InputError("is being written by another process", source=path, remedy="wait for it, or name another")
 
 
 def refuse_existing(out: Path) -> None:

@@ -12,9 +12,12 @@ from rella_cpp.datasets.dataset import DataSet
 from rella_cpp.datasets.options import PrepareOptions
 from rella_cpp.datasets.sources import SourceFile, find_files
 from rella_cpp.errors import InputError
+from rella_cpp.files import new_folder, refuse_taken
 
 if TYPE_CHECKING:
     from rella_cpp.datasets.prepared import Prepared
+
+_MARK, _KIND = "rella_data", "prepared data set"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +81,7 @@ def prepare(
     ------
     InputError
         The source or the table of texts is damaged, of another data set, or has too many broken rows; or `out` is
-        there already.
+        there already, or another process writes it.
 
     """
     source, out, options = Path(source), Path(out), options or PrepareOptions()
@@ -91,18 +94,19 @@ def prepare(
     options.check_for(format)
 
     from rella_cpp.datasets.joining import join_texts, open_texts
-    from rella_cpp.datasets.writing import check_output, write
+    from rella_cpp.datasets.writing import write
 
-    check_output(out, force=force)
+    refuse_taken(out, _MARK, _KIND, force=force)
     if options.recipe is None:
         files = find_files(source, format)
     else:
         files = options.recipe.files(source)
     texts = None if options.texts is None else open_texts(options, [file.name for file in files])
     every = files if texts is None else (*files, texts.file)
-    digests = {file.name: file.watched(_told_as(progress, "checking")).digest() for file in every}
-    prepared = known.prepare(tuple(file.watched(progress) for file in files), options)
-    if texts is not None:
-        prepared = join_texts(prepared, texts.watched(progress), options)
-    write(prepared, out, format_name=format, sources=digests, force=force, progress=progress)
+    with new_folder(out, _MARK, _KIND, force=force) as folder:
+        digests = {file.name: file.watched(_told_as(progress, "checking")).digest() for file in every}
+        prepared = known.prepare(tuple(file.watched(progress) for file in files), options)
+        if texts is not None:
+            prepared = join_texts(prepared, texts.watched(progress), options)
+        write(prepared, folder, format_name=format, sources=digests, progress=progress)
     return DataSet.open(out)

@@ -1,4 +1,4 @@
-"""Writing a prepared data set: into a folder beside the final one, which it becomes by rename."""
+"""Writing a prepared data set: its tables and its manifest."""
 
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -12,46 +12,25 @@ from rella_cpp.cache import Progress, no_progress
 from rella_cpp.datasets.dataset import FORMAT_VERSION, MANIFEST, SPLITS, TABLES
 from rella_cpp.datasets.prepared import Prepared, split_names
 from rella_cpp.datasets.sampling import users_of
-from rella_cpp.files import new_folder, refuse_foreign, sha256, write_json
-from rella_gguf.files import refuse_existing
+from rella_cpp.files import sha256, write_json
 
 _ROWS_A_GROUP = 1 << 20
 
 
-def check_output(out: Path, *, force: bool) -> None:
-    """Refuse an output that is there already, unless it may be overwritten.
-
-    Raises
-    ------
-    InputError
-        It exists and `force` is not set, or it holds something else than a prepared data set.
-
-    """
-    if not force:
-        refuse_existing(out)
-    refuse_foreign(out, "rella_data", "prepared data set")
-
-
 def write(
     prepared: Prepared,
-    out: Path,
+    folder: Path,
     *,
     format_name: str,
     sources: Mapping[str, str],
-    force: bool = False,
     progress: Progress = no_progress,
 ) -> None:
-    """Write the tables and the manifest; `sources` are the SHA-256 of the source's files by name.
-
-    What a killed run left is thrown away.
-    """
-    tables = _tables(prepared)
-    with new_folder(out) as part:
-        for done, (name, table) in enumerate(zip(TABLES, tables, strict=True)):
-            progress("writing tables", done, len(TABLES))
-            parquet.write_table(table, part / name, row_group_size=_ROWS_A_GROUP, compression="zstd")
-        write_json(part / MANIFEST, _manifest(prepared, part, format_name, sources))
-        progress("writing tables", len(TABLES), len(TABLES))
+    """Write the tables and the manifest into a folder; `sources` are the SHA-256 of the source's files by name."""
+    for done, (name, table) in enumerate(zip(TABLES, _tables(prepared), strict=True)):
+        progress("writing tables", done, len(TABLES))
+        parquet.write_table(table, folder / name, row_group_size=_ROWS_A_GROUP, compression="zstd")
+    write_json(folder / MANIFEST, _manifest(prepared, folder, format_name, sources))
+    progress("writing tables", len(TABLES), len(TABLES))
 
 
 def _tables(prepared: Prepared) -> tuple[pa.Table, ...]:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from rella_cpp.cache import Progress
 from rella_cpp.domains import Domain
 from rella_cpp.errors import InputError
 from rella_cpp.evaluation.metrics import Floats
@@ -26,6 +27,8 @@ class Histories:
         Where vectors come from; None: only the latest behaviors can be chosen.
     domain
         Finds the data's items in the index where they have no ids there.
+    progress
+        Told while the index's files are checked.
 
     Attributes
     ----------
@@ -41,7 +44,11 @@ class Histories:
 
     """
 
-    def __init__(self, data: "DataSet", index: ItemIndex | None, domain: Domain) -> None:
+    def __init__(
+        self, data: "DataSet", index: ItemIndex | None, domain: Domain, progress: Progress | None = None
+    ) -> None:
+        if index is not None and progress is not None:
+            index.progress = progress
         self._data, self.domain, self.vectors = data, domain, index
         self._starts = data.interactions.starts
         self._rows = np.zeros(0, np.int64) if index is None else _index_rows(data, index, domain)

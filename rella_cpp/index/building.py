@@ -1,6 +1,5 @@
 """Building an index of a catalog, and adding to it."""
 
-import errno
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
@@ -16,16 +15,18 @@ from rella_cpp.cache import Progress, no_progress
 from rella_cpp.domains import Domain
 from rella_cpp.encoding import Pool
 from rella_cpp.errors import InputError
-from rella_cpp.files import first_difference, locked, new_folder, refuse_foreign, sha256
+from rella_cpp.files import first_difference, new_folder, refuse_foreign, sha256
+from rella_cpp.index.graph import add_vectors, new_graph, save_graph
 from rella_cpp.index.item_index import ItemIndex
 from rella_cpp.index.manifest import IndexManifest
 from rella_cpp.index.projection import Projection
 from rella_cpp.records import Item, ModelIdentity, encodable
 from rella_cpp.versions import library_versions
-from rella_gguf.files import writing
+from rella_gguf.files import locked, refuse_link, writing
 
 DType = Literal["f16", "f32"]
 
+_MARK = "explained"  # a key that only an index's manifest has
 _CHUNK = 4096  # items embedded, projected or added at a time: what memory holds
 
 
@@ -105,13 +106,14 @@ def build_index(
     Raises
     ------
     InputError
-        Two items have one id, or `out` holds something else.
+        Two items have one id; or `out` holds something else, or another process writes it.
 
     """
     settings, out, items = settings or IndexSettings(), Path(out), list(items)
     table = _table(items, embedder.domain)
-    refuse_foreign(out, "explained", "index")
-    with new_folder(out) if force or not (out / "manifest.json").is_file() else nullcontext() as folder:
+    refuse_foreign(out, _MARK, "index")
+    there = (out / "manifest.json").is_file() and not force
+    with nullcontext() if there else new_folder(out, _MARK, "index", force=force) as folder:
         wanted = {
             "model": embedder.base.name,
             "fingerprint": embedder.base.fingerprint,
@@ -131,14 +133,14 @@ def build_index(
         projection = Projection.fit(raw, settings.dim)
         projection.save(folder / "pca.npz")
         dim = len(projection.components)
-        index = _empty(dim, settings.dtype)
+        index = new_graph(dim, settings.dtype)
         for start in range(0, len(items), _CHUNK):
-            _add(index, start, projection(raw[start : start + _CHUNK]))
+            add_vectors(index, start, projection(raw[start : start + _CHUNK]), out)
             progress("building the graph", min(start + _CHUNK, len(items)), len(items))
         del raw
         (folder / "raw.f32").unlink()
         _write_items(table, folder / "items-0.parquet")
-        _save(index, folder / "vectors-0.usearch")
+        save_graph(index, folder / "vectors-0.usearch")
         IndexManifest(
             **wanted,  # type: ignore[arg-type]
             width=projection.components.shape[1],
@@ -162,11 +164,13 @@ def add_to_index(
     Raises
     ------
     InputError
-        The embedder or its domain is another than the index was built with, or an id is taken by another item.
+        The embedder or its domain is another than the index was built with, an id is taken by another item, or another
+        process writes the index.
 
     """
     with locked(index.folder):
-        index = ItemIndex.open(index.folder)  # as it is now that nobody else writes
+        index = ItemIndex.open(index.folder, cache=index.cache)  # as it is now that nobody else writes
+        index.progress = progress
         folder, manifest = index.folder, index.manifest
         manifest.check_model(embedder.base.name, embedder.base.fingerprint, folder)
         manifest.check_domain(embedder.domain, folder)
@@ -175,17 +179,15 @@ def add_to_index(
             return index, 0
         table = _table([*index.items(), *new], embedder.domain)
 
-        from usearch.index import Index
-
-        vectors = Index.restore(folder / manifest.vectors_file, view=False)
-        if vectors is None:
-            raise InputError("cannot be read", source=folder / manifest.vectors_file, remedy="build the index again")
+        vectors = index.writable()
         for start, raw in _embedded(embedder, new, manifest.pool, progress):  # type: ignore[arg-type]
-            _add(vectors, len(index) + start, index.projection(raw))
+            add_vectors(vectors, len(index) + start, index.projection(raw), folder)
         grown = replace(manifest, items=len(index) + len(new), generation=manifest.generation + 1)
         with writing(folder):
+            for name in (grown.vectors_file, grown.items_file):
+                refuse_link(folder / name)
             try:
-                _save(vectors, folder / grown.vectors_file)
+                save_graph(vectors, folder / grown.vectors_file)
                 _write_items(table, folder / grown.items_file)
                 files = _digests(folder, grown.items_file, grown.vectors_file, "pca.npz")
             except BaseException:
@@ -195,7 +197,7 @@ def add_to_index(
             replace(grown, items_digest=_digest(table), files=files).save(folder)  # from here on the new files count
             for name in (manifest.vectors_file, manifest.items_file):
                 (folder / name).unlink(missing_ok=True)
-        return ItemIndex.open(folder), len(new)
+        return ItemIndex.open(folder, cache=index.cache), len(new)
 
 
 def _new_items(index: ItemIndex, domain: Domain, items: Sequence[Item]) -> list[Item]:
@@ -277,17 +279,6 @@ def _embedded(
         yield start, embedder.embed(chunk, pool=pool, progress=report)
 
 
-def _empty(dim: int, dtype: str) -> Any:
-    from usearch.index import Index, MetricKind
-
-    return Index(ndim=dim, metric=MetricKind.Cos, dtype=dtype)
-
-
-def _add(index: Any, first: int, vectors: npt.NDArray[np.float32]) -> None:
-    """Add vectors under ascending keys; by one thread, since the graph depends on the order of insertion."""
-    index.add(np.arange(first, first + len(vectors), dtype=np.uint64), vectors, threads=1)
-
-
 def _fields(item: Item) -> str:
     return json.dumps(dict(item.fields), ensure_ascii=True, sort_keys=True)
 
@@ -328,14 +319,6 @@ def _write_items(table: Any, path: Path) -> None:
     import pyarrow.parquet as pq
 
     pq.write_table(table, path)
-
-
-def _save(index: Any, path: Path) -> None:
-    """Write a usearch index; a full disk raises OSError, as it does elsewhere."""
-    try:
-        index.save(path)
-    except RuntimeError as error:  # usearch does not say why
-        raise OSError(errno.ENOSPC, f"{error}: no space left, perhaps") from None
 
 
 def _digests(folder: Path, *names: str) -> dict[str, str]:

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from rella_cpp.cache import Cache
 from rella_cpp.domains import Domain
 from rella_cpp.errors import InputError
-from rella_cpp.files import digest, sha256
+from rella_cpp.files import digest
+from rella_cpp.index.checking import CheckedFiles
+from rella_cpp.index.graph import REMEDY, check_graph, open_graph, reading
 from rella_cpp.index.manifest import IndexManifest
 from rella_cpp.index.projection import Projection
 from rella_cpp.records import Item
@@ -19,14 +22,18 @@ from rella_cpp.records import Item
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_REMEDY = "build the index again"
-_CHECKED = 1 << 26  # bytes of a file that is read whole to check it; larger ones would make opening slow
 _EXACT = 50_000
 """Up to this many items a search compares with all of them; beyond, usearch's graph is walked."""
 
 
-class ItemIndex:
+class ItemIndex(CheckedFiles):
     """The vectors of a catalog, by row number; see `build_index`. Opening reads the manifest alone.
+
+    A file is compared with its SHA-256 in the manifest when it is first used: usearch would crash on a damaged one, or
+    find other neighbors. For 200 MB of vectors that takes half a second, once: the cache remembers files by path, size,
+    time and inode, and the next process has its first vector after 0.03 s.
+
+    Where items are added meanwhile, it goes on with the files that have them: rows stay what they are.
 
     Attributes
     ----------
@@ -34,14 +41,15 @@ class ItemIndex:
         Where it lies.
     manifest
         What it says of itself.
+    cache
+        Where the files' SHA-256 are remembered; None: the user's cache folder.
+    progress
+        Told while a large file is compared; does nothing unless set.
 
     """
 
-    def __init__(self, folder: Path, manifest: IndexManifest) -> None:
-        self.folder, self.manifest = folder, manifest
-
     @classmethod
-    def open(cls, folder: str | Path) -> Self:
+    def open(cls, folder: str | Path, *, cache: Cache | None = None) -> Self:
         """Open an index.
 
         Raises
@@ -51,11 +59,14 @@ class ItemIndex:
 
         """
         folder = Path(folder)
-        manifest = IndexManifest.load(folder)
-        for name in (manifest.vectors_file, manifest.items_file, "pca.npz"):
-            if not (folder / name).is_file():
-                raise InputError(f"has no {name}", source=folder, remedy=_REMEDY)
-        return cls(folder, manifest)
+        while True:
+            manifest = IndexManifest.load(folder)
+            names = (manifest.vectors_file, manifest.items_file, "pca.npz")
+            missing = [name for name in names if not (folder / name).is_file()]
+            if not missing:
+                return cls(folder, manifest, cache=cache)
+            if IndexManifest.load(folder) == manifest:  # else items were added between the two lines above
+                raise InputError(f"has no {missing[0]}", source=folder, remedy=REMEDY)
 
     def __len__(self) -> int:
         """Count the items."""
@@ -70,16 +81,15 @@ class ItemIndex:
     @cached_property
     def projection(self) -> Projection:
         """From hidden states to this index's vectors."""
-        self._check("pca.npz")
-        return Projection.load(self.folder / "pca.npz")
+        return self._read(lambda _: "pca.npz", self._projection)
 
     def item(self, row: int) -> Item:
         """Return an item."""
-        return Item(json.loads(self._fields[row].as_py()))
+        return self._item(self._fields[row].as_py())
 
     def items(self) -> list[Item]:
         """Return all items, by row."""
-        return [Item(json.loads(text)) for text in self._fields.to_pylist()]
+        return [self._item(text) for text in self._fields.to_pylist()]
 
     def ids(self) -> list[str | None]:
         """Return all ids as text, by row; None where an item has none."""
@@ -132,9 +142,10 @@ class ItemIndex:
         keys = np.asarray(rows, dtype=np.uint64)
         if not len(keys):
             return np.zeros((0, self.manifest.dim), np.float32)
-        found = self._usearch.get(keys)
+        with reading(self._vectors_path):
+            found = self._usearch.get(keys)
         if any(vector is None for vector in found):
-            raise InputError("lacks vectors of some items", source=self.folder, remedy=_REMEDY)
+            raise InputError("lacks vectors of some items", source=self.folder, remedy=REMEDY)
         return np.stack(found).reshape(len(keys), self.manifest.dim).astype(np.float32)
 
     def project(self, hidden: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -161,8 +172,13 @@ class ItemIndex:
 
         """
         exact = len(self) <= _EXACT if exact is None else exact
-        found = self._usearch.search(vector, min(count, len(self)), exact=exact, threads=1)
-        rows = np.asarray(found.keys, dtype=np.int64).ravel()
+        if not exact:
+            self._check_walk()
+        with reading(self._vectors_path):
+            found = self._usearch.search(vector, min(count, len(self)), exact=exact, threads=1)
+            rows = np.asarray(found.keys).astype(np.int64).ravel()
+            if len(rows) and not 0 <= rows.min() <= rows.max() < len(self):
+                raise ValueError("it knows other items")
         cosines = 1 - np.asarray(found.distances, dtype=np.float32).ravel()
         order = np.lexsort((rows, -cosines))
         return rows[order], cosines[order]
@@ -186,32 +202,28 @@ class ItemIndex:
                 remedy="give the index of this catalog",
             )
 
-    def _check(self, name: str) -> None:
-        """Compare a file with its digest; one of many megabytes only by its size, which usearch checks."""
-        path = self.folder / name
-        try:
-            damaged = path.stat().st_size <= _CHECKED and sha256(path) != self.manifest.files.get(name)
-        except OSError as error:  # gone, if items were added since this index was opened
-            raise InputError(error.strerror or str(error), source=path, remedy="open the index again") from None
-        if damaged:
-            raise InputError("is damaged (its checksum is another)", source=path, remedy=_REMEDY)
+    def _forget(self) -> None:
+        for name in ("_usearch", "_ids", "_fields", "_by_id", "_texts"):
+            vars(self).pop(name, None)
+
+    def writable(self) -> Any:
+        """Return the usearch index read into memory, to be added to."""
+        return self._read(_vectors, lambda path: open_graph(path, self.manifest, view=False))
 
     @cached_property
     def _usearch(self) -> Any:
         """The usearch index, memory-mapped."""
-        from usearch.index import Index
+        return self._read(_vectors, lambda path: open_graph(path, self.manifest, view=True))
 
-        path = self.folder / self.manifest.vectors_file
-        self._check(path.name)
-        try:
-            index = Index.restore(path, view=True)
-        except (RuntimeError, ValueError, OSError) as error:
-            raise InputError(f"cannot be read ({error})", source=path, remedy=_REMEDY) from None
-        if index is None or len(index) != self.manifest.items or index.ndim != self.manifest.dim:
-            found = "nothing" if index is None else f"{len(index)} vectors of {index.ndim}"
-            wanted = f"{self.manifest.items} of {self.manifest.dim}"
-            raise InputError(f"holds {found}, the manifest says {wanted}", source=path, remedy=_REMEDY)
-        return index
+    def _check_walk(self) -> None:
+        """Check the graph before it is walked for the first time."""
+        while self._walked != self.manifest.generation:
+            self._read(_vectors, lambda path: check_graph(path, self.manifest))
+            self._walked = self.manifest.generation
+
+    @property
+    def _vectors_path(self) -> Path:
+        return self.folder / self.manifest.vectors_file
 
     @cached_property
     def _ids(self) -> "pa.ChunkedArray":
@@ -225,17 +237,34 @@ class ItemIndex:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        path = self.folder / self.manifest.items_file
-        self._check(path.name)
+        def read(path: Path) -> "pa.ChunkedArray":
+            try:
+                column = pq.read_table(path, columns=[name])[name]
+            except (OSError, pa.ArrowException, KeyError) as error:
+                raise InputError(f"cannot be read ({error})", source=path, remedy=REMEDY) from None
+            if len(column) != self.manifest.items:
+                raise InputError(
+                    f"holds {len(column)} items, the manifest says {self.manifest.items}", source=path, remedy=REMEDY
+                )
+            return column
+
+        return self._read(lambda manifest: manifest.items_file, read)
+
+    def _item(self, text: object) -> Item:
+        """Read an item as its file has it."""
         try:
-            column = pq.read_table(path, columns=[name])[name]
-        except (OSError, pa.ArrowException, KeyError) as error:
-            raise InputError(f"cannot be read ({error})", source=path, remedy=_REMEDY) from None
-        if len(column) != self.manifest.items:
+            return Item(_object(text))
+        except (TypeError, ValueError, RecursionError):
+            source = self.folder / self.manifest.items_file
+            raise InputError("holds an item that is no JSON object", source=source, remedy=REMEDY) from None
+
+    def _projection(self, path: Path) -> Projection:
+        projection, wanted = Projection.load(path), (self.manifest.dim, self.manifest.width)
+        if projection.components.shape != wanted:
             raise InputError(
-                f"holds {len(column)} items, the manifest says {self.manifest.items}", source=path, remedy=_REMEDY
+                f"is of the size {projection.components.shape}, the manifest says {wanted}", source=path, remedy=REMEDY
             )
-        return column
+        return projection
 
     @cached_property
     def _by_id(self) -> dict[str, int]:
@@ -249,3 +278,15 @@ class ItemIndex:
         return self._texts[1]
 
     _texts: tuple[Domain, dict[str, int]] | None = None
+    _walked = -1  # the generation whose graph was checked
+
+
+def _vectors(manifest: IndexManifest) -> str:
+    return manifest.vectors_file
+
+
+def _object(text: object) -> dict[str, Any]:
+    value = json.loads(str(text))
+    if not isinstance(value, dict):
+        raise ValueError("no object")
+    return value

@@ -1,16 +1,21 @@
 """What an index says of itself: by which model, from which words, of which shape."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Self
+from types import NoneType
+from typing import Any, Self, get_args
 
 from rella_cpp.domains import Domain
+from rella_cpp.encoding import Pool
 from rella_cpp.errors import InputError
 from rella_cpp.files import read_json, write_json
 
 _FORMAT = 1
 _REMEDY = "build it again (rella index build)"
 NAME = "manifest.json"
+DTYPES = ("f16", "f32")
+_KINDS: dict[str, Any] = {"explained": (int, float), "files": dict, "versions": (dict, NoneType)}
+"""What values are, where that is not the attribute's type."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +103,37 @@ class IndexManifest:
         facts = read_json(folder / NAME, _REMEDY)
         del facts["format"]
         try:
-            return cls(**facts)  # type: ignore[arg-type]
-        except TypeError as error:
+            manifest = cls(**facts)  # type: ignore[arg-type]
+            manifest._check_kinds()
+        except (TypeError, ValueError) as error:
             raise InputError(f"is damaged ({error})", source=folder / NAME, remedy=_REMEDY) from None
+        return manifest
+
+    def grew_into(self, other: "IndexManifest") -> bool:
+        """Tell whether another manifest is this one's after items were added: rows that were there are the same."""
+        mine, its = (replace(m, items=0, items_digest="", files={}, generation=0) for m in (self, other))
+        return mine == its and self.generation < other.generation and self.items <= other.items
+
+    def _check_kinds(self) -> None:
+        """Refuse values of another kind than the attributes', and numbers that no index has.
+
+        Raises
+        ------
+        ValueError
+            There is one.
+
+        """
+        for each in fields(self):
+            value = getattr(self, each.name)
+            kinds: Any = _KINDS[each.name] if each.name in _KINDS else each.type
+            if isinstance(value, bool) or not isinstance(value, kinds):
+                raise ValueError(f"{each.name} is {value!r:.100}")
+            least = 0 if each.name == "generation" else 1
+            if isinstance(value, int) and value < least and each.name != "explained":
+                raise ValueError(f"{each.name} is {value}")
+        for name, known in (("dtype", DTYPES), ("pool", get_args(Pool))):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} is {getattr(self, name)!r:.100}")
 
     def check_domain(self, domain: Domain, source: Path) -> None:
         """Refuse another wording of items than the vectors were made from.

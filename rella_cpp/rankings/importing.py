@@ -10,9 +10,8 @@ import numpy.typing as npt
 
 from rella_cpp.cache import Progress, no_progress
 from rella_cpp.errors import InputError
-from rella_cpp.files import new_folder, refuse_foreign, sha256, write_json
+from rella_cpp.files import new_folder, sha256, write_json
 from rella_cpp.rankings.lists import FORMAT_VERSION, MANIFEST, MARK, TABLE, Rankings
-from rella_gguf.files import refuse_existing
 
 if TYPE_CHECKING:
     from rella_cpp.datasets import DataSet
@@ -48,18 +47,15 @@ def import_rankings(
     ------
     InputError
         The table cannot be read, holds no list, or a row of it does not fit the data set; or `out` is there already,
-        and `force` is not set or it is something else.
+        and `force` is not set or it is something else; or another process writes it.
 
     """
     # It imports pyarrow, which takes a third of a second.
     from rella_cpp.rankings.tables import read_lists
 
     out = Path(out)
-    if not force:
-        refuse_existing(out)
-    refuse_foreign(out, MARK, "folder of rankings")
-    lists = _by_key(read_lists(Path(table), data, progress))
-    with new_folder(out) as part:
+    with new_folder(out, MARK, "folder of rankings", force=force) as part:
+        lists = _by_key(read_lists(Path(table), data, progress))
         _write(part / TABLE, lists, data, progress)
         manifest = {
             MARK: FORMAT_VERSION,

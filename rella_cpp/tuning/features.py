@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from rella_cpp.errors import InputError
-from rella_cpp.files import brief, first_difference, locked, read_json, write_json
-from rella_gguf.files import is_empty, writing
+from rella_cpp.files import brief, first_difference, read_json, write_json
+from rella_gguf.files import is_empty, locked, no_follow, refuse_link, writing
 
 _SETTINGS, _FEATURES = "settings.json", "features.part"
 _REMEDY = "start anew with --force"
@@ -46,6 +46,7 @@ class FeatureFile:
         self, folder: Path, settings: Mapping[str, object], width: int, most: int, *, force: bool = False
     ) -> None:
         self._folder, self._width, self._most = folder, width, most
+        refuse_link(folder)
         with writing(folder):
             if folder.exists() and not is_empty(folder) and not (folder / _SETTINGS).is_file():
                 raise InputError("holds something else than features", source=folder, remedy="name another head")
@@ -126,7 +127,9 @@ class FeatureFile:
                 source=self._folder,
                 remedy=f"name another head, or {_REMEDY}",
             )
-        with writing(self._folder / _FEATURES):
-            self._file = stack.enter_context((self._folder / _FEATURES).open("a+b", buffering=0))
+        path = self._folder / _FEATURES
+        refuse_link(path)
+        with writing(path):
+            self._file = stack.enter_context(open(path, "a+b", buffering=0, opener=no_follow))
             self._file.truncate(self.done * self._row)  # a kill in the middle of a row
         self.rows()

@@ -8,7 +8,7 @@ from pathlib import Path
 from rella_cpp.cache import Progress, no_progress
 from rella_cpp.recommender import Rella
 from rella_cpp.tuning.rows import RowForm, TuningRows, TuningSource, export_rows, read_files
-from rella_gguf.files import check_output, writing
+from rella_gguf.files import check_output, locked, refuse_link, writing
 
 _ENDS = ("jsonl", "valid.jsonl", "manifest.json")
 
@@ -39,7 +39,7 @@ def export_row_sets(
     Raises
     ------
     InputError
-        See `export_rows`; or the folder cannot be written.
+        See `export_rows`; or the folder cannot be written, or another process writes it.
     ContextError
         A text is longer than the judge's context.
 
@@ -51,7 +51,8 @@ def export_row_sets(
     part = out.absolute() / ".rella-part"
     written: dict[str, TuningRows] = {}
     made = not out.exists()
-    with writing(out):
+    with writing(out), locked(out):
+        refuse_link(part)
         shutil.rmtree(part, ignore_errors=True)  # what a killed run left
         part.mkdir(parents=True)
         try:

@@ -14,6 +14,7 @@ import numpy as np
 from rella_gguf.errors import InputError
 from rella_gguf.lora.bases import Base, find_base
 from rella_gguf.lora.peft import PeftAdapter, PeftPair, read_peft
+from rella_gguf.lora.wrappers import other_part, plain_name
 from rella_gguf.peft_files import WEIGHTS, Matrix, check_converted
 from rella_gguf.tensor_files import add_base, add_record, encodable, write_tensors
 
@@ -58,6 +59,8 @@ def convert_adapter(
     folder: str | Path, out: str | Path, *, base: str | Path | None = None, force: bool = False
 ) -> Conversion:
     """Convert the LoRA adapter in a PEFT folder to a GGUF adapter.
+
+    One that was trained on a multimodal model converts as if it had been trained on the language model in it.
 
     Parameters
     ----------
@@ -114,16 +117,22 @@ def _named(adapter: PeftAdapter, model: Base) -> dict[str, PeftPair]:
     names = get_tensor_name_map(kinds[model.architecture.name], model.layers)
     pairs: dict[str, PeftPair] = {}
     for module, pair in adapter.pairs.items():
-        name, last = f"{names.get_name(module)}.weight", module.rpartition(".")[2]
-        if last not in model.architecture.modules:
+        known, last = names.get_name(plain_name(module)), module.rpartition(".")[2]
+        name = f"{known}.weight"
+        if part := other_part(module):
+            finding = f"is in the {part[0]} of a multimodal model, of which a GGUF holds the language model alone"
+            remedy = f'train without it: in PEFT, exclude_modules=r".*{part[1]}.*"'
+        elif last not in model.architecture.modules:
             finding, remedy = "is a module that is not known", f"known are {', '.join(model.architecture.modules)}"
         elif model.tied and last in _OUTER:
             finding = f"is adapted, and {model.source.name} has one matrix for embeddings and output (tied)"
             remedy = "give a base GGUF that holds output.weight by itself, or train without lm_head and embed_tokens"
-        elif names.get_name(module) is None:
+        elif known is None:
             finding, remedy = f"is not in {model.source.name}, which has {model.layers} layers", _OTHER_BASE
         elif pair.embedding is not (last == "embed_tokens"):
             finding, remedy = "is adapted as what it is not, an embedding or a linear module", "save the adapter again"
+        elif name in pairs:
+            finding, remedy = f"is adapted twice, under two names of {name}", "save the adapter again"
         else:
             _check_size(adapter, module, name, pair, model)
             pairs[name] = pair
