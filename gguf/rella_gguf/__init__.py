@@ -3,7 +3,7 @@
 import typing
 
 if typing.TYPE_CHECKING:  # for readers and type checkers; the same again below
-    from rella_gguf.checks import check_adapter, check_complete, check_model, shard_paths
+    from rella_gguf.checks import check_adapter, check_complete, check_model, mappable, shard_paths
     from rella_gguf.errors import GGUFError, InputError, RellaError
     from rella_gguf.header import ArrayInfo, Header, MetadataValue, TensorInfo, read_header
     from rella_gguf.inspection import Inspection, Lora, Soft, TensorGroup, Tokenizer, inspect, tuning_record
@@ -22,7 +22,7 @@ else:
     __getattr__, __dir__ = rella_gguf.surface.public(
         __name__,
         {
-            "rella_gguf.checks": "check_adapter check_complete check_model shard_paths",
+            "rella_gguf.checks": "check_adapter check_complete check_model mappable shard_paths",
             "rella_gguf.errors": "GGUFError InputError RellaError",
             "rella_gguf.header": "ArrayInfo Header MetadataValue TensorInfo read_header",
             "rella_gguf.inspection": "Inspection Lora Soft TensorGroup Tokenizer inspect tuning_record",
@@ -71,6 +71,7 @@ __all__ = [
     "convert_soft_prompt",
     "gguf_adapters",
     "inspect",
+    "mappable",
     "merge_adapters",
     "plan_merge",
     "quantize",

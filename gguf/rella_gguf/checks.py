@@ -8,7 +8,8 @@ from rella_gguf.errors import GGUFError, InputError
 from rella_gguf.header import Header, read_header
 
 _MAX_LAYERS = 512  # LLAMA_MAX_LAYERS; llama.cpp stops the process on more
-_NO_WEIGHTS = range(24, 29)  # I8, I16, I32, I64, F64
+_NO_WEIGHTS = (9, 15, *range(24, 29))  # Q8_1 and Q8_K, which are for what weights meet; I8, I16, I32, I64, F64
+_MAPPED = 32  # TENSOR_ALIGNMENT: llama.cpp stops the process on a mapped file whose tensors do not begin so
 _WRONG_BASE = "give the base model that the adapter was trained on"
 _SHARD = re.compile(r"^(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf$")
 
@@ -93,6 +94,12 @@ def _check_types(header: Header) -> None:
                 source=header.path,
                 remedy="the file is damaged, or no file for llama.cpp",
             )
+
+
+def mappable(model: Header) -> bool:
+    """Tell whether llama.cpp can use a model's tensors where they stand in its files, or has to read them elsewhere."""
+    parts = [model, *(read_header(path) for path in shard_paths(model.path)[1:])]
+    return not any((part.data_start + tensor.offset) % _MAPPED for part in parts for tensor in part.tensors)
 
 
 def check_adapter(path: str | Path, base: Header) -> Header:
