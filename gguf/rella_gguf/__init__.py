@@ -7,6 +7,7 @@ if typing.TYPE_CHECKING:  # for readers and type checkers; the same again below
     from rella_gguf.errors import GGUFError, InputError, RellaError
     from rella_gguf.header import ArrayInfo, Header, MetadataValue, TensorInfo, read_header
     from rella_gguf.inspection import Inspection, Lora, Soft, TensorGroup, Tokenizer, inspect, tuning_record
+    from rella_gguf.judges import check_judge
     from rella_gguf.lora.adapters import gguf_adapters
     from rella_gguf.lora.conversion import Conversion, convert_adapter
     from rella_gguf.lora.merging import Merge, MergedTensor, merge_adapters
@@ -26,6 +27,7 @@ else:
             "rella_gguf.errors": "GGUFError InputError RellaError",
             "rella_gguf.header": "ArrayInfo Header MetadataValue TensorInfo read_header",
             "rella_gguf.inspection": "Inspection Lora Soft TensorGroup Tokenizer inspect tuning_record",
+            "rella_gguf.judges": "check_judge",
             "rella_gguf.lora.adapters": "gguf_adapters",
             "rella_gguf.lora.conversion": "Conversion convert_adapter",
             "rella_gguf.lora.merging": "Merge MergedTensor merge_adapters",
@@ -65,6 +67,7 @@ __all__ = [
     "Tokenizer",
     "check_adapter",
     "check_complete",
+    "check_judge",
     "check_model",
     "check_soft_prompt",
     "convert_adapter",

@@ -10,7 +10,7 @@ from rella_cpp.engine.memory import check_room, no_context
 from rella_cpp.engine.plan import MAX_SEQUENCES, Limits
 from rella_cpp.engine.settings import DEFAULT_CONTEXT, EngineSettings
 from rella_cpp.errors import EngineError, GGUFError, InputError
-from rella_gguf import Header, check_model, mappable
+from rella_gguf import Header, check_judge, check_model, mappable
 from rella_gguf.tensor_types import NUMBERS
 
 _UBATCH = 512
@@ -33,6 +33,7 @@ class Loaded(NamedTuple):
 def load(path: str | Path, settings: EngineSettings) -> Loaded:
     """Load a model (memory-mapped) and make its context; see `Engine.from_gguf`."""
     header = check_model(path)
+    check_judge(header)
     lib = native.load()
     native.recent_errors.clear()
     model = lib.llama_model_load_from_file(os.fsencode(path), _model_params(lib, header, settings))
