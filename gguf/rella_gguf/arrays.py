@@ -31,10 +31,10 @@ def texts(header: Header, key: str) -> list[bytes]:
     data, at = _entry(header, key)
     unpack, found = struct.Struct("<Q").unpack_from, []
     for _ in repeat(None, value.length):  # a vocabulary has 100,000 and more
-        at += 8
-        end = at + unpack(data, at - 8)[0]
-        found.append(data[at:end])
-        at = end
+        (length,) = unpack(data, at)
+        start = at + 8
+        at = start + length
+        found.append(data[start:at])
     return found
 
 
