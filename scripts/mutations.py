@@ -181,7 +181,7 @@ def _change_architecture(parts: Parts, dice: Random) -> None:
     new = dice.choice(_ARCHITECTURES)
     for number, (key, kind, value) in enumerate(parts.entries):
         if key == "general.architecture":
-            parts.entries[number] = (key, kind, new)
+            parts.entries[number] = (key, _STRING, new)
         elif key.startswith("llama."):
             parts.entries[number] = (new + key.removeprefix("llama"), kind, value)
     parts.entries.append((f"{new}.attention.layer_norm_epsilon", 6, 1e-5))

@@ -1,6 +1,6 @@
 """Refuse vocabularies that llama.cpp dies of, or tokenises wrongly with, before it sees them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rella_gguf.arrays import STRINGS, texts
 from rella_gguf.errors import GGUFError
@@ -17,6 +17,12 @@ _NEEDS = {
 }
 """The array that says what a tokenizer joins first."""
 _WITHOUT_MERGES = "kimi-k2"
+_BYTES: dict[str, Callable[[int], bytes]] = {
+    "llama": lambda byte: b"<0x%02X>" % byte,
+    "plamo2": lambda byte: b"<0x%02X>" % byte,
+    "rwkv": lambda byte: repr(bytes([byte]))[2:-1].encode(),
+}
+"""How tokenizers write a token that stands for one byte, of those that llama.cpp dies with where one is missing."""
 _REMEDY = "convert the model again, or download it again"
 
 
@@ -52,8 +58,10 @@ def check_vocabulary(header: Header) -> None:
     known = set(words)
     if len(known) != len(words):
         raise _twice(header, words)
-    if kind == "llama":
-        _check_bytes(header, known)
+    for byte in range(256) if kind in _BYTES else ():
+        name = _BYTES[kind](byte)
+        if name not in known and bytes([byte]) not in known:
+            raise _wrong(header, f"names the tokenizer {kind}, and has no token {name.decode()} for that byte")
 
 
 def _as_llama_cpp_reads(words: list[bytes]) -> list[bytes]:
@@ -74,13 +82,6 @@ def _twice(header: Header, words: Sequence[bytes]) -> GGUFError:
             return _wrong(header, f"the token {shown!r} comes twice, as {places[word]} and {number}")
         places[word] = number
     raise ValueError("no token comes twice")
-
-
-def _check_bytes(header: Header, known: set[bytes]) -> None:
-    """Refuse a SentencePiece vocabulary that cannot spell every byte: llama.cpp dies of a character beyond it."""
-    for byte in range(256):
-        if b"<0x%02X>" % byte not in known and bytes([byte]) not in known:
-            raise _wrong(header, f"names the tokenizer llama, and has no token <0x{byte:02X}> for that byte")
 
 
 def _wrong(header: Header, finding: str) -> GGUFError:
