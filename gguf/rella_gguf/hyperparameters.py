@@ -92,7 +92,7 @@ def _rotated(header: Header) -> Iterator[str]:
     turned = rotated[0] if rotated else key
     if header.architecture in _WHOLE_HEADS and not key == value == turned:
         yield f"has the rope.dimension_count {turned:g} for heads of {key:g} (keys) and {value:g} (values)"
-    if rotated and (turned > key or turned % 2):
+    if rotated and (not 1 <= turned <= key or turned % 2):
         yield f"has the rope.dimension_count {turned:g}, and heads of {key:g}"
 
 
