@@ -60,6 +60,7 @@ def _change(writer: gguf.GGUFWriter, values: dict[str, Any]) -> None:
         ({"llama__attention__head_count_kv": 3}, "the attention.head_count 4, which is no multiple"),
         ({"llama__attention__head_count_kv": [2, 3]}, "the attention.head_count 4, which is no multiple"),
         ({"llama__rope__dimension_count": 6}, "the rope.dimension_count 6, and heads of 4"),
+        ({"llama__rope__dimension_count": 0}, "the rope.dimension_count 0, and heads of 4"),
         ({"llama__rope__dimension_count": 3}, "the rope.dimension_count 3, and heads of 4"),
     ],
 )
@@ -84,6 +85,10 @@ def test_what_llama_cpp_dies_of_is_told_from_the_header(tmp_path: Path, values: 
 )
 def test_what_can_be_passes(tmp_path: Path, values: dict[str, Any]) -> None:
     judge(tmp_path / "m.gguf", values)
+
+
+def test_a_single_expert_that_llama_cpp_takes_for_none_passes(tmp_path: Path) -> None:
+    judge(tmp_path / "m.gguf", {"hunyuan-dense__expert_count": 1}, arch="hunyuan-dense")
 
 
 @pytest.mark.parametrize("tokenizer", ["spm", "bpe"])

@@ -9,6 +9,7 @@ from rella_gguf.header import Header, read_header
 
 _MAX_LAYERS = 512  # LLAMA_MAX_LAYERS; llama.cpp stops the process on more
 _NO_WEIGHTS = (9, 15, *range(24, 29))  # Q8_1 and Q8_K, which are for what weights meet; I8, I16, I32, I64, F64
+_ADDED = (0, 1, 30)  # F32, F16, BF16: what norms and biases may be
 _MAPPED = 32  # TENSOR_ALIGNMENT: llama.cpp stops the process on a mapped file whose tensors do not begin so
 _WRONG_BASE = "give the base model that the adapter was trained on"
 _SHARD = re.compile(r"^(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf$")
@@ -88,7 +89,9 @@ def check_model(path: str | Path) -> Header:
 def _check_types(header: Header) -> None:
     """Refuse weights of a type that llama.cpp cannot compute with: it would stop the process."""
     for tensor in header.tensors:
-        if tensor.type in _NO_WEIGHTS and (tensor.name.endswith(".weight") or ".lora_" in tensor.name):
+        added = tensor.name.endswith((".bias", "norm.weight")) and tensor.type not in _ADDED
+        multiplied = tensor.name.endswith(".weight") or ".lora_" in tensor.name
+        if added or (multiplied and tensor.type in _NO_WEIGHTS):
             raise GGUFError(
                 f"tensor {tensor.name} has the type {tensor.type_name}, which is none for weights",
                 source=header.path,

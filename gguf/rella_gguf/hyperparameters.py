@@ -8,6 +8,8 @@ from rella_gguf.errors import GGUFError
 from rella_gguf.header import Header
 
 _MAX_EXPERTS = 1024  # LLAMA_MAX_EXPERTS
+_LONE_EXPERT = ("hunyuan-dense", "hunyuan_vl")
+"""Architectures of which llama.cpp takes a single expert for none."""
 _SCALINGS = ("none", "linear", "yarn", "longrope")
 _EPSILONS = (
     "attention.layer_norm_epsilon",
@@ -39,6 +41,8 @@ def check_hyperparameters(header: Header) -> None:
 def _experts(header: Header) -> Iterator[str]:
     experts, used = _number(header, "expert_count"), max(_numbers(header, "expert_used_count"), default=0)
     groups, used_groups = _number(header, "expert_group_count"), _number(header, "expert_group_used_count")
+    if experts <= 1 and header.architecture in _LONE_EXPERT:
+        return
     if not 0 <= experts <= _MAX_EXPERTS:
         yield f"has the expert_count {experts:g}, where {_MAX_EXPERTS} are the most"
     if experts and not 1 <= used <= experts:
