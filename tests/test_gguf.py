@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tiny_model import Shape, finish, random_weights, spm_vocab, write_adapter, write_model, write_vocabulary_only
 
 from rella_gguf import GGUFError, check_adapter, check_model, inspect, read_header, shard_paths
-from rella_gguf.rewriting import Rewrite
+from rella_gguf.rewriting import Rewrite, entry_start
 
 SHAPE = Shape()
 Q = "blk.0.attn_q.weight"
@@ -111,6 +111,18 @@ def test_a_split_model_is_all_its_parts(tmp_path: Path) -> None:
         check_model(first)
     parts[1].unlink()
     with pytest.raises(GGUFError, match=r"00002-of-00003\.gguf.*no such file"):
+        check_model(first)
+
+
+def test_a_part_whose_number_is_of_another_type_is_refused(tmp_path: Path) -> None:
+    # llama.cpp reads split.no of the later parts as uint16 without a look, and stops the process.
+    first = write_model(tmp_path / "m.gguf", tensors_a_file=10)
+    second = shard_paths(first)[1]
+    header = read_header(second)
+    entry = entry_start("split.no", 4) + struct.pack("<I", 1)
+    start = Rewrite(header, header.tensors, frozenset()).header({}, {"split.no": entry})
+    second.write_bytes(start + second.read_bytes()[header.data_start :])
+    with pytest.raises(GGUFError, match=r"00002-of-\d+\.gguf: has the split.no in another type"):
         check_model(first)
 
 

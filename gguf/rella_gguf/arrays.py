@@ -1,4 +1,4 @@
-"""Read the arrays of a GGUF's metadata, which `Header` only counts."""
+"""Read what `Header` leaves of a GGUF's metadata: the arrays, and of which types values are."""
 
 import struct
 from itertools import repeat
@@ -21,6 +21,12 @@ def numbers(header: Header, key: str) -> tuple[float, ...]:
         return ()
     data, start = _entry(header, key)
     return struct.unpack_from(f"<{value.length}{_CODES[value.type]}", data, start)
+
+
+def kind(header: Header, key: str) -> int:
+    """Return the GGUF value type of the metadata value `key`, which is there."""
+    data, start = _entry(header, key)
+    return int(struct.unpack_from("<I", data, start - 16)[0])
 
 
 def texts(header: Header, key: str) -> list[bytes]:

@@ -4,6 +4,7 @@ import math
 import re
 from pathlib import Path
 
+from rella_gguf.arrays import kind
 from rella_gguf.errors import GGUFError, InputError
 from rella_gguf.header import Header, read_header
 
@@ -11,6 +12,7 @@ _MAX_LAYERS = 512  # LLAMA_MAX_LAYERS; llama.cpp stops the process on more
 _NO_WEIGHTS = (9, 15, *range(24, 29))  # Q8_1 and Q8_K, which are for what weights meet; I8, I16, I32, I64, F64
 _ADDED = (0, 1, 30)  # F32, F16, BF16: what norms and biases may be
 _MAPPED = 32  # TENSOR_ALIGNMENT: llama.cpp stops the process on a mapped file whose tensors do not begin so
+_PART_NUMBER, _UINT16 = "split.no", 2  # a GGUF value type
 _WRONG_BASE = "give the base model that the adapter was trained on"
 _SHARD = re.compile(r"^(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf$")
 
@@ -74,6 +76,8 @@ def check_model(path: str | Path) -> Header:
         if header.kind == "soft_prompt":
             finding, remedy = "is a soft prompt, not a model", "give the base model in its place; it goes with --soft"
         raise GGUFError(finding, source=header.path, remedy=remedy)
+    for part in rest:
+        _check_part_number(part)
     for part in (header, *rest):
         check_complete(part)
         _check_types(part)
@@ -84,6 +88,14 @@ def check_model(path: str | Path) -> Header:
                 f"has the {key} {value}", source=header.path, remedy=f"1 to {most} can be: the file is damaged"
             )
     return header
+
+
+def _check_part_number(part: Header) -> None:
+    """Refuse a part whose number is of another type than uint16: llama.cpp reads it without a look."""
+    if _PART_NUMBER in part.metadata and kind(part, _PART_NUMBER) != _UINT16:
+        raise GGUFError(
+            f"has the {_PART_NUMBER} in another type than uint16", source=part.path, remedy="split it again"
+        )
 
 
 def _check_types(header: Header) -> None:

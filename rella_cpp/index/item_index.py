@@ -75,11 +75,25 @@ class ItemIndex:
 
     def item(self, row: int) -> Item:
         """Return an item."""
-        return Item(json.loads(self._fields[row].as_py()))
+        return self._parsed(self._fields[row].as_py())
 
     def items(self) -> list[Item]:
         """Return all items, by row."""
-        return [Item(json.loads(text)) for text in self._fields.to_pylist()]
+        return [self._parsed(text) for text in self._fields.to_pylist()]
+
+    def _parsed(self, text: str | None) -> Item:
+        """Read an item as it is stored."""
+        try:
+            fields = json.loads(text or "")
+        except (ValueError, RecursionError):
+            fields = None
+        if not isinstance(fields, dict):
+            raise self._unreadable(f"{text!r:.100} is no item")
+        return Item(fields)
+
+    def _unreadable(self, finding: str) -> InputError:
+        path = self.folder / self.manifest.items_file
+        return InputError(f"cannot be read ({finding})", source=path, remedy="build the index again")
 
     def ids(self) -> list[str | None]:
         """Return all ids as text, by row; None where an item has none."""
@@ -215,11 +229,23 @@ class ItemIndex:
 
     @cached_property
     def _ids(self) -> "pa.ChunkedArray":
-        return self._column("id")
+        return self._texts_of("id")
 
     @cached_property
     def _fields(self) -> "pa.ChunkedArray":
-        return self._column("fields")
+        return self._texts_of("fields")
+
+    def _texts_of(self, name: str) -> "pa.ChunkedArray":
+        """Read a column, and see that it holds texts that can be decoded: pyarrow looks only when they are."""
+        import pyarrow as pa
+
+        column = self._column(name)
+        try:
+            column = column.cast(pa.string())
+            column.validate(full=True)
+        except pa.ArrowException as error:
+            raise self._unreadable(str(error)) from None
+        return column
 
     def _column(self, name: str) -> "pa.ChunkedArray":
         import pyarrow as pa
