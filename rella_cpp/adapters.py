@@ -1,16 +1,18 @@
 """LoRA adapters at run time: GGUFs, or PEFT folders converted on the fly."""
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rella_cpp.cache import Cache
 from rella_cpp.converted import gguf_of, reading
 from rella_cpp.engine import Adapter, Engine
+from rella_cpp.engine.trial import Kind
 from rella_cpp.errors import InputError
 from rella_cpp.provenance import check_record, read_record
 from rella_cpp.records import AppliedSoftPrompt
+from rella_gguf import check_adapter
 from rella_gguf.lora.adapters import named_adapters
 
 logger = logging.getLogger("rella_cpp")
@@ -20,7 +22,13 @@ Adapters = str | Path | Sequence[str | Path | tuple[str | Path, float] | Adapter
 
 
 def load_adapters(
-    given: Adapters, engine: Engine, cache: Cache, made_for: Mapping[str, Any], *, allow_mismatch: bool = False
+    given: Adapters,
+    engine: Engine,
+    cache: Cache,
+    made_for: Mapping[str, Any],
+    *,
+    allow_mismatch: bool = False,
+    try_out: Callable[[Kind, Path, str], None],
 ) -> tuple[Adapter, ...]:
     """Find adapters, check what they were tuned on, load them beside the model.
 
@@ -34,11 +42,15 @@ def load_adapters(
         The judge's settings (`Rella.settings`).
     allow_mismatch
         Take adapters tuned on something else, too.
+    try_out
+        Called with each file and its fingerprint before llama.cpp loads it here.
 
     Raises
     ------
     InputError
         One cannot be used with this model, is named twice, or was tuned on another base, wording or chat format.
+    EngineError
+        llama.cpp dies with one.
 
     """
     if not isinstance(given, str | Path | Mapping) and isinstance(given, Iterable):
@@ -52,6 +64,9 @@ def load_adapters(
         if any(adapter.fingerprint == other.fingerprint for other in found):
             raise InputError("is named twice as an adapter", source=path, remedy="name it once, with one scale")
         found.append(adapter)
+    for adapter in found:
+        check_adapter(adapter.path, engine.header)
+        try_out("adapter", adapter.path, adapter.fingerprint)
     engine.load_adapters(found)
     for (path, _), adapter in zip(named, found, strict=True):
         record = read_record(adapter.path, path)

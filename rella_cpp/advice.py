@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from rella_cpp.cache import Progress, no_progress
+from rella_cpp.cache import Cache, Progress, no_progress
 from rella_cpp.engine import Engine, EngineSettings, Prompt, Span
+from rella_cpp.engine.trial import Trial
 from rella_cpp.errors import EngineError, InputError
 from rella_gguf import check_model, inspect, read_header, shard_paths
 from rella_gguf.cutting import ALIKE, cut, kept_tensors
@@ -96,6 +97,7 @@ def advise(
     settings: EngineSettings | None = None,
     folder: Path | None = None,
     progress: Progress = no_progress,
+    trial: bool = True,
 ) -> list[Advice]:
     """Quantise a model in several ways, time each on a prompt of 256 tokens, measure what each loses.
 
@@ -118,6 +120,8 @@ def advise(
         Where to keep the files meanwhile; None: the system's folder for such.
     progress
         Told what is being done.
+    trial
+        Try each file in a process of its own before it is measured; see `Rella.from_gguf`.
 
     Returns
     -------
@@ -150,7 +154,7 @@ def advise(
     with writing(folder or Path(tempfile.gettempdir())):
         temporary = tempfile.TemporaryDirectory(prefix="rella-", dir=folder)
     with temporary as name:
-        bench = _Bench(Path(name), settings or EngineSettings(), progress)
+        bench = _Bench(Path(name), settings or EngineSettings(), progress, trial)
         bench.expect(2 * len(plans) + 1 + repeats * len(sizes))
         bench.prepare(path, plans, layers if layers < of_layers else None)
         losses = bench.losses(reference)
@@ -185,8 +189,10 @@ def recommended(advice: Sequence[Advice]) -> Advice:
 class _Bench:
     """The files to compare, None for the one as it is, and what is measured on them."""
 
-    def __init__(self, folder: Path, settings: EngineSettings, progress: Progress) -> None:
+    def __init__(self, folder: Path, settings: EngineSettings, progress: Progress, trial: bool) -> None:
         self._folder, self._settings, self._progress = folder, settings, progress
+        self._trial = Trial(Cache(None), no_progress) if trial else None
+        self._tried: dict[Path, EngineSettings] = {}
         self._done = self._steps = 0
         self._files: dict[str | None, Path] = {}
         self._prompt: npt.NDArray[np.int32] = np.zeros(0, np.int32)
@@ -253,8 +259,11 @@ class _Bench:
         return shares
 
     def _open(self, file: Path, ctx: int) -> Engine:
-        """Load a file; one at a time is in memory."""
-        return Engine.from_gguf(file, replace(self._settings, ctx=ctx))
+        """Load a file, with the settings that a trial found; one at a time is in memory."""
+        if file not in self._tried:
+            wanted = replace(self._settings, ctx=ctx)
+            self._tried[file] = wanted if self._trial is None else self._trial.settings(file, wanted)
+        return Engine.from_gguf(file, replace(self._tried[file], ctx=ctx))
 
     def _step(self, note: str) -> None:
         self._progress("advising", self._done, self._steps, note)

@@ -154,6 +154,14 @@ class Cache:
         ]
         return combined(digests)
 
+    def known_fingerprint(self, path: str | Path) -> str | None:
+        """Return a model's fingerprint if it is remembered, and the file is as it was; else None."""
+        try:
+            digests = [self._known_digest(part.resolve()) for part in shard_paths(path)]
+        except OSError:
+            return None
+        return None if None in digests else combined([known for known in digests if known is not None])
+
     def folder_for(self, kind: str) -> Path:
         """Return a folder for files of one kind; of a cache that dies with this object, one that dies with it.
 
@@ -216,21 +224,23 @@ class Cache:
         """Close."""
         self.close()
 
-    def _file_digest(self, path: Path, progress: Progress) -> str:
-        facts = path.stat()
-        state = f"{facts.st_size} {facts.st_mtime_ns} {facts.st_ctime_ns} {facts.st_ino}"
+    def _known_digest(self, path: Path) -> str | None:
         with self._access() as database:
             row = database.execute(
-                "SELECT sha256 FROM files WHERE path = ? AND state = ?", (str(path), state)
+                "SELECT sha256 FROM files WHERE path = ? AND state = ?", (str(path), _state(path))
             ).fetchone()
-        if row is not None and re.fullmatch(r"[0-9a-f]{64}", str(row[0])):
-            return str(row[0])
+        return str(row[0]) if row is not None and re.fullmatch(r"[0-9a-f]{64}", str(row[0])) else None
+
+    def _file_digest(self, path: Path, progress: Progress) -> str:
+        state, size = _state(path), path.stat().st_size
+        if (known := self._known_digest(path)) is not None:
+            return known
         digest, done = hashlib.sha256(), 0
         with path.open("rb") as file:
             while block := file.read(_BLOCK):
                 digest.update(block)
                 done += len(block)
-                progress("reading the file once for its fingerprint, MiB", done >> 20, facts.st_size >> 20)
+                progress("reading the file once for its fingerprint, MiB", done >> 20, size >> 20)
         with self._access() as database, database:
             database.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", (str(path), state, digest.hexdigest()))
         return digest.hexdigest()
@@ -266,6 +276,12 @@ class Cache:
             source=self.folder,
             remedy="name another folder in RELLA_CACHE, delete this one, or run with --no-cache",
         )
+
+
+def _state(path: Path) -> str:
+    """Return by what a changed file is known."""
+    facts = path.stat()
+    return f"{facts.st_size} {facts.st_mtime_ns} {facts.st_ctime_ns} {facts.st_ino}"
 
 
 def _digest(text: str) -> bytes:

@@ -10,12 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from rella_cpp.adapters import Adapters
-from rella_cpp.cache import Cache, Progress
+from rella_cpp.cache import Cache, Progress, no_progress
 from rella_cpp.candidates import Candidate, Recommendation, best_of, candidates_near
 from rella_cpp.chat import check_chat_format
 from rella_cpp.choosing.likelihood import ChoiceQuery, Likelihood
 from rella_cpp.domains import Domain, load_domain
 from rella_cpp.engine import Engine, EngineSettings
+from rella_cpp.engine.trial import Trial
 from rella_cpp.inputs import take_history
 from rella_cpp.prompts import Order
 from rella_cpp.query import Query
@@ -42,6 +43,8 @@ class Rella(Tuned):
         Chat format by name; None: the model's own (see `rella_cpp.chat.chat_frame`).
     cache
         Where item vectors and fingerprints are kept; None: the user's cache folder.
+    trial
+        Tries adapters and soft prompts before they are used; None: they are trusted.
 
     Attributes
     ----------
@@ -55,9 +58,15 @@ class Rella(Tuned):
     """
 
     def __init__(
-        self, engine: Engine, domain: Domain, *, chat_format: str | None = None, cache: Cache | None = None
+        self,
+        engine: Engine,
+        domain: Domain,
+        *,
+        chat_format: str | None = None,
+        cache: Cache | None = None,
+        trial: Trial | None = None,
     ) -> None:
-        super().__init__(engine, domain, chat_format, cache or Cache.default())
+        super().__init__(engine, domain, chat_format, cache or Cache.default(), trial)
 
     @property
     def progress(self) -> Progress:
@@ -85,8 +94,10 @@ class Rella(Tuned):
         settings: EngineSettings | None = None,
         chat_format: str | None = None,
         cache: Cache | None = None,
+        trial: bool = True,
+        progress: Progress = no_progress,
     ) -> Self:
-        """Load a GGUF model.
+        """Load a GGUF model, tried in a child process the first time.
 
         Parameters
         ----------
@@ -102,13 +113,19 @@ class Rella(Tuned):
             Context, threads, GPU layers, …
         exact
             In place of what the settings say: whether a request gives the same bits alone or in company.
+        trial
+            Try the model once with this build of llama.cpp on this processor, in a process of its own; where llama.cpp
+            dies, load it with safer settings (`rella.engine.settings` says which), with a warning. A script that loads
+            a model needs no `if __name__ == "__main__"` for it.
+        progress
+            Called with a task's name, what is done, the total and a note while the model is tried.
 
         Raises
         ------
         InputError
             A file, name or setting cannot be used.
         EngineError
-            llama.cpp failed.
+            llama.cpp failed, or died in the trial with every setting.
 
         """
         settings = settings or EngineSettings()
@@ -118,9 +135,11 @@ class Rella(Tuned):
             domain = load_domain(domain)
         if chat_format is not None:
             check_chat_format(chat_format)
-        engine = Engine.from_gguf(path, settings)
+        cache = cache or Cache.default()
+        tried = Trial(cache, progress) if trial else None
+        engine = Engine.from_gguf(path, settings if tried is None else tried.settings(path, settings))
         try:
-            rella = cls(engine, domain, chat_format=chat_format, cache=cache)
+            rella = cls(engine, domain, chat_format=chat_format, cache=cache, trial=tried)
             rella.use_soft(soft)
             rella.adapters = lora
             return rella

@@ -4,7 +4,7 @@ It stands before the first token, BOS included, as PEFT has it, or where a domai
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -18,6 +18,7 @@ from rella_cpp.converted import gguf_of, reading
 from rella_cpp.domains import Domain
 from rella_cpp.engine import Engine
 from rella_cpp.engine.segments import Span
+from rella_cpp.engine.trial import Kind
 from rella_cpp.errors import InputError
 from rella_cpp.prompts import SOFT
 from rella_cpp.provenance import check_record, for_choices, read_record
@@ -46,6 +47,7 @@ def load_soft_prompt(
     made_for: Mapping[str, Any],
     *,
     allow_mismatch: bool = False,
+    try_out: Callable[[Kind, Path, str, int], None],
 ) -> SoftBlock:
     """Read a soft prompt, and check that it fits the model and what it was trained on.
 
@@ -59,6 +61,8 @@ def load_soft_prompt(
         The judge's settings (`Rella.settings`).
     allow_mismatch
         Take one that was trained on something else, too.
+    try_out
+        Called with the file, its fingerprint and its number of tokens before llama.cpp reads it here.
 
     Raises
     ------
@@ -103,6 +107,7 @@ def load_soft_prompt(
             domain.name,
         )
     digest = sha256(soft.embeddings.astype("<f4").tobytes()).hexdigest()
+    try_out("soft", file, digest, soft.tokens)
     return SoftBlock(soft.embeddings, AppliedSoftPrompt(file.name, digest, soft.tokens), for_choices(record))
 
 

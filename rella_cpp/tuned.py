@@ -11,6 +11,7 @@ from rella_cpp.calibrating import Calibrator
 from rella_cpp.choosing.chooser import Chooser
 from rella_cpp.domains import Domain
 from rella_cpp.engine import Adapter, Engine
+from rella_cpp.engine.trial import Kind, Trial, TriedModel
 from rella_cpp.errors import InputError
 from rella_cpp.head import Head
 from rella_cpp.judging import Judge
@@ -30,13 +31,15 @@ class Tuned:
 
     Parameters
     ----------
-    engine, domain, chat_format, cache
+    engine, domain, chat_format, cache, trial
         See `Rella`.
 
     """
 
-    def __init__(self, engine: Engine, domain: Domain, chat_format: str | None, cache: Cache) -> None:
-        self.engine, self.domain = engine, domain
+    def __init__(
+        self, engine: Engine, domain: Domain, chat_format: str | None, cache: Cache, trial: Trial | None = None
+    ) -> None:
+        self.engine, self.domain, self._trial = engine, domain, trial
         self.asker = Asker(engine, domain, chat_format)
         self._cache = cache
         self.vectors = ItemVectors(engine, domain, cache)
@@ -86,7 +89,9 @@ class Tuned:
 
         """
         before, made_for = self._answerer.adapters, self._made_for()
-        found = load_adapters(adapters, self.engine, self._cache, made_for, allow_mismatch=allow_mismatch)
+        found = load_adapters(
+            adapters, self.engine, self._cache, made_for, allow_mismatch=allow_mismatch, try_out=self._try
+        )
         self._answerer.adapters = found
         try:
             self._check(allow_mismatch)
@@ -116,7 +121,9 @@ class Tuned:
         before, found, mismatch = self.asker.soft, None, allow_mismatch
         if soft is not None:
             made_for = self._made_for()
-            found = load_soft_prompt(soft, self.engine, self.domain, self._cache, made_for, allow_mismatch=mismatch)
+            found = load_soft_prompt(
+                soft, self.engine, self.domain, self._cache, made_for, allow_mismatch=mismatch, try_out=self._try
+            )
         self.asker.soft = found
         try:
             self._check(allow_mismatch)
@@ -168,6 +175,13 @@ class Tuned:
         if self.soft is not None and self.soft.chooses:
             tuned.append(self.soft.applied.name)
         self._judge.choosers = tuple(tuned)
+
+    def _try(self, kind: Kind, path: Path, fingerprint: str, tokens: int = 0) -> None:
+        """Let llama.cpp die of an adapter or a soft prompt in another process, not here."""
+        if self._trial is not None:
+            engine = self.engine
+            model = TriedModel(engine.header.path, self.vectors.base.fingerprint, engine.settings, engine.n_ctx)
+            self._trial.beside(kind, path, fingerprint, model, tokens=tokens)
 
     def _made_for(self) -> dict[str, object]:
         """Return what an adapter or a soft prompt must have been tuned on; see `rella_cpp.provenance`."""

@@ -63,7 +63,8 @@ class ItemVectors:
     def engine_words(self) -> str:
         """What a vector's bits depend on besides the model's file and the text: versions and settings, in words."""
         s = self._engine.settings
-        return f"llama-cpp-python {build_info().version} gpu={s.gpu_layers} flash={s.flash_attn} kv={s.kv_type}"
+        words = f"llama-cpp-python {build_info().version} gpu={s.gpu_layers} flash={s.flash_attn} kv={s.kv_type}"
+        return words if s.extra_bufts else f"{words} extra_bufts=off"
 
     @property
     def engine_key(self) -> str:

@@ -10,6 +10,15 @@ from tiny_model import Shape, write_adapter, write_model
 from rella_cpp import Cache, DataSet, Engine, EngineSettings, ItemIndex, Rella, build_index, load_domain, prepare
 
 
+@pytest.fixture(scope="session", autouse=True)
+def shared_verdicts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Each model is tried once a session, whatever cache a test has."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("state")
+        patch.setenv("RELLA_STATE", str(folder))
+        yield folder
+
+
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Every test has a cache of its own, and no model from the environment."""

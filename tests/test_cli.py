@@ -174,7 +174,9 @@ def test_a_domain_file_of_ones_own_is_checked_and_shown(rella: Run, tmp_path: Pa
 
 def test_version_names_the_engine(rella: Run) -> None:
     out = rella("--version").out
-    assert all(part in out for part in ("rella-cpp 0.", "llama-cpp-python 0.", "GPU offload: ", "backend CPU: "))
+    assert all(
+        part in out for part in ("rella-cpp 0.", "llama-cpp-python 0.", "GPU offload: ", "backend CPU: ", "processor: ")
+    )
 
 
 def test_without_a_command_the_help_is_shown(rella: Run) -> None:

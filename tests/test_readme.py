@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,10 +16,12 @@ from tiny_model import Shape
 
 from rella_cpp import DataSet, load_domain, packaged_model
 from rella_cpp.datasets.leave_one_out import LeaveOneOut
+from rella_cpp.engine.amx import amx_flags
 
 ROOT = Path(__file__).parent.parent
 SMOLLM2 = Shape(embd=576, heads=9, heads_kv=3, ff=1536, layers=30)
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+INSTALL = (ROOT / "docs/install.md").read_text(encoding="utf-8")
 
 
 def blocks(language: str, text: str = README) -> list[str]:
@@ -169,12 +172,31 @@ def test_it_can_be_tried_before_line_40() -> None:
     assert COMMANDS[-1].endswith("scripts/check")
 
 
-def test_every_option_it_names_exists() -> None:
-    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README))
+def unknown_options(text: str) -> set[str]:
     known = set(
         re.findall(
             r'"(--[a-z-]+)(?:/--[a-z-]+)?"',
             "".join(p.read_text() for folder in ("cli", "examples") for p in (ROOT / folder).rglob("*.py")),
         )
     )
-    assert named - known <= {"--force-reinstall", "--no-cache-dir", "--help", "--install"}
+    return set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) - known
+
+
+def test_every_option_it_names_exists() -> None:
+    assert unknown_options(README) <= {"--force-reinstall", "--no-cache-dir", "--help", "--install"}
+    assert unknown_options(INSTALL) <= {"--force-reinstall", "--no-cache-dir", "--no-deps", "--no-binary", "--install"}
+
+
+def test_the_page_on_installing_begins_with_the_commands_of_the_readme() -> None:
+    lines = [line for block in blocks("sh", INSTALL) for line in block.splitlines()]
+    assert lines[0] == COMMANDS[0] and set(lines[1:3]) <= set(blocks("sh")[0].splitlines())
+    assert [shell(command).returncode for command in commands(INSTALL)] == [0]
+
+
+def test_the_faster_build_is_asked_for_with_the_header() -> None:
+    (command,) = [line for line in INSTALL.splitlines() if line.startswith("CXXFLAGS=")]
+    flags, pip, _ = command.partition("pip install")
+    done = shell(f"{flags}sh -c 'echo \"$CXXFLAGS\"'")  # all but the ten minutes
+    assert pip and done.stdout == f"{amx_flags()}\n", done.stderr
+    pinned = re.findall(r"llama-cpp-python==([\d.]+)", README + INSTALL)
+    assert len(pinned) == 3 and set(pinned) == {version("llama-cpp-python")}

@@ -20,6 +20,7 @@ def bench(
     flash_attn: options.FlashAttn = "auto",
     kv_type: options.KvType = "f16",
     exact: options.Exact = False,
+    no_trial: options.NoTrial = False,
     verbose: options.Verbose = False,
     as_json: options.Json = False,
 ) -> None:
@@ -37,7 +38,8 @@ def bench(
     settings = engine_settings(ctx, threads, gpu_layers, flash_attn, kv_type, exact)
     listen(verbose)
     with ProgressBar() as bar:
-        found = measure(find_model(model), settings, mix=Mix.quick() if quick else Mix(), repeats=repeats, progress=bar)
+        mix = Mix.quick() if quick else Mix()
+        found = measure(find_model(model), settings, mix=mix, repeats=repeats, progress=bar, trial=not no_trial)
     if as_json:
         print_json(found.as_dict())
     else:

@@ -138,6 +138,7 @@ def evaluate(
     flash_attn: options.FlashAttn = "auto",
     kv_type: options.KvType = "f16",
     exact: options.Exact = False,
+    no_trial: options.NoTrial = False,
     no_cache: options.NoCache = False,
     allow_mismatch: options.AllowMismatch = False,
     force: options.Force = False,
@@ -205,6 +206,7 @@ def evaluate(
                     soft=soft,
                     head=head,
                     allow_mismatch=allow_mismatch,
+                    no_trial=no_trial,
                 )
             )
             if catalog is not None:

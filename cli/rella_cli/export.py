@@ -49,6 +49,7 @@ def reit(
     model: options.Model = None,
     chat_format: options.ChatFormat = None,
     ctx: options.Ctx = None,
+    no_trial: options.NoTrial = False,
     no_cache: options.NoCache = False,
     allow_mismatch: options.AllowMismatch = False,
     force: options.Force = False,
@@ -71,7 +72,9 @@ def reit(
         rella = None
         source, words, catalog = open_data(data, domain, index, allow_mismatch)
         if form == "text":
-            rella = stack.enter_context(open_rella(model, words, [], chat_format, engine, no_cache, False))
+            rella = stack.enter_context(
+                open_rella(model, words, [], chat_format, engine, no_cache, False, no_trial=no_trial)
+            )
         bar = stack.enter_context(ProgressBar())
         examples = Examples(source, Histories(source, catalog, words), words, settings)
         written = export_rows(
@@ -109,6 +112,7 @@ def trsr(
     model: options.Model = None,
     chat_format: options.ChatFormat = None,
     ctx: options.Ctx = None,
+    no_trial: options.NoTrial = False,
     no_cache: options.NoCache = False,
     force: options.Force = False,
     as_json: options.Json = False,
@@ -127,7 +131,10 @@ def trsr(
     source, words, _ = open_data(data, domain, None, False)
     made = Summaries.open(summaries)
     made.check(source, words)
-    with open_rella(model, words, [], chat_format, engine, no_cache, False) as rella, ProgressBar() as bar:
+    with (
+        open_rella(model, words, [], chat_format, engine, no_cache, False, no_trial=no_trial) as rella,
+        ProgressBar() as bar,
+    ):
         examples = TrsrExamples(source, made, rella, settings)
         written = export_rows(
             examples,
@@ -174,6 +181,7 @@ def delrec(
     model: options.Model = None,
     chat_format: options.ChatFormat = None,
     ctx: options.Ctx = None,
+    no_trial: options.NoTrial = False,
     no_cache: options.NoCache = False,
     force: options.Force = False,
     as_json: options.Json = False,
@@ -200,7 +208,9 @@ def delrec(
         }
         rella = None
         if form == "text":
-            rella = stack.enter_context(open_rella(model, words, [], chat_format, engine, no_cache, False))
+            rella = stack.enter_context(
+                open_rella(model, words, [], chat_format, engine, no_cache, False, no_trial=no_trial)
+            )
         bar = stack.enter_context(ProgressBar())
         written = export_row_sets(
             examples,

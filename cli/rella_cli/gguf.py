@@ -1,6 +1,6 @@
 """`rella gguf`: the model file itself."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +9,7 @@ import typer
 from rella_cli import options, quantize
 
 if TYPE_CHECKING:
+    from rella_cpp.engine.verdicts import Verdict
     from rella_gguf import Inspection
 
 _LONGEST_FACT = 200
@@ -35,20 +36,32 @@ def inspect(
     from rella_gguf import inspect as inspect_file
 
     found = inspect_file(model)
+    trials = _trials(model) if found.kind == "model" else []
     if as_json:
-        print_json(asdict(found))
+        told = [{"settings": settings, **verdict.as_dict()} for settings, verdict in trials]
+        print_json({**asdict(found), "trials": told})
     else:
-        _show(found, tensors)
+        _show(found, trials, tensors)
 
 
-def _show(found: "Inspection", tensors: bool) -> None:
+def _trials(model: str) -> "list[tuple[Mapping[str, object], Verdict]]":
+    """Return what trials on this machine found of a model; nothing where its fingerprint is not known yet."""
+    from rella_cpp import Cache
+    from rella_cpp.engine.trial import found_here
+
+    with Cache.default() as cache:
+        fingerprint = cache.known_fingerprint(model)
+    return [] if fingerprint is None else found_here(fingerprint)
+
+
+def _show(found: "Inspection", trials: "Sequence[tuple[Mapping[str, object], Verdict]]", tensors: bool) -> None:
     from rich.table import Table
 
     from rella_cli.terminal import console, printable
 
     out = console()
     facts = Table(box=None, show_header=False, pad_edge=False)
-    for name, value in _facts(found):
+    for name, value in [*_facts(found), *_trial_facts(trials)]:
         facts.add_row(printable(name), printable(value))
     out.print(facts)
     table = Table(box=None, pad_edge=False, title="\nquantisation", title_justify="left")
@@ -87,6 +100,21 @@ def _facts(found: "Inspection") -> list[tuple[str, str]]:
     if found.kind == "model":
         facts.append(("chat template", "below" if found.chat_template else "none"))
     return facts + _origin(found) + sorted(found.adapter.items()) + _lora_facts(found) + _soft_facts(found)
+
+
+def _trial_facts(trials: "Sequence[tuple[Mapping[str, object], Verdict]]") -> list[tuple[str, str]]:
+    """Say what was found with which settings, those named that are not the usual ones."""
+    if not trials:
+        return []
+    from rella_cpp import EngineSettings
+    from rella_cpp.engine.trial import describe
+
+    usual = asdict(EngineSettings())
+    facts = []
+    for settings, verdict in trials:
+        other = ", ".join(f"{name} {value}" for name, value in settings.items() if value != usual.get(name))
+        facts.append(("tried here", f"{f'with {other}: ' if other else ''}{describe(verdict)}"))
+    return facts
 
 
 def _lora_facts(found: "Inspection") -> list[tuple[str, str]]:

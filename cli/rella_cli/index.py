@@ -47,6 +47,7 @@ def build(
     ctx: options.Ctx = None,
     threads: options.Threads = None,
     gpu_layers: options.GpuLayers = -1,
+    no_trial: options.NoTrial = False,
     no_cache: options.NoCache = False,
     verbose: options.Verbose = False,
     force: options.Force = False,
@@ -65,7 +66,10 @@ def build(
     engine = engine_settings(ctx, threads, gpu_layers, "auto", "f16")
     words, items = read_catalog(catalog, domain)
     start, there = time.monotonic(), (out / "manifest.json").is_file() and not force
-    with open_rella(embed_model, words, [], None, engine, no_cache, verbose) as rella, ProgressBar() as bar:
+    with (
+        open_rella(embed_model, words, [], None, engine, no_cache, verbose, no_trial=no_trial) as rella,
+        ProgressBar() as bar,
+    ):
         with nullcontext() if no_cache else resumable():
             index = build_index(rella.vectors, items, out, settings=settings, force=force, progress=bar)
         asked, computed = rella.vectors.tokens(settings.pool)
@@ -82,6 +86,7 @@ def add(
     embed_model: EmbedModel = None,
     threads: options.Threads = None,
     gpu_layers: options.GpuLayers = -1,
+    no_trial: options.NoTrial = False,
     no_cache: options.NoCache = False,
     verbose: options.Verbose = False,
     as_json: options.Json = False,
@@ -94,7 +99,10 @@ def add(
     index = ItemIndex.open(folder)
     words, items = read_catalog(catalog, domain, index)
     settings = engine_settings(None, threads, gpu_layers, "auto", "f16")
-    with open_rella(embed_model, words, [], None, settings, no_cache, verbose) as rella, ProgressBar() as bar:
+    with (
+        open_rella(embed_model, words, [], None, settings, no_cache, verbose, no_trial=no_trial) as rella,
+        ProgressBar() as bar,
+    ):
         index, added = add_to_index(index, rella.vectors, items, progress=bar)
     _show(index, as_json, added=added)
 
@@ -110,6 +118,7 @@ def search(
     embed_model: EmbedModel = None,
     threads: options.Threads = None,
     gpu_layers: options.GpuLayers = -1,
+    no_trial: options.NoTrial = False,
     no_cache: options.NoCache = False,
     verbose: options.Verbose = False,
     as_json: options.Json = False,
@@ -125,7 +134,7 @@ def search(
     index = ItemIndex.open(folder)
     words = domain_of(index.folder, index.manifest.domain, domain)
     settings = engine_settings(None, threads, gpu_layers, "auto", "f16")
-    with open_rella(embed_model, words, [], None, settings, no_cache, verbose) as rella:
+    with open_rella(embed_model, words, [], None, settings, no_cache, verbose, no_trial=no_trial) as rella:
         found = search_text(index, rella.vectors, text, count)
     table = Table(box=None, pad_edge=False)
     for name in ("", "cosine", "item"):

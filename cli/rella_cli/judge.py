@@ -66,6 +66,7 @@ def judge(
     flash_attn: options.FlashAttn = "auto",
     kv_type: options.KvType = "f16",
     exact: options.Exact = False,
+    no_trial: options.NoTrial = False,
     no_cache: options.NoCache = False,
     verbose: options.Verbose = False,
     as_json: options.Json = False,
@@ -89,7 +90,16 @@ def judge(
 
     tuned = {"soft": soft, "head": head}
     with open_rella(
-        model, words, lora or [], chat_format, settings, no_cache, verbose, **tuned, allow_mismatch=allow_mismatch
+        model,
+        words,
+        lora or [],
+        chat_format,
+        settings,
+        no_cache,
+        verbose,
+        **tuned,
+        allow_mismatch=allow_mismatch,
+        no_trial=no_trial,
     ) as rella:
         rella.contrast = contrast
         if index is not None:

@@ -34,24 +34,28 @@ def open_rella(
     soft: str | None = None,
     head: str | None = None,
     allow_mismatch: bool = False,
+    no_trial: bool = False,
 ) -> "Rella":
-    """Find the model, load it, apply the adapters, the soft prompt and the head."""
+    """Find the model, try it if it is new here, load it, apply the adapters, the soft prompt and the head."""
+    from rella_cli.progress import ProgressBar
     from rella_cpp import Cache, Rella, find_model
 
     listen(verbose)
     adapters = [parse_adapter(text) for text in lora]
     path = find_model(model)
     cache = Cache(None) if no_cache else Cache.default()
-    rella = Rella.from_gguf(path, domain=domain, settings=settings, chat_format=chat_format, cache=cache)
-    try:
-        if soft is not None:
-            rella.use_soft(soft, allow_mismatch=allow_mismatch)
-        rella.use_adapters(adapters, allow_mismatch=allow_mismatch)
-        if head is not None:
-            rella.use_head(head, allow_mismatch=allow_mismatch)
-    except BaseException:
-        rella.close()
-        raise
+    facts = {"domain": domain, "settings": settings, "chat_format": chat_format, "cache": cache}
+    with ProgressBar() as bar:
+        rella = Rella.from_gguf(path, **facts, trial=not no_trial, progress=bar)  # type: ignore[arg-type]
+        try:
+            if soft is not None:
+                rella.use_soft(soft, allow_mismatch=allow_mismatch)
+            rella.use_adapters(adapters, allow_mismatch=allow_mismatch)
+            if head is not None:
+                rella.use_head(head, allow_mismatch=allow_mismatch)
+        except BaseException:
+            rella.close()
+            raise
     gc.set_threshold(700, 10, 10)  # Python's own: main set it high for the start, now garbage would pile up
     return rella
 

@@ -27,12 +27,29 @@ def _version(wanted: bool) -> None:
         raise typer.Exit()
 
 
+def _amx_flags(wanted: bool) -> None:
+    if wanted:
+        from rella_cpp.engine.amx import amx_flags
+
+        typer.echo(amx_flags())
+        raise typer.Exit()
+
+
 def rella(
     context: typer.Context,
     version: Annotated[
         bool,
         typer.Option(
             "--version", callback=_version, is_eager=True, help="Show the versions and what llama.cpp can do."
+        ),
+    ] = False,
+    flags: Annotated[
+        bool,
+        typer.Option(
+            "--amx-flags",
+            callback=_amx_flags,
+            is_eager=True,
+            help="Print the CXXFLAGS that build llama.cpp for processors with AMX (docs/install.md).",
         ),
     ] = False,
 ) -> None:

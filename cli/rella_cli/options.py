@@ -71,6 +71,14 @@ Exact = Annotated[
         rich_help_panel=_MODEL,
     ),
 ]
+NoTrial = Annotated[
+    bool,
+    typer.Option(
+        "--no-trial",
+        help="Trust the model: do not try it in a process of its own, where llama.cpp may die, the first time.",
+        rich_help_panel=_MODEL,
+    ),
+]
 NoCache = Annotated[
     bool,
     typer.Option("--no-cache", help="Neither read nor write the cache (vectors, summaries).", rich_help_panel=_MODEL),

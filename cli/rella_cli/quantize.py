@@ -68,6 +68,7 @@ def advise(
     threads: options.Threads = None,
     gpu_layers: options.GpuLayers = -1,
     flash_attn: options.FlashAttn = "auto",
+    no_trial: options.NoTrial = False,
     as_json: options.Json = False,
 ) -> None:
     """Measure which quantisations of a model are fast on this machine, and what they lose; recommend one."""
@@ -83,7 +84,8 @@ def advise(
     listen(False)
     path = find_model(model)
     with ProgressBar() as bar:
-        rows = measure(path, types=wanted, layers=layers, repeats=repeats, settings=settings, progress=bar)
+        how = {"layers": layers, "repeats": repeats, "settings": settings, "trial": not no_trial}
+        rows = measure(path, types=wanted, progress=bar, **how)  # type: ignore[arg-type]
     chosen = recommended(rows)
     if as_json:
         for row in rows:

@@ -45,6 +45,7 @@ def recommend(
     flash_attn: options.FlashAttn = "auto",
     kv_type: options.KvType = "f16",
     exact: options.Exact = False,
+    no_trial: options.NoTrial = False,
     no_cache: options.NoCache = False,
     verbose: options.Verbose = False,
     as_json: options.Json = False,
@@ -69,7 +70,16 @@ def recommend(
     past, person = read_past(history, user, words)
     tuned = {"soft": soft, "head": head}
     with open_rella(
-        model, words, lora or [], chat_format, settings, no_cache, verbose, **tuned, allow_mismatch=allow_mismatch
+        model,
+        words,
+        lora or [],
+        chat_format,
+        settings,
+        no_cache,
+        verbose,
+        **tuned,
+        allow_mismatch=allow_mismatch,
+        no_trial=no_trial,
     ) as rella:
         rella.contrast = contrast
         rella.use_index(catalog, allow_mismatch=allow_mismatch)

@@ -55,6 +55,7 @@ def summarize(
     flash_attn: options.FlashAttn = "auto",
     kv_type: options.KvType = "f16",
     exact: options.Exact = False,
+    no_trial: options.NoTrial = False,
     no_cache: options.NoCache = False,
     verbose: options.Verbose = False,
     as_json: options.Json = False,
@@ -80,7 +81,7 @@ def summarize(
     engine = engine_settings(ctx, threads, gpu_layers, flash_attn, kv_type, exact)
 
     def load(words: "Domain") -> "Rella":
-        return open_rella(model, words, [], chat_format, engine, no_cache, verbose)
+        return open_rella(model, words, [], chat_format, engine, no_cache, verbose, no_trial=no_trial)
 
     if history is not None:
         _one(history, domain or "movies", load, summary, as_json=as_json)

@@ -45,6 +45,7 @@ def head(
     gpu_layers: options.GpuLayers = -1,
     flash_attn: options.FlashAttn = "auto",
     kv_type: options.KvType = "f16",
+    no_trial: options.NoTrial = False,
     no_cache: options.NoCache = False,
     allow_mismatch: options.AllowMismatch = False,
     force: options.Force = False,
@@ -79,6 +80,7 @@ def head(
                 verbose,
                 soft=soft,
                 allow_mismatch=allow_mismatch,
+                no_trial=no_trial,
             )
         )
         bar = stack.enter_context(ProgressBar())

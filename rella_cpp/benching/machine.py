@@ -2,7 +2,6 @@
 
 import os
 import platform
-import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from rella_cpp.engine import Engine, EngineSettings, build_info
 from rella_cpp.engine.machine import usable_cores
+from rella_cpp.engine.processor import processor
 from rella_cpp.versions import library_versions
 from rella_gguf import inspect
 from rella_gguf.quantizing import main_type
@@ -30,7 +30,7 @@ def this_machine() -> Machine:
     memory = None
     if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {}):
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return Machine(_cpu(), usable_cores(), memory, platform.platform())
+    return Machine(processor().name, usable_cores(), memory, platform.platform())
 
 
 def surroundings(engine: Engine, path: str | Path, fingerprint: str) -> dict[str, dict[str, object]]:
@@ -81,18 +81,3 @@ def describe(facts: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
 def resolved(settings: EngineSettings, n_ctx: int) -> dict[str, object]:
     """Return settings as JSON, with the numbers that stand for what was left open."""
     return {**asdict(settings), "ctx": n_ctx, "threads": settings.threads or usable_cores()}
-
-
-def _cpu() -> str:
-    """Name the processor, as well as the system tells."""
-    try:
-        if platform.system() == "Darwin":
-            command = ["sysctl", "-n", "machdep.cpu.brand_string"]
-            return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-        names = [
-            value.strip() for key, _, value in (line.partition(":") for line in lines) if key.strip() == "model name"
-        ]
-        return names[0]
-    except (OSError, IndexError, subprocess.CalledProcessError):
-        return platform.processor() or platform.machine() or "unknown"

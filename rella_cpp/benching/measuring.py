@@ -38,6 +38,7 @@ def bench(
     mix: Mix | None = None,
     repeats: int = 5,
     progress: Progress = no_progress,
+    trial: bool = True,
 ) -> Bench:
     """Measure how fast a model scores, ranks, embeds and generates, as shares of what llama.cpp itself does.
 
@@ -56,6 +57,8 @@ def bench(
         How often each is timed.
     progress
         Told what is being done.
+    trial
+        See `Rella.from_gguf`.
 
     Raises
     ------
@@ -72,7 +75,8 @@ def bench(
     if repeats < 1:
         raise InputError(f"repeats is {repeats}", remedy="give at least 1")
     mix = mix or Mix()
-    with Rella.from_gguf(path, settings=settings, cache=ForgetfulCache(None)) as rella:
+    cache = ForgetfulCache(None)
+    with Rella.from_gguf(path, settings=settings, cache=cache, trial=trial, progress=progress) as rella:
         prompts = MixPrompts.of(mix, rella, path)
         fingerprint = rella.model.fingerprint
         raw, work = _raw_tasks(rella, prompts), _work(rella, mix, prompts)

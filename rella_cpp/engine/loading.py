@@ -1,6 +1,7 @@
 """From a file to a model in memory and a context for it."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,13 +31,23 @@ class Loaded(NamedTuple):
     limits: Limits
 
 
-def load(path: str | Path, settings: EngineSettings) -> Loaded:
-    """Load a model (memory-mapped) and make its context; see `Engine.from_gguf`."""
+def load(path: str | Path, settings: EngineSettings, *, beat: Callable[[], bool] | None = None) -> Loaded:
+    """Load a model (memory-mapped) and make its context; see `Engine.from_gguf`.
+
+    Parameters
+    ----------
+    beat
+        Called now and then while weights are loaded; where it returns False, loading stops.
+
+    """
     header = check_model(path)
     check_judge(header)
     lib = native.load()
     native.recent_errors.clear()
-    model = lib.llama_model_load_from_file(os.fsencode(path), _model_params(lib, header, settings))
+    params = _model_params(lib, header, settings)
+    if beat is not None:
+        params.progress_callback = lib.llama_progress_callback(lambda _share, _data: beat())
+    model = lib.llama_model_load_from_file(os.fsencode(path), params)
     if native.interrupted() and model:
         lib.llama_model_free(model)
     native.raise_interruption()
@@ -100,6 +111,7 @@ def _limits(lib: Any, model: Any, settings: EngineSettings, n_ctx: int) -> Limit
 def _model_params(lib: Any, header: Header, settings: EngineSettings) -> Any:
     params = lib.llama_model_default_params()
     params.n_gpu_layers = settings.gpu_layers
+    params.use_extra_bufts = settings.extra_bufts
     if hasattr(lib, "LLAMA_LOAD_MODE_MMAP"):
         params.load_mode = lib.LLAMA_LOAD_MODE_MMAP if mappable(header) else lib.LLAMA_LOAD_MODE_NONE
     else:  # llama-cpp-python 0.3.30

@@ -31,6 +31,8 @@ class EngineSettings:
         Type of the key-value cache. A quantised one needs flash attention.
     exact
         A prompt gives the same bits alone or in company: nothing is shared but whole segments, nothing is packed.
+    extra_bufts
+        llama.cpp's `use_extra_bufts`: weights laid out anew for this processor (repacking, AMX) where that is faster.
 
     Raises
     ------
@@ -45,6 +47,7 @@ class EngineSettings:
     flash_attn: FlashAttention = "auto"
     kv_type: KVType = "f16"
     exact: bool = False
+    extra_bufts: bool = True
 
     def __post_init__(self) -> None:
         """Check every value."""

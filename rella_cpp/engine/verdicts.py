@@ -1,0 +1,133 @@
+"""What trials found, kept beside the cache of texts: it holds no text, so it stays when that is cleared or not used."""
+
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+from rella_cpp.engine.settings import EngineSettings
+from rella_cpp.errors import InputError
+from rella_cpp.files import digest, read_json, write_json
+
+logger = logging.getLogger("rella_cpp")
+
+_FORMAT = 1
+_FOLDER = "trials"
+
+
+@dataclass(frozen=True, slots=True)
+class Death:
+    """How llama.cpp died on a model.
+
+    `signal` is a signal's name, or says that nothing went on; `stage` what was being done; `words` are llama.cpp's
+    last ones, often a failed assertion; `without` is what was switched off already.
+    """
+
+    signal: str
+    stage: str
+    words: str = ""
+    without: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """Write it for a message."""
+        return f"{self.signal} while {self.stage}" + (f": {self.words}" if self.words else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What must be switched off so that llama.cpp lives, by name with the settings that do so, and how it died before.
+
+    `switched_off` is empty where it lives with the settings as they are.
+    """
+
+    switched_off: Mapping[str, Mapping[str, Any]]
+    deaths: tuple[Death, ...] = ()
+
+    def applied(self, settings: EngineSettings) -> EngineSettings:
+        """Return the settings with which it lives."""
+        for changes in self.switched_off.values():
+            settings = replace(settings, **changes)
+        return settings
+
+    def as_dict(self) -> dict[str, object]:
+        """Return it as JSON."""
+        deaths = [[death.signal, death.stage, death.words, list(death.without)] for death in self.deaths]
+        return {"switched_off": self.switched_off, "deaths": deaths}
+
+    @classmethod
+    def of(cls, found: Mapping[str, Any]) -> Self:
+        """Read it back.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            It is none.
+
+        """
+        deaths = tuple(Death(signal, stage, words, tuple(off)) for signal, stage, words, off in found["deaths"])
+        return cls(dict(found["switched_off"]), deaths)
+
+
+class Verdicts:
+    """Verdicts in a folder, one small JSON file each, by what they hold for.
+
+    Parameters
+    ----------
+    folder
+        Where they are kept; made when the first one is.
+
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder / _FOLDER
+
+    @classmethod
+    def default(cls) -> Self:
+        """Keep them in `$RELLA_STATE`, else in the platform's folder for state."""
+        if chosen := os.environ.get("RELLA_STATE"):
+            return cls(Path(chosen).expanduser())
+        from platformdirs import user_state_path
+
+        return cls(user_state_path("rella", appauthor=False))
+
+    def find(self, tried: Mapping[str, object]) -> Verdict | None:
+        """Return the verdict on what was tried; None where there is none, or a damaged one.
+
+        Parameters
+        ----------
+        tried
+            All that a verdict depends on, as JSON: model, build, processor, settings.
+
+        """
+        for _, verdict in self._read([self._path(tried)]):
+            return verdict
+        return None
+
+    def matching(self, **facts: object) -> list[tuple[Mapping[str, Any], Verdict]]:
+        """Return what was tried with these facts, and the verdicts on it."""
+        found = self._read(sorted(self._folder.glob("*.json")))
+        return [(tried, verdict) for tried, verdict in found if facts.items() <= tried.items()]
+
+    def keep(self, tried: Mapping[str, object], verdict: Verdict) -> None:
+        """Keep a verdict; where the folder cannot be written, say so: the next start tries again."""
+        try:
+            self._folder.mkdir(parents=True, mode=0o700, exist_ok=True)
+            own = self._path(tried).with_suffix(f".{os.getpid()}")  # another process may find the same now
+            write_json(own, {"format": _FORMAT, "tried": tried, **verdict.as_dict()})
+            own.replace(self._path(tried))
+        except (OSError, InputError) as error:
+            logger.warning("what the trial found cannot be kept (%s): name another folder in RELLA_STATE", error)
+
+    def _path(self, tried: Mapping[str, object]) -> Path:
+        return self._folder / f"{digest([_FORMAT, tried])[:32]}.json"
+
+    def _read(self, paths: list[Path]) -> Iterator[tuple[Mapping[str, Any], Verdict]]:
+        for path in paths:
+            try:
+                found: dict[str, Any] = read_json(path, "")
+                if found["format"] == _FORMAT:
+                    yield found["tried"], Verdict.of(found)
+            except (InputError, KeyError, TypeError, ValueError):  # missing, damaged or of another version: try again
+                continue
