@@ -36,7 +36,7 @@ def _change(writer: gguf.GGUFWriter, values: dict[str, Any]) -> None:
         ({TOKENS: [*VOCAB.tokens[:-2], "zz\0b", "zz\0c"]}, "token 'zz' comes twice"),
         ({TOKENS: [*VOCAB.tokens[:-2], "", f"[EMPTY_{len(VOCAB.tokens) - 2}]"]}, "comes twice"),
         ({TOKENS: [t.replace("0x41", "0y41") for t in VOCAB.tokens if t != "A"] + ["x A"]}, "no token <0x41>"),
-        ({"tokenizer__ggml__model": "rwkv"}, r"the tokenizer rwkv, and has no token \\x00 for that byte"),
+        ({"tokenizer__ggml__model": "rwkv"}, r"the tokenizer rwkv, and has no token \\x01 for that byte"),
         ({TYPES: VOCAB.types[:-1]}, r"token_type has \d+ values for \d+ tokens"),
         ({TYPES: "normal"}, "token_type is no array of numbers"),
         ({SCORES: VOCAB.scores[:-1]}, r"scores has \d+ values"),

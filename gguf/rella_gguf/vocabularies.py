@@ -58,7 +58,7 @@ def check_vocabulary(header: Header) -> None:
     known = set(words)
     if len(known) != len(words):
         raise _twice(header, words)
-    for byte in range(256) if kind in _BYTES else ():
+    for byte in range(1, 256) if kind in _BYTES else ():  # no text has a NUL
         name = _BYTES[kind](byte)
         if name not in known and bytes([byte]) not in known:
             raise _wrong(header, f"names the tokenizer {kind}, and has no token {name.decode()} for that byte")
