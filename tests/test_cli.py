@@ -7,7 +7,16 @@ from pathlib import Path
 
 import pytest
 from commands import Result, Run, runner
-from tiny_model import CHATML, Shape, random_weights, spm_vocab, write_adapter, write_model, write_vocabulary_only
+from tiny_model import (
+    CHATML,
+    Shape,
+    metadata,
+    random_weights,
+    spm_vocab,
+    write_adapter,
+    write_model,
+    write_vocabulary_only,
+)
 
 from rella_cli.main import main
 from rella_cli.scores import verdict
@@ -191,6 +200,14 @@ def bad_files(folder: Path) -> dict[str, Path]:
         "wide": write_adapter(folder / "wide.gguf", shape=Shape(embd=32)),
         "qwen": write_adapter(folder / "qwen.gguf", arch="qwen2"),
         "vocabulary": write_vocabulary_only(folder / "vocabulary.gguf"),
+        "wordless": write_model(
+            folder / "wordless.gguf", change=lambda writer: metadata(writer, tokenizer__ggml__model="none")
+        ),
+        "pooling": write_model(folder / "pooling.gguf", change=lambda writer: metadata(writer, llama__pooling_type=1)),
+        "negative": write_model(
+            folder / "negative.gguf",
+            change=lambda writer: metadata(writer, llama__attention__layer_norm_rms_epsilon=-1e-5),
+        ),
         "badtemplate": write_model(
             folder / "badtemplate.gguf", template="{{ raise_exception('never') }}", weights=weights
         ),
@@ -241,6 +258,9 @@ BAD = [
     ("--model {beheaded}", "beheaded.gguf: the header ends"),
     ("--model {adapter}", "adapter.gguf: is a GGUF of the kind adapter, not a model"),
     ("--model {vocabulary}", "vocabulary.gguf: is a GGUF of the kind vocabulary, not a model"),
+    ("--model {wordless}", "wordless.gguf: has no vocabulary; give a model with its tokenizer"),
+    ("--model {pooling}", "pooling.gguf: is an embedding model (llama), no language model that answers"),
+    ("--model {negative}", "negative.gguf: has the attention.layer_norm_rms_epsilon -1e-05"),
     ("--model {badtemplate}", "badtemplate.gguf: the chat template fails to render (never)"),
     ("--lora {wide}", "wide.gguf: blk.0.attn_q.weight.lora_a is made for a width of 32"),
     ("--lora {qwen}", "qwen.gguf: was made for the architecture qwen2, the model is llama"),

@@ -1,5 +1,6 @@
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import gguf
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from tiny_model import Shape, finish, random_weights, spm_vocab, write_adapter, write_model, write_vocabulary_only
 
 from rella_gguf import GGUFError, check_adapter, check_model, inspect, read_header, shard_paths
+from rella_gguf.rewriting import Rewrite, entry_start
 
 SHAPE = Shape()
 Q = "blk.0.attn_q.weight"
@@ -112,6 +114,18 @@ def test_a_split_model_is_all_its_parts(tmp_path: Path) -> None:
         check_model(first)
 
 
+def test_a_part_whose_number_is_of_another_type_is_refused(tmp_path: Path) -> None:
+    # llama.cpp reads split.no of the later parts as uint16 without a look, and stops the process.
+    first = write_model(tmp_path / "m.gguf", tensors_a_file=10)
+    second = shard_paths(first)[1]
+    header = read_header(second)
+    entry = entry_start("split.no", 4) + struct.pack("<I", 1)
+    start = Rewrite(header, header.tensors, frozenset()).header({}, {"split.no": entry})
+    second.write_bytes(start + second.read_bytes()[header.data_start :])
+    with pytest.raises(GGUFError, match=r"00002-of-\d+\.gguf: has the split.no in another type"):
+        check_model(first)
+
+
 def test_an_adapter_must_fit_its_base(tmp_path: Path, spm_model: Path, adapter: Path) -> None:
     base = check_model(spm_model)
     assert check_adapter(adapter, base).text("adapter.type") == "lora"
@@ -169,6 +183,29 @@ def test_weights_of_a_type_for_no_weights_are_refused(tmp_path: Path) -> None:
     weights["blk.0.ffn_up.weight"] = weights["blk.0.ffn_up.weight"].astype(np.int32)
     with pytest.raises(GGUFError, match="blk.0.ffn_up.weight has the type I32"):
         check_model(write_model(tmp_path / "m.gguf", weights=weights))
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "said"),
+    [
+        ("blk.0.ffn_up.weight", "Q8_1", "ffn_up.weight has the type Q8_1"),
+        ("blk.0.ffn_up.weight", "Q8_K", "ffn_up.weight has the type Q8_K"),
+        ("blk.0.ffn_norm.weight", "Q8_0", "ffn_norm.weight has the type Q8_0"),
+        ("output_norm.bias", "I32", "output_norm.bias has the type I32"),
+        ("output_norm.bias", "Q4_0", "output_norm.bias has the type Q4_0"),
+    ],
+)
+def test_a_type_that_llama_cpp_cannot_compute_with_there_is_refused(
+    tmp_path: Path, name: str, kind: str, said: str
+) -> None:
+    weights = random_weights(len(spm_vocab().tokens), SHAPE, 0) | {"output_norm.bias": np.ones(16, np.float32)}
+    header = check_model(write_model(tmp_path / "m.gguf", weights=weights))
+    number = gguf.GGMLQuantizationType[kind]
+    tensors = tuple(replace(t, type=number) if t.name == name else t for t in header.tensors)
+    damaged = tmp_path / "damaged.gguf"
+    damaged.write_bytes(Rewrite(header, tensors, frozenset()).header({}) + bytes(1 << 20))
+    with pytest.raises(GGUFError, match=said):
+        check_model(damaged)
 
 
 def test_inspection_counts_what_is_there(spm_model: Path) -> None:

@@ -193,14 +193,6 @@ def test_sources_that_are_no_model_are_refused(source: Path, tmp_path: Path) -> 
         quantize(source, tmp_path / "out.gguf", "Q4_0", threads=0)
 
 
-def test_an_alignment_that_llama_cpp_writes_wrongly_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    add_name = gguf.GGUFWriter.add_name
-    monkeypatch.setattr(gguf.GGUFWriter, "add_name", lambda w, n: (add_name(w, n), w.add_custom_alignment(128)))
-    path = write_model(tmp_path / "wide.gguf", shape=SHAPE)
-    with pytest.raises(GGUFError, match="aligned to 128 bytes"):
-        quantize(path, tmp_path / "out.gguf", "Q4_0")
-
-
 def test_a_file_that_cannot_grow_leaves_nothing(source: Path, tmp_path: Path) -> None:
     # A limit on file sizes, which the process that writes inherits, fails its writes as a full disk would.
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -1,7 +1,9 @@
 """Writes real GGUF files of a few kilobytes: a random Llama with a SentencePiece or a byte-level vocabulary."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import gguf
 import numpy as np
@@ -104,10 +106,12 @@ def write_model(
     weights: Weights | None = None,
     tensors_a_file: int = 0,
     arch: str = "llama",
+    change: Callable[[gguf.GGUFWriter], object] | None = None,
 ) -> Path:
     """Write a whole model; `weights` instead of random ones, which are a Llama's. Returns `path`.
 
-    With `tensors_a_file` it is split into files NAME-0000N-of-0000M.gguf; the first one's path is returned.
+    With `tensors_a_file` it is split into files NAME-0000N-of-0000M.gguf; the first one's path is returned. `change`
+    gets the writer when all metadata are in it.
     """
     shape = shape or Shape()
     vocab = spm_vocab() if tokenizer == "spm" else bpe_vocab()
@@ -126,6 +130,8 @@ def write_model(
     write_vocab(writer, vocab, tokenizer)
     if template is not None:
         writer.add_chat_template(template)
+    if change is not None:
+        change(writer)
     for key, value in (weights or random_weights(len(vocab.tokens), shape, seed)).items():
         heads = shape.heads if "attn_q." in key else shape.heads_kv if "attn_k." in key else 0
         writer.add_tensor(key, permute(value, heads) if heads else value)
@@ -174,6 +180,22 @@ def write_vocabulary_only(path: Path) -> Path:
     write_vocab(writer, spm_vocab(), "spm")
     finish(writer)
     return path
+
+
+def metadata(writer: gguf.GGUFWriter, **values: Any) -> None:
+    """Give metadata other values, of the type that gguf takes them for; None takes the key out. `__` stands for a dot.
+
+    Whole numbers become uint32, as llama.cpp wants them.
+    """
+    for name, value in values.items():
+        key = name.replace("__", ".")
+        writer.kv_data[0].pop(key, None)
+        if isinstance(value, list):
+            writer.add_array(key, value)
+        elif value is not None:
+            kinds = gguf.GGUFValueType
+            kind = kinds.UINT32 if type(value) is int else kinds.get_type(value)
+            writer.add_key_value(key, value, kind)
 
 
 def finish(writer: gguf.GGUFWriter) -> None:

@@ -3,10 +3,11 @@
 import typing
 
 if typing.TYPE_CHECKING:  # for readers and type checkers; the same again below
-    from rella_gguf.checks import check_adapter, check_complete, check_model, shard_paths
+    from rella_gguf.checks import check_adapter, check_complete, check_model, mappable, shard_paths
     from rella_gguf.errors import GGUFError, InputError, RellaError
     from rella_gguf.header import ArrayInfo, Header, MetadataValue, TensorInfo, read_header
     from rella_gguf.inspection import Inspection, Lora, Soft, TensorGroup, Tokenizer, inspect, tuning_record
+    from rella_gguf.judges import check_judge
     from rella_gguf.lora.adapters import gguf_adapters
     from rella_gguf.lora.conversion import Conversion, convert_adapter
     from rella_gguf.lora.merging import Merge, MergedTensor, merge_adapters
@@ -22,10 +23,11 @@ else:
     __getattr__, __dir__ = rella_gguf.surface.public(
         __name__,
         {
-            "rella_gguf.checks": "check_adapter check_complete check_model shard_paths",
+            "rella_gguf.checks": "check_adapter check_complete check_model mappable shard_paths",
             "rella_gguf.errors": "GGUFError InputError RellaError",
             "rella_gguf.header": "ArrayInfo Header MetadataValue TensorInfo read_header",
             "rella_gguf.inspection": "Inspection Lora Soft TensorGroup Tokenizer inspect tuning_record",
+            "rella_gguf.judges": "check_judge",
             "rella_gguf.lora.adapters": "gguf_adapters",
             "rella_gguf.lora.conversion": "Conversion convert_adapter",
             "rella_gguf.lora.merging": "Merge MergedTensor merge_adapters",
@@ -65,12 +67,14 @@ __all__ = [
     "Tokenizer",
     "check_adapter",
     "check_complete",
+    "check_judge",
     "check_model",
     "check_soft_prompt",
     "convert_adapter",
     "convert_soft_prompt",
     "gguf_adapters",
     "inspect",
+    "mappable",
     "merge_adapters",
     "plan_merge",
     "quantize",

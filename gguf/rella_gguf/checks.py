@@ -4,11 +4,15 @@ import math
 import re
 from pathlib import Path
 
+from rella_gguf.arrays import kind
 from rella_gguf.errors import GGUFError, InputError
 from rella_gguf.header import Header, read_header
 
 _MAX_LAYERS = 512  # LLAMA_MAX_LAYERS; llama.cpp stops the process on more
-_NO_WEIGHTS = range(24, 29)  # I8, I16, I32, I64, F64
+_NO_WEIGHTS = (9, 15, *range(24, 29))  # Q8_1 and Q8_K, which are for what weights meet; I8, I16, I32, I64, F64
+_ADDED = (0, 1, 30)  # F32, F16, BF16: what norms and biases may be
+_MAPPED = 32  # TENSOR_ALIGNMENT: llama.cpp stops the process on a mapped file whose tensors do not begin so
+_PART_NUMBER, _UINT16 = "split.no", 2  # a GGUF value type
 _WRONG_BASE = "give the base model that the adapter was trained on"
 _SHARD = re.compile(r"^(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf$")
 
@@ -72,6 +76,8 @@ def check_model(path: str | Path) -> Header:
         if header.kind == "soft_prompt":
             finding, remedy = "is a soft prompt, not a model", "give the base model in its place; it goes with --soft"
         raise GGUFError(finding, source=header.path, remedy=remedy)
+    for part in rest:
+        _check_part_number(part)
     for part in (header, *rest):
         check_complete(part)
         _check_types(part)
@@ -84,15 +90,31 @@ def check_model(path: str | Path) -> Header:
     return header
 
 
+def _check_part_number(part: Header) -> None:
+    """Refuse a part whose number is of another type than uint16: llama.cpp reads it without a look."""
+    if _PART_NUMBER in part.metadata and kind(part, _PART_NUMBER) != _UINT16:
+        raise GGUFError(
+            f"has the {_PART_NUMBER} in another type than uint16", source=part.path, remedy="split it again"
+        )
+
+
 def _check_types(header: Header) -> None:
     """Refuse weights of a type that llama.cpp cannot compute with: it would stop the process."""
     for tensor in header.tensors:
-        if tensor.type in _NO_WEIGHTS and (tensor.name.endswith(".weight") or ".lora_" in tensor.name):
+        added = tensor.name.endswith((".bias", "norm.weight")) and tensor.type not in _ADDED
+        multiplied = tensor.name.endswith(".weight") or ".lora_" in tensor.name
+        if added or (multiplied and tensor.type in _NO_WEIGHTS):
             raise GGUFError(
                 f"tensor {tensor.name} has the type {tensor.type_name}, which is none for weights",
                 source=header.path,
                 remedy="the file is damaged, or no file for llama.cpp",
             )
+
+
+def mappable(model: Header) -> bool:
+    """Tell whether llama.cpp can use a model's tensors where they stand in its files, or has to read them elsewhere."""
+    parts = [model, *(read_header(path) for path in shard_paths(model.path)[1:])]
+    return not any((part.data_start + tensor.offset) % _MAPPED for part in parts for tensor in part.tensors)
 
 
 def check_adapter(path: str | Path, base: Header) -> Header:

@@ -15,6 +15,7 @@ from rella_gguf.errors import GGUFError
 from rella_gguf.tensor_types import tensor_type
 
 MAGIC = b"GGUF"
+ALIGNMENT_KEY = "general.alignment"
 _VERSIONS = (2, 3)
 _SCALARS = "BbHhIif?sAQqd"  # struct codes by GGUF value type; `s` string and `A` array are read apart
 _STRING, _ARRAY = 8, 9
@@ -107,7 +108,7 @@ class Header:
     @property
     def alignment(self) -> int:
         """What each tensor's offset is a multiple of, in bytes."""
-        return self.integer("general.alignment") or 32
+        return self.integer(ALIGNMENT_KEY) or 32
 
     @property
     def architecture(self) -> str:
@@ -225,9 +226,9 @@ def _parse(cursor: _Cursor) -> Header:
         metadata[key] = cursor.value(cursor.number("I"))
         ranges[key] = start, cursor.at
     tensors = tuple(_tensors(cursor, tensor_count))
-    alignment = metadata.get("general.alignment", 32)
+    alignment = metadata.get(ALIGNMENT_KEY, 32)
     if not isinstance(alignment, int) or alignment < 8 or alignment & (alignment - 1):
-        raise GGUFError(f"general.alignment is {alignment}", source=cursor.path, remedy="the file is damaged")
+        raise GGUFError(f"{ALIGNMENT_KEY} is {alignment}", source=cursor.path, remedy="the file is damaged")
     data_start = -(-cursor.at // alignment) * alignment
     return Header(cursor.path, version, metadata, tensors, data_start, len(cursor.data), ranges)
 

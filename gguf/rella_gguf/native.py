@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rella_gguf.errors import RellaError
+from rella_gguf.header import ALIGNMENT_KEY, read_header
 from rella_gguf.inspection import QUANTIZED_FROM
 
 _SLAB = 1 << 28  # bytes of rows that the quantiser keeps in memory at once; its own bound is 8 GiB
@@ -106,6 +107,8 @@ def quantise_file(source: str, out: str, number: int, threads: int, dry: bool, q
     """
     import llama_cpp as lib
 
+    from rella_gguf.quantizer import ALIGNMENT
+
     def log(_level: int, text: bytes, _data: object) -> None:
         os.write(1, text)
 
@@ -117,17 +120,23 @@ def quantise_file(source: str, out: str, number: int, threads: int, dry: bool, q
     params.allow_requantize = True
     if hasattr(params, "max_buf_size"):
         params.max_buf_size = _SLAB
-    overrides = _overrides(lib, {QUANTIZED_FROM: quantized_from} if quantized_from else {})
+    changed: dict[str, str | int] = {QUANTIZED_FROM: quantized_from} if quantized_from else {}
+    if ALIGNMENT_KEY in read_header(source).metadata:
+        changed[ALIGNMENT_KEY] = ALIGNMENT  # it would promise the source's
+    overrides = _overrides(lib, changed)
     params.kv_overrides = ctypes.cast(overrides, dict(params._fields_)["kv_overrides"])
     return bool(lib.llama_model_quantize(os.fsencode(source), os.fsencode(out), ctypes.byref(params)) == 0)
 
 
-def _overrides(lib: Any, texts: dict[str, str]) -> Any:
-    """Make the array of metadata strings that llama.cpp reads; an entry without a key ends it."""
-    array = (lib.llama_model_kv_override * (len(texts) + 1))()
-    for entry, (key, text) in zip(array, texts.items(), strict=False):
-        entry.tag = lib.LLAMA_KV_OVERRIDE_TYPE_STR
-        entry.key, entry.value.val_str = key.encode(), text.encode()
+def _overrides(lib: Any, values: dict[str, str | int]) -> Any:
+    """Make the array of metadata values that llama.cpp reads; an entry without a key ends it."""
+    array = (lib.llama_model_kv_override * (len(values) + 1))()
+    for entry, (key, value) in zip(array, values.items(), strict=False):
+        entry.key = key.encode()
+        if isinstance(value, str):
+            entry.tag, entry.value.val_str = lib.LLAMA_KV_OVERRIDE_TYPE_STR, value.encode()
+        else:
+            entry.tag, entry.value.val_i64 = lib.LLAMA_KV_OVERRIDE_TYPE_INT, value
     return array
 
 

@@ -19,6 +19,9 @@ from rella_gguf.file_types import FileType
 REFUSED = 3
 """The process's exit code where llama.cpp says why it cannot."""
 
+ALIGNMENT = 32
+"""The quantiser aligns tensors so, whatever its source does."""
+
 _TENSOR = re.compile(
     r"^\[ *(?P<done>\d+)/ *(?P<total>\d+)\] (?P<name>.*?) +- \[[^\]]*\], type = +(?P<type>\w+), "
     r"(converting to (?P<converted>\w+) \.\. )?size = [^>]*(-> .*?( \((?P<planned>\w+)\))?)?$"

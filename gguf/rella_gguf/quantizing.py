@@ -12,9 +12,9 @@ from rella_gguf.checks import check_model, refuse_shard, shard_paths
 from rella_gguf.errors import GGUFError, InputError
 from rella_gguf.file_types import file_type
 from rella_gguf.files import check_output, new_file, writing
-from rella_gguf.header import Header, TensorInfo, read_header
+from rella_gguf.header import TensorInfo, read_header
 from rella_gguf.inspection import TensorGroup, inspect
-from rella_gguf.quantizer import Job, run
+from rella_gguf.quantizer import ALIGNMENT, Job, run
 from rella_gguf.reading import combined
 from rella_gguf.rewriting import padded
 
@@ -25,7 +25,6 @@ Progress = Callable[..., None]
 
 _MOST_THREADS = 512
 _BLOCK = 1 << 24
-_ALIGNMENT = 32
 
 
 def _no_progress(_task: str, _done: int, _total: int) -> None:
@@ -122,7 +121,7 @@ def quantize(
     """
     source, out, wanted = Path(source), Path(out), file_type(type)
     threads = usable_threads(threads)
-    _check_alignment(check_model(source))
+    check_model(source)
     parts = shard_paths(source)
     check_output(out, parts, force=force)
     refuse_shard(out)
@@ -171,7 +170,7 @@ def write_quantized(
 
     """
     wanted, threads = file_type(type), usable_threads(threads)
-    _check_alignment(check_model(source))
+    check_model(source)
     with new_file(out) as file:
         job = Job(source, Path(file.name), wanted, threads, quantized_from)
         try:
@@ -253,21 +252,11 @@ def is_quantized(type_name: str) -> bool:
     return type_name not in ("F64", "F32", "F16", "BF16")
 
 
-def _check_alignment(header: Header) -> None:
-    """Refuse what llama.cpp's quantiser would write wrongly: it promises the source's alignment and keeps its own."""
-    if header.alignment != _ALIGNMENT:
-        raise GGUFError(
-            f"has its tensors aligned to {header.alignment} bytes",
-            source=header.path,
-            remedy=f"llama.cpp quantises files of an alignment of {_ALIGNMENT} alone",
-        )
-
-
 def bytes_as(tensor: TensorInfo, type_name: str) -> int:
     """Count the bytes that a tensor takes in a file when it has another type."""
     from gguf.constants import GGMLQuantizationType
 
-    return padded(replace(tensor, type=GGMLQuantizationType[type_name].value).nbytes, _ALIGNMENT)
+    return padded(replace(tensor, type=GGMLQuantizationType[type_name].value).nbytes, ALIGNMENT)
 
 
 def _fingerprint(parts: tuple[Path, ...], progress: Progress) -> str:

@@ -11,7 +11,7 @@ from rella_cpp.engine.memory import check_room, no_context
 from rella_cpp.engine.plan import MAX_SEQUENCES, Limits
 from rella_cpp.engine.settings import DEFAULT_CONTEXT, EngineSettings
 from rella_cpp.errors import EngineError, GGUFError, InputError
-from rella_gguf import Header, check_model
+from rella_gguf import Header, check_judge, check_model, mappable
 from rella_gguf.tensor_types import NUMBERS
 
 _UBATCH = 512
@@ -41,9 +41,10 @@ def load(path: str | Path, settings: EngineSettings, *, beat: Callable[[], bool]
 
     """
     header = check_model(path)
+    check_judge(header)
     lib = native.load()
     native.recent_errors.clear()
-    params = _model_params(lib, settings)
+    params = _model_params(lib, header, settings)
     if beat is not None:
         params.progress_callback = lib.llama_progress_callback(lambda _share, _data: beat())
     model = lib.llama_model_load_from_file(os.fsencode(path), params)
@@ -107,14 +108,14 @@ def _limits(lib: Any, model: Any, settings: EngineSettings, n_ctx: int) -> Limit
     return Limits(n_ctx, batch, min(_SEQUENCES, batch))  # llama.cpp stops the process on more sequences than positions
 
 
-def _model_params(lib: Any, settings: EngineSettings) -> Any:
+def _model_params(lib: Any, header: Header, settings: EngineSettings) -> Any:
     params = lib.llama_model_default_params()
     params.n_gpu_layers = settings.gpu_layers
     params.use_extra_bufts = settings.extra_bufts
     if hasattr(lib, "LLAMA_LOAD_MODE_MMAP"):
-        params.load_mode = lib.LLAMA_LOAD_MODE_MMAP
+        params.load_mode = lib.LLAMA_LOAD_MODE_MMAP if mappable(header) else lib.LLAMA_LOAD_MODE_NONE
     else:  # llama-cpp-python 0.3.30
-        params.use_mmap = True
+        params.use_mmap = mappable(header)
     return params
 
 

@@ -18,7 +18,7 @@ from rella_cpp.engine.settings import EngineSettings
 from rella_cpp.engine.verdicts import Death, Verdict, Verdicts
 from rella_cpp.errors import EngineError, RellaError
 from rella_cpp.files import digest
-from rella_gguf import check_model
+from rella_gguf import check_judge, check_model
 from rella_gguf.native import shipped_library
 
 if TYPE_CHECKING:  # a start that knows the verdict needs no child
@@ -95,7 +95,7 @@ class Trial:
         """
         fingerprint = self._fingerprints.known_fingerprint(path)
         if fingerprint is None:
-            check_model(path)  # before the whole file is read
+            check_judge(check_model(path))  # before the whole file is read
             fingerprint = self._fingerprints.fingerprint(path, self._progress)
         facts = {**here(), "model": fingerprint, "settings": _kept(settings)}
         verdict = self._verdicts.find(facts)

@@ -239,7 +239,8 @@ class ItemIndex(CheckedFiles):
 
         def read(path: Path) -> "pa.ChunkedArray":
             try:
-                column = pq.read_table(path, columns=[name])[name]
+                column = pq.read_table(path, columns=[name])[name].cast(pa.string())
+                column.validate(full=True)  # texts that cannot be decoded, too
             except (OSError, pa.ArrowException, KeyError) as error:
                 raise InputError(f"cannot be read ({error})", source=path, remedy=REMEDY) from None
             if len(column) != self.manifest.items:
