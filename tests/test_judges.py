@@ -55,7 +55,7 @@ def _change(writer: gguf.GGUFWriter, values: dict[str, Any]) -> None:
         ({"llama__nextn_predict_layers": 2}, "the nextn_predict_layers 2 of 2 layers"),
         ({"llama__attention__layer_norm_rms_epsilon": -1e-5}, "the attention.layer_norm_rms_epsilon -1e-05"),
         ({"llama__attention__layer_norm_rms_epsilon": float("nan")}, "the attention.layer_norm_rms_epsilon nan"),
-        ({"llama__attention__layer_norm_epsilon": 0.0}, "the attention.layer_norm_epsilon 0"),
+        ({"llama__attention__layer_norm_epsilon": float("inf")}, "the attention.layer_norm_epsilon inf"),
         ({"llama__rope__scaling__type": "twisted"}, "the rope.scaling.type 'twisted'; one of none, linear"),
         ({"llama__attention__head_count_kv": 3}, "the attention.head_count 4, which is no multiple"),
         ({"llama__attention__head_count_kv": [2, 3]}, "the attention.head_count 4, which is no multiple"),
@@ -76,6 +76,7 @@ def test_what_llama_cpp_dies_of_is_told_from_the_header(tmp_path: Path, values: 
         {},
         {"llama__expert_count": 4, "llama__expert_used_count": [2, 1]},
         {"llama__nextn_predict_layers": 1},
+        {"llama__attention__layer_norm_rms_epsilon": 0.0},
         {"llama__attention__head_count_kv": [0, 2]},  # a hybrid's layer without attention
         {"llama__rope__scaling__type": "yarn"},
         {"llama__pooling_type": 0, "llama__attention__causal": True},

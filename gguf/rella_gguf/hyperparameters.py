@@ -64,8 +64,8 @@ def _next_token_layers(header: Header) -> Iterator[str]:
 def _epsilons(header: Header) -> Iterator[str]:
     for key in _EPSILONS:
         for value in _numbers(header, key):
-            if not (value > 0 and math.isfinite(value)):
-                yield f"has the {key} {value:g}; it is a small number above 0"
+            if not (value >= 0 and math.isfinite(value)):
+                yield f"has the {key} {value:g}; it is a small number, not below 0"
 
 
 def _scaling(header: Header) -> Iterator[str]:
