@@ -28,7 +28,7 @@ def load_adapters(
     made_for: Mapping[str, Any],
     *,
     allow_mismatch: bool = False,
-    try_out: Callable[[Kind, Path, str], None],
+    try_out: Callable[[Kind, Path, str, Path], None],
 ) -> tuple[Adapter, ...]:
     """Find adapters, check what they were tuned on, load them beside the model.
 
@@ -43,7 +43,7 @@ def load_adapters(
     allow_mismatch
         Take adapters tuned on something else, too.
     try_out
-        Called with each file and its fingerprint before llama.cpp loads it here.
+        Called with each file, its fingerprint and what was given before llama.cpp loads it here.
 
     Raises
     ------
@@ -64,9 +64,9 @@ def load_adapters(
         if any(adapter.fingerprint == other.fingerprint for other in found):
             raise InputError("is named twice as an adapter", source=path, remedy="name it once, with one scale")
         found.append(adapter)
-    for adapter in found:
+    for (path, _), adapter in zip(named, found, strict=True):
         check_adapter(adapter.path, engine.header)
-        try_out("adapter", adapter.path, adapter.fingerprint)
+        try_out("adapter", adapter.path, adapter.fingerprint, path)
     engine.load_adapters(found)
     for (path, _), adapter in zip(named, found, strict=True):
         record = read_record(adapter.path, path)

@@ -63,7 +63,7 @@ class CacheInfo:
 def default_folder() -> Path:
     """Return `$RELLA_CACHE`, else the platform's folder for caches."""
     if chosen := os.environ.get("RELLA_CACHE"):
-        return Path(chosen).expanduser()
+        return Path(os.path.expanduser(chosen))  # Path's own raises where there is no such user
     from platformdirs import user_cache_path
 
     return user_cache_path("rella", appauthor=False)
@@ -227,7 +227,7 @@ class Cache:
     def _known_digest(self, path: Path) -> str | None:
         with self._access() as database:
             row = database.execute(
-                "SELECT sha256 FROM files WHERE path = ? AND state = ?", (str(path), _state(path))
+                "SELECT sha256 FROM files WHERE path = ? AND state = ?", (_name(path), _state(path))
             ).fetchone()
         return str(row[0]) if row is not None and re.fullmatch(r"[0-9a-f]{64}", str(row[0])) else None
 
@@ -242,7 +242,7 @@ class Cache:
                 done += len(block)
                 progress("reading the file once for its fingerprint, MiB", done >> 20, size >> 20)
         with self._access() as database, database:
-            database.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", (str(path), state, digest.hexdigest()))
+            database.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", (_name(path), state, digest.hexdigest()))
         return digest.hexdigest()
 
     def _connect(self) -> sqlite3.Connection:
@@ -276,6 +276,11 @@ class Cache:
             source=self.folder,
             remedy="name another folder in RELLA_CACHE, delete this one, or run with --no-cache",
         )
+
+
+def _name(path: Path) -> str:
+    """Return a path as text that SQLite takes, whatever bytes it has."""
+    return os.fsencode(path).decode("utf-8", errors="backslashreplace")
 
 
 def _state(path: Path) -> str:

@@ -47,7 +47,7 @@ def load_soft_prompt(
     made_for: Mapping[str, Any],
     *,
     allow_mismatch: bool = False,
-    try_out: Callable[[Kind, Path, str, int], None],
+    try_out: Callable[[Kind, Path, str, Path, int], None],
 ) -> SoftBlock:
     """Read a soft prompt, and check that it fits the model and what it was trained on.
 
@@ -62,7 +62,7 @@ def load_soft_prompt(
     allow_mismatch
         Take one that was trained on something else, too.
     try_out
-        Called with the file, its fingerprint and its number of tokens before llama.cpp reads it here.
+        Called with the file, its fingerprint, what was given and its number of tokens before llama.cpp reads it here.
 
     Raises
     ------
@@ -107,7 +107,7 @@ def load_soft_prompt(
             domain.name,
         )
     digest = sha256(soft.embeddings.astype("<f4").tobytes()).hexdigest()
-    try_out("soft", file, digest, soft.tokens)
+    try_out("soft", file, digest, path, soft.tokens)
     return SoftBlock(soft.embeddings, AppliedSoftPrompt(file.name, digest, soft.tokens), for_choices(record))
 
 

@@ -176,12 +176,12 @@ class Tuned:
             tuned.append(self.soft.applied.name)
         self._judge.choosers = tuple(tuned)
 
-    def _try(self, kind: Kind, path: Path, fingerprint: str, tokens: int = 0) -> None:
+    def _try(self, kind: Kind, path: Path, fingerprint: str, given: Path, tokens: int = 0) -> None:
         """Let llama.cpp die of an adapter or a soft prompt in another process, not here."""
         if self._trial is not None:
             engine = self.engine
             model = TriedModel(engine.header.path, self.vectors.base.fingerprint, engine.settings, engine.n_ctx)
-            self._trial.beside(kind, path, fingerprint, model, tokens=tokens)
+            self._trial.beside(kind, path, fingerprint, model, given, tokens)
 
     def _made_for(self) -> dict[str, object]:
         """Return what an adapter or a soft prompt must have been tuned on; see `rella_cpp.provenance`."""

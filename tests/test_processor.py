@@ -67,7 +67,7 @@ def test_amx_that_cannot_multiply_bytes_is_of_no_use() -> None:
     ("features", "flags", "deadly", "said"),
     [
         (("amx_int8", "amx_tile"), ("AVX2", "AMX_INT8"), 0, "AMX: used"),
-        (("amx_int8", "amx_tile"), ("AVX2", "AMX_INT8"), 2, "AMX: unused, llama.cpp died with it in 2 of the trials"),
+        (("amx_int8", "amx_tile"), ("AVX2", "AMX_INT8"), 2, "AMX: unused, llama.cpp failed with it in 2 of the trials"),
         (("amx_int8", "amx_tile"), ("AVX2",), 0, "AMX: unused, this build was compiled without it; docs/install.md"),
         (("avx2",), ("AVX2",), 0, ""),
     ],

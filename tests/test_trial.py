@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from broken_build import BrokenBuild, break_build
@@ -43,11 +44,14 @@ def test_what_dies_at_a_prompt_is_run_without_the_extra_buffers_and_tried_once(
     assert first.code == 0, first.err
     (warning,) = [line for line in first.err.splitlines() if "WARNING" in line]
     assert "SIGSEGV while reading a prompt of 600 tokens" in warning
-    assert "switched off for it: the extra buffers," in warning and "docs/install.md" in warning
+    assert (
+        "so it runs without extra buffers (repacked weights), which may be slower" in warning
+        and "docs/install.md" in warning
+    )
     assert build.starts == 2  # as it is, and the safer settings
     again = run(*score, "--threads", "1")  # threads do not count
     assert (again.code, build.starts) == (0, 2) and again.out == first.out
-    assert "the extra buffers" in again.err
+    assert "extra buffers" in again.err
     assert run(*score, "--no-cache").code == 0
     assert build.starts == 2
     assert run(*score, "--ctx", "2048").code == 0
@@ -59,10 +63,17 @@ def test_inspect_and_the_version_say_what_was_found(broken: Break, run: Run, roo
     inspect = ("gguf", "inspect", roomy_model)
     assert "tried here" not in run(*inspect).out and run(*inspect, "--json").lines()[0]["trials"] == []
     assert run("score", *FILES, "--model", roomy_model, "--ctx", "2048").code == 0
-    assert "tried here" in (out := run(*inspect).out) and "with ctx 2048: llama.cpp died on it (SIGSEGV while" in out
+    assert "tried here" in (out := run(*inspect).out) and "with ctx 2048: llama.cpp failed on it (SIGSEGV while" in out
     found = run(*inspect, "--json").lines()[0]["trials"]
-    assert "'switched_off': {'the extra buffers': {'extra_bufts': False}}" in str(found)
+    assert "'switched_off': {'extra buffers (repacked weights)': {'extra_bufts': False}}" in str(found)
     assert found_here() == found_here(Cache(None).fingerprint(roomy_model)) and found_here("other") == []
+
+
+def test_a_child_leaves_no_core(broken: Break, roomy_model: Path, tmp_path: Path) -> None:
+    limit = tmp_path / "limit"
+    broken(on_load=f"import resource; open({str(limit)!r}, 'w').write(str(resource.getrlimit(resource.RLIMIT_CORE)))")
+    Rella.from_gguf(roomy_model, cache=Cache(None)).close()
+    assert limit.read_text() == "(0, 0)"
 
 
 def test_what_was_found_is_part_of_what_scores_depend_on(broken: Break, roomy_model: Path) -> None:
@@ -81,13 +92,13 @@ def test_flash_attention_goes_next(broken: Break, roomy_model: Path, caplog: pyt
     with Rella.from_gguf(roomy_model, cache=Cache(None)) as rella:
         assert (rella.engine.settings.extra_bufts, rella.engine.settings.flash_attn) == (False, "off")
     assert build.starts == 3 and "SIGFPE" in caplog.text
-    assert "switched off for it: the extra buffers and flash attention," in caplog.text
+    assert "so it runs without extra buffers (repacked weights) and flash attention, which" in caplog.text
 
 
 def test_a_quantised_cache_keeps_flash_attention(broken: Break, tmp_path: Path) -> None:
     model = write_model(tmp_path / "wide.gguf", shape=Shape(embd=128))  # blocks of 32 divide its heads
     build = broken(on_decode="if flash and batch.n_tokens > 1: die()")
-    with pytest.raises(EngineError, match="llama.cpp dies on it"):
+    with pytest.raises(EngineError, match="llama.cpp fails on it"):
         Rella.from_gguf(model, cache=Cache(None), settings=EngineSettings(kv_type="q8_0"))
     assert build.starts == 2
 
@@ -99,9 +110,10 @@ def test_a_death_with_every_setting_is_one_line(
     build = broken(on_decode="die()")
     code, out, err = run("score", *FILES, "--model", roomy_model)
     assert (code, out, build.starts) == (1, "", 3)
-    assert err.count("\n") == 1 and err.startswith(f"rella: {roomy_model}: llama.cpp dies on it (SIGSEGV while reading")
-    assert "no better without the extra buffers and flash attention" in err
-    assert not list(tmp_path.glob("core*"))
+    assert err.count("\n") == 1 and err.startswith(
+        f"rella: {roomy_model}: llama.cpp fails on it (SIGSEGV while reading"
+    )
+    assert "also without extra buffers (repacked weights) and flash attention" in err
     assert run("score", *FILES, "--model", roomy_model, "--no-trial").code == 0  # this process's build is sound
     assert build.starts == 3
 
@@ -114,8 +126,12 @@ def test_a_death_before_the_first_decode_ends_the_ladder(broken: Break, run: Run
     assert "(SIGABRT while loading it: llama-vocab.cpp:3422: GGML_ASSERT(tokenizer) failed)" in err
 
 
-def test_what_others_end_is_not_remembered(broken: Break, roomy_model: Path) -> None:
-    build = broken(on_decode="if extra: die(signal.SIGKILL)")
+LACK = 'os.write(2, b"what():  std::bad_alloc\\n")'
+
+
+@pytest.mark.parametrize("end", ["die(signal.SIGKILL)", f"({LACK}, die(signal.SIGABRT))"])
+def test_what_lack_of_memory_ends_is_not_remembered(broken: Break, roomy_model: Path, end: str) -> None:
+    build = broken(on_decode=f"if extra: {end}")
     for starts in (2, 4):  # memory may be there the next time
         with Rella.from_gguf(roomy_model, cache=Cache(None)) as rella:
             assert not rella.engine.settings.extra_bufts
@@ -129,7 +145,7 @@ def test_an_adapter_has_a_trial_of_its_own(broken: Break, run: Run, adapter: Pat
     code, out, err = run(*command, "--lora", adapter)
     assert (code, out, build.starts) == (1, "", 2)
     (line,) = [line for line in err.splitlines() if not line.startswith("rella: WARNING")]
-    assert line.startswith(f"rella: {adapter}: llama.cpp dies with it (SIGABRT while")
+    assert line.startswith(f"rella: {adapter}: llama.cpp fails with it (SIGABRT while")
     assert run(*command).code == 0
     assert build.starts == 2
 
@@ -146,7 +162,7 @@ def test_a_soft_prompt_has_a_trial_of_its_own(broken: Break, spm_model: Path, tm
     soft = write_soft(tmp_path / "soft")
     build = broken(on_decode="if batch.embd: die()")
     with Rella.from_gguf(spm_model, cache=Cache(None)) as rella:
-        with pytest.raises(EngineError, match=r"soft\.gguf: llama\.cpp dies with it \(SIGSEGV while reading one token"):
+        with pytest.raises(EngineError, match=r"soft: llama\.cpp fails with it \(SIGSEGV while reading one token"):
             rella.use_soft(soft)
         assert rella.soft is None
     assert build.starts == 2
@@ -157,13 +173,15 @@ def test_progress_tells_the_stage_and_the_seconds(broken: Break, spm_model: Path
     told: list[tuple[object, ...]] = []
     Rella.from_gguf(spm_model, cache=Cache(None), progress=lambda *each: told.append(each)).close()
     tried = [each for each in told if "trying the model" in str(each[0])]
-    assert [each[1] for each in tried] == [1, 2, 3, 4, 5, 6] and {each[2] for each in tried} == {len(STAGES)}
-    assert str(tried[2][3]).startswith("reading a prompt of 512 tokens, ")
+    assert list(dict.fromkeys(each[1] for each in tried)) == [*range(7)]
+    assert {each[2] for each in tried} == {len(STAGES)}
+    notes = [str(each[3]) for each in tried if len(each) > 3]
+    assert notes[0] == "starting, 0 s" and any(note.startswith("a prompt of 512 tokens, ") for note in notes)
 
 
 def test_a_damaged_verdict_is_found_anew(tmp_path: Path) -> None:
     verdicts, tried = Verdicts(tmp_path), {"model": "m"}
-    verdict = Verdict({"the extra buffers": {"extra_bufts": False}}, (Death("SIGSEGV", "reading a batch", "", ()),))
+    verdict = Verdict({"extra buffers": {"extra_bufts": False}}, (Death("SIGSEGV", "reading a batch", "", ()),))
     assert verdicts.find(tried) is None
     verdicts.keep(tried, verdict)
     assert verdicts.find(tried) == verdict and verdicts.matching(model="m") == [(tried, verdict)]
@@ -172,6 +190,14 @@ def test_a_damaged_verdict_is_found_anew(tmp_path: Path) -> None:
     assert (file.parent.stat().st_mode & 0o777) == 0o700
     file.write_text(file.read_text().replace("SIGSEGV", "SIGABRT"))
     assert verdicts.find(tried) is None
+    impossible: list[dict[str, Any]] = [{"x": 3}, {"x": {"threads": -1}}, {"x": {"unknown": 1}}]
+    for wrong in (*(Verdict(off, verdict.deaths) for off in impossible), Verdict({"x": {}})):
+        verdicts.keep(tried, wrong)  # sealed, and impossible
+        assert verdicts.find(tried) is None
+    file.unlink()
+    file.mkdir()
+    verdicts.keep(tried, verdict)
+    assert verdicts.find(tried) is None and list(file.parent.iterdir()) == [file]
 
 
 def test_a_folder_that_cannot_be_written_is_said(
@@ -208,16 +234,24 @@ def say(text: str) -> str:
 
 def test_a_child_that_says_nothing_for_long_is_dead() -> None:
     start = time.monotonic()
-    outcome = run_child(JOB, lambda _: None, entry=entry(say(STAGES[2]), "time.sleep(60)"), patience=0.6)
+    told: list[str] = []
+    outcome = run_child(JOB, told.append, entry=entry(say(STAGES[2]), "time.sleep(60)"), patience=1.2)
+    assert told.count(STAGES[2]) >= 2  # said again while nothing goes on
     assert outcome.death == Death("no progress for 1 s", STAGES[2]) and not outcome.before_first_decode
     assert time.monotonic() - start < 30
 
 
 def test_a_slow_child_that_goes_on_lives() -> None:
-    beats = f"[({say(BEAT)}, time.sleep(0.1)) for _ in range(15)]"
+    beats = f"[({say(BEAT)}, time.sleep(0.1)) for _ in range(15)]; {say(STAGES[-1])}"
     told: list[str] = []
     outcome = run_child(JOB, told.append, entry=entry(say(STAGES[2]), beats), patience=1.0)
-    assert outcome.well and told == [STAGES[2]] * 16
+    assert outcome.well and told.count(STAGES[2]) >= 16
+
+
+def test_a_child_that_only_talks_is_dead() -> None:
+    talk = "[(print('still here', flush=True), time.sleep(0.05)) for _ in range(600)]"
+    outcome = run_child(JOB, lambda _: None, entry=entry(say(STAGES[2]), talk), patience=0.6)
+    assert outcome.death is not None and outcome.death.signal == "no progress for 1 s"
 
 
 def test_a_model_that_is_refused_is_no_death() -> None:
@@ -229,12 +263,51 @@ def test_a_child_that_cannot_run_is_said(caplog: pytest.LogCaptureFixture) -> No
     assert "could not be tried (ModuleNotFoundError" in caplog.text
 
 
+@pytest.mark.parametrize("statement", ["pass", "sys.exit(2)", "sys.exit(0)"])
+def test_what_is_no_python_tells_nothing(statement: str, caplog: pytest.LogCaptureFixture) -> None:
+    assert run_child(JOB, lambda _: None, entry=entry(statement)) == (False, None, False)
+    assert "could not be tried" in caplog.text
+
+
+def test_an_interpreter_that_cannot_be_run_is_said(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/no/such/python")
+    assert run_child(JOB, lambda _: None) == (False, None, False)
+    assert "/no/such/python cannot be run (No such file" in caplog.text
+
+
+def test_a_child_that_goes_on_without_a_word_is_dead() -> None:
+    closing = ("os.close(1)", "os.close(2)", "time.sleep(60)")
+    outcome = run_child(JOB, lambda _: None, entry=entry(say(STAGES[2]), *closing), patience=0.6)
+    assert outcome.death is not None and outcome.death.signal == "no progress for 1 s"
+
+
+def test_a_death_shows_though_another_process_holds_the_output() -> None:
+    left = "subprocess.Popen(['sleep', '5'])"
+    outcome = run_child(
+        JOB,
+        lambda _: None,
+        entry=entry("import subprocess", say(STAGES[2]), left, "os.kill(os.getpid(), signal.SIGSEGV)"),
+        patience=0.6,
+    )
+    assert outcome.death is not None and outcome.death.signal == "SIGSEGV"
+
+
+def test_a_time_in_which_all_was_stopped_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter(range(0, 10**6, 100))  # each step oversleeps by a hundred seconds
+    monkeypatch.setattr(time, "monotonic", lambda: float(next(times)))
+    beats = f"[({say(BEAT)}, time.sleep(0.1)) for _ in range(5)]; {say(STAGES[-1])}"
+    assert run_child(JOB, lambda _: None, entry=entry(say(STAGES[2]), beats), patience=20.0).well
+
+
 def test_an_interruption_ends_the_child() -> None:
     found: list[int] = []
 
     def interrupt(stage: str) -> None:
-        found.append(int(stage))
-        raise KeyboardInterrupt
+        if stage.isdigit():
+            found.append(int(stage))
+            raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         run_child(JOB, interrupt, entry=entry(f"print({MARK!r} + str(os.getpid()), flush=True)", "time.sleep(60)"))

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from rella_cpp import DataSet, Domain, EngineSettings, History, ItemIndex, Rella, User
 
 
+_PATIENCE = 5.0
+"""Seconds after which a trial is mentioned where there is no terminal to show a bar on."""
+
+
 def engine_settings(
     ctx: int | None, threads: int | None, gpu_layers: int, flash_attn: str, kv_type: str, exact: bool = False
 ) -> "EngineSettings":
@@ -45,7 +49,7 @@ def open_rella(
     path = find_model(model)
     cache = Cache(None) if no_cache else Cache.default()
     facts = {"domain": domain, "settings": settings, "chat_format": chat_format, "cache": cache}
-    with ProgressBar() as bar:
+    with ProgressBar(patience=_PATIENCE) as bar:
         rella = Rella.from_gguf(path, **facts, trial=not no_trial, progress=bar)  # type: ignore[arg-type]
         try:
             if soft is not None:

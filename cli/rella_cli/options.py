@@ -75,7 +75,7 @@ NoTrial = Annotated[
     bool,
     typer.Option(
         "--no-trial",
-        help="Trust the model: do not try it in a process of its own, where llama.cpp may die, the first time.",
+        help="Skip the one-time trial of a new model in a separate process: if llama.cpp crashes, rella does, too.",
         rich_help_panel=_MODEL,
     ),
 ]

@@ -40,12 +40,12 @@ def amx_line(processor: "Processor", build: "BuildInfo", deadly: int) -> str:
     if "AMX_INT8" not in build.backends.get("CPU", ()):
         return f"AMX: unused, this build was compiled without it; {_FASTER}"
     if deadly:
-        return f"AMX: unused, llama.cpp died with it in {deadly} of the trials on this machine; {_FASTER}"
+        return f"AMX: unused, llama.cpp failed with it in {deadly} of the trials on this machine; {_FASTER}"
     return "AMX: used"
 
 
 def _deadly() -> int:
-    """Count the trials in which llama.cpp died here until its extra buffers were switched off."""
-    from rella_cpp.engine.trial import found_here
+    """Count the trials in which llama.cpp failed here until its extra buffers were switched off."""
+    from rella_cpp.engine.trial import EXTRA_BUFFERS, found_here
 
-    return sum("the extra buffers" in verdict.switched_off for _, verdict in found_here())
+    return sum(EXTRA_BUFFERS in verdict.switched_off for _, verdict in found_here())

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import IO, NamedTuple
@@ -21,16 +22,13 @@ logger = logging.getLogger("rella_cpp")
 PATIENCE = 60.0
 """Seconds without a sign of life after which a child counts as dead."""
 
-_FAILED = 1
-"""Exit code of Python itself, where something is wrong that is not llama.cpp."""
+_STEP = 1.0
+"""Seconds after which the stage is told again."""
+_ABORTED = 3
 ENTRY = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from rella_cpp.engine.probe import main; main()"
 """What the interpreter is told to do. It finds what we import where we found it."""
 _LAST_WORDS = re.compile(r"(?:.*[/\\])?([^/\\]+:\d+: .*)|.*(what\(\): .*)")
 """A failed assertion with its place in llama.cpp's source, or an exception that nobody caught."""
-
-
-_LIKELY = {"SIGKILL": "memory may have run out", "SIGILL": "the build is for another processor"}
-"""Why a signal came, where nothing was said."""
 
 
 class Outcome(NamedTuple):
@@ -62,31 +60,35 @@ def run(job: Job, tell: Callable[[str], None], *, entry: str = ENTRY, patience: 
     # -P: a folder named gguf or llama_cpp where the user stands must not hide the package.
     command = [sys.executable, "-P", "-c", entry, json.dumps([str(path) for path in sys.path]), job.dump()]
     environment = os.environ | {"GGML_NO_BACKTRACE": "1"}  # a backtrace would start a debugger
+    environment.pop("PYTHONFAULTHANDLER", None)
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    with subprocess.Popen(command, env=environment, bufsize=0, **pipes) as process:  # type: ignore[call-overload]
+    try:
+        process = subprocess.Popen(command, env=environment, **pipes)  # type: ignore[call-overload]
+    except OSError as error:
+        logger.warning("the model could not be tried: %s cannot be run (%s)", sys.executable, error.strerror)
+        return Outcome(False)
+    with process:
         try:
-            stage, words, hung = _listen(process.stdout, tell, patience)
-            if hung:
-                process.kill()
-            code = process.wait()
-        except BaseException:
+            stage, words, ended = _listen(process.stdout, tell, patience)
+            code = _code(process, patience if ended else 0)
+        finally:
             process.kill()
-            raise
-    if hung:
-        death = Death(f"no progress for {patience:.0f} s", stage, words)
-    elif code in (0, REFUSED, _FAILED):
-        if code == _FAILED:
-            logger.warning("the model could not be tried (%s)", words or "no reason given")
-        return Outcome(code == 0)
-    else:
-        name = _name(code)
-        death = Death(name, stage, words or _LIKELY.get(name, ""))
-    return Outcome(False, death, stage in STAGES[:2])
+    killed_by = f"no progress for {patience:.0f} s" if code is None else _name(code)
+    if killed_by is not None:
+        return Outcome(False, Death(killed_by, stage, words), stage in STAGES[:2])
+    well = code == 0 and stage == STAGES[-1]  # another program than Python's interpreter says no stages
+    if not well and code != REFUSED:
+        logger.warning("the model could not be tried (%s)", words or f"{sys.executable} ended with status {code}")
+    return Outcome(well)
 
 
 def _listen(output: IO[bytes] | None, tell: Callable[[str], None], patience: float) -> tuple[str, str, bool]:
-    """Follow a child to its end; return the stage it was in, its last words, and whether it hung."""
-    lines: queue.Queue[bytes | None] = queue.Queue()
+    """Follow a child until its output ends, or it shows no progress for long.
+
+    Returns the stage it was in, its last words, and whether its output ended. Time is counted in steps: while this
+    process is stopped, so may the child be.
+    """
+    lines: queue.Queue[bytes | None] = queue.Queue(maxsize=1000)
 
     def read() -> None:
         with suppress(OSError, ValueError):  # closed: nobody listens any more
@@ -96,27 +98,39 @@ def _listen(output: IO[bytes] | None, tell: Callable[[str], None], patience: flo
 
     threading.Thread(target=read, daemon=True).start()
     stage, words, said = STAGES[0], "", ""
-    while True:
+    silent, last = 0.0, time.monotonic()
+    while silent < patience:
+        tell(stage)
         try:
-            raw = lines.get(timeout=patience)
+            raw = lines.get(timeout=min(patience, _STEP))
         except queue.Empty:
-            return stage, words, True
+            raw = b""
+        now = time.monotonic()
+        silent, last = silent + min(now - last, 2 * _STEP), now
         if raw is None:
-            return stage, words or said, False
+            return stage, words or said, True
         line = raw.decode("utf-8", errors="replace").strip()
         if line.startswith(MARK):
-            found = line.removeprefix(MARK)
+            silent, found = 0.0, line.removeprefix(MARK)
             stage = stage if found == BEAT else found
-            tell(stage)
         elif line:
             said = line
             if match := _LAST_WORDS.fullmatch(line):
                 words = match[1] or match[2]
+    return stage, words, False
 
 
-def _name(code: int) -> str:
-    """Name the signal that ended a process; Windows knows numbers alone."""
+def _code(process: subprocess.Popen[bytes], patience: float) -> int | None:
+    """Return the exit code of a child that ends within so many seconds; None where it does not."""
     try:
-        return signal.Signals(-code).name
-    except ValueError:
-        return f"status {code & 0xFFFFFFFF:#x}"
+        return process.wait(patience)
+    except subprocess.TimeoutExpired:
+        return None
+
+
+def _name(code: int) -> str | None:
+    """Name what killed a process, by its exit code; None where it ended by itself."""
+    if os.name == "nt":  # it knows no signals; 3 is what abort() leaves
+        return f"status {code & 0xFFFFFFFF:#x}" if code & 0x80000000 or code == _ABORTED else None
+    number = -code if code < 0 else code - 128  # as a shell has it, where one stands between
+    return signal.Signals(number).name if number in set(signal.Signals) else None

@@ -4,6 +4,7 @@ Where the child dies, safer settings are tried. What was found is kept, so the n
 """
 
 import logging
+import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -12,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
+from rella_cpp.engine.amx import build_command
 from rella_cpp.engine.probe import STAGES, Job
 from rella_cpp.engine.processor import processor
 from rella_cpp.engine.settings import EngineSettings
@@ -30,20 +32,28 @@ Kind = Literal["adapter", "soft"]
 Progress = Callable[..., None]
 """Called with a task's name, what is done, the total, and a note."""
 
+EXTRA_BUFFERS = "extra buffers (repacked weights)"
 _SAFER: tuple[tuple[str, Mapping[str, Any]], ...] = (
-    ("the extra buffers", {"extra_bufts": False}),
+    (EXTRA_BUFFERS, {"extra_bufts": False}),
     ("flash attention", {"flash_attn": "off"}),
     ("the GPU", {"gpu_layers": 0}),
 )
 """What is switched off where llama.cpp dies, one after the other, by name."""
 _ON_CPU = ("ggml-base", "ggml-cpu", "ggml-blas")
 """Libraries of ggml that compute on no GPU."""
-_FROM_OUTSIDE = ("SIGHUP", "SIGINT", "SIGKILL", "SIGTERM")
-"""Signals that others send, for lack of memory, say: what they end may live the next time."""
+_ITS_OWN = ("SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSEGV", "SIGSYS", "SIGTRAP", "no progress", "status")
+"""How ends begin that come from llama.cpp and come again; others send other signals, for lack of memory, say."""
+_NO_MEMORY = re.compile(r"bad_alloc|alloc\w* (?:of size .*)?failed|failed to alloc|out of memory", re.IGNORECASE)
 _CONTEXT = 256
 """Tokens of the context in which an adapter or a soft prompt is tried, besides its own."""
-_FASTER = "docs/install.md has a build that may not need it"
-_REMEDY = "the file may be damaged, or, where no model works, the build of llama.cpp (docs/install.md)"
+_PAGE = "docs/install.md"
+_REMEDY = f"the file may be damaged; if other models fail too, build llama.cpp again ({_PAGE})"
+_MORE_MEMORY = "memory may have run out: free some, lower --ctx, or take a smaller model"
+_REMEDIES = {
+    "SIGILL": f"the build may be for another processor: build llama.cpp on this machine ({_PAGE})",
+    "SIGKILL": _MORE_MEMORY,
+}
+"""What to do about a signal, where it is not the usual."""
 
 
 class Fingerprints(Protocol):
@@ -103,13 +113,13 @@ class Trial:
             verdict = self._climb(path, settings)
             if verdict is None:  # refused: the caller meets the reason when it loads the model
                 return settings
-            if not any(death.signal in _FROM_OUTSIDE for death in verdict.deaths):
+            if all(_comes_again(death) for death in verdict.deaths):
                 self._verdicts.keep(facts, verdict)
         if verdict.switched_off:
             logger.warning("%s: %s", path, describe(verdict))
         return verdict.applied(settings)
 
-    def beside(self, kind: Kind, path: Path, fingerprint: str, model: TriedModel, *, tokens: int = 0) -> None:
+    def beside(self, kind: Kind, path: Path, fingerprint: str, model: TriedModel, given: Path, tokens: int = 0) -> None:
         """Try an adapter or a soft prompt with a model that was tried already.
 
         The model may be in memory: the child shares the pages of its file, and has a small context.
@@ -120,6 +130,8 @@ class Trial:
             What it is; its GGUF.
         model
             What it goes with.
+        given
+            What it was made from, to name in errors.
         tokens
             Positions that it takes.
 
@@ -135,7 +147,7 @@ class Trial:
         settings = replace(model.settings, extra_bufts=False, ctx=min(model.n_ctx, tokens + _CONTEXT))
         outcome = self._try(Job(str(model.path), settings, **{kind: str(path)}))
         if outcome.death is not None:
-            raise EngineError(f"{path}: llama.cpp dies with it ({outcome.death}): {_REMEDY}")
+            raise EngineError(f"{given}: llama.cpp fails with it ({outcome.death}): {_remedy(outcome.death)}")
         if outcome.well:
             self._verdicts.keep(facts, Verdict({}))
 
@@ -152,8 +164,8 @@ class Trial:
                 return None
             if outcome.before_first_decode:
                 break
-        without = f", and no better without {_and(deaths[-1].without)}" if deaths[-1].without else ""
-        raise EngineError(f"{path}: llama.cpp dies on it ({deaths[0]}){without}: {_REMEDY}")
+        without = f", also without {_and(deaths[-1].without)}" if deaths[-1].without else ""
+        raise EngineError(f"{path}: llama.cpp fails on it ({deaths[0]}){without}: {_remedy(deaths[0])}")
 
     def _try(self, job: Job) -> "Outcome":
         from rella_cpp.engine.child import Outcome, run
@@ -163,11 +175,13 @@ class Trial:
             return Outcome(False)
         start = time.monotonic()
         what = "adapter" if job.adapter else "soft prompt" if job.soft else "model"
-        task = f"trying the {what} once, in a process of its own"
+        task = f"trying the {what} once"
 
         def tell(stage: str) -> None:
-            done = STAGES.index(stage.partition(" of ")[0])
-            self._progress(task, done, len(STAGES), f"{stage}, {time.monotonic() - start:.0f} s")
+            done = next((number for number, each in enumerate(STAGES) if stage.startswith(each)), 0)
+            self._progress(
+                task, done, len(STAGES), f"{stage.removeprefix('reading ')}, {time.monotonic() - start:.0f} s"
+            )
 
         outcome = run(job, tell)
         self._progress(task, len(STAGES), len(STAGES))
@@ -197,11 +211,23 @@ def found_here(fingerprint: str | None = None) -> list[tuple[Mapping[str, Any], 
 
 
 def describe(verdict: Verdict) -> str:
-    """Say in a sentence how llama.cpp died, and what is switched off since."""
+    """Say in a sentence how llama.cpp died, what it does without since, and how that can be mended."""
     if not verdict.switched_off:
-        return "llama.cpp lives on it"
+        return "works"
+    faster = f"see {_PAGE}"
+    if EXTRA_BUFFERS in verdict.switched_off and processor().has_amx:
+        faster = f"for the faster build: {build_command()} ({_PAGE})"
     off = _and(verdict.switched_off)
-    return f"llama.cpp died on it ({verdict.deaths[0]}); switched off for it: {off}, which is slower; {_FASTER}"
+    return f"llama.cpp failed on it ({verdict.deaths[0]}), so it runs without {off}, which may be slower; {faster}"
+
+
+def _comes_again(death: Death) -> bool:
+    """Tell whether the next try would end the same."""
+    return death.signal.startswith(_ITS_OWN) and not _NO_MEMORY.search(death.words)
+
+
+def _remedy(death: Death) -> str:
+    return _MORE_MEMORY if _NO_MEMORY.search(death.words) else _REMEDIES.get(death.signal, _REMEDY)
 
 
 def _ladder(settings: EngineSettings) -> Iterator[dict[str, Mapping[str, Any]]]:

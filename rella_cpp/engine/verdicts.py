@@ -2,6 +2,7 @@
 
 import logging
 import os
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ logger = logging.getLogger("rella_cpp")
 
 _FORMAT = 1
 _FOLDER = "trials"
+_LARGEST = 1 << 20  # bytes of a verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +64,16 @@ class Verdict:
 
         Raises
         ------
-        KeyError, TypeError, ValueError
+        KeyError, TypeError, ValueError, InputError
             It is none.
 
         """
         deaths = tuple(Death(signal, stage, words, tuple(off)) for signal, stage, words, off in found["deaths"])
-        return cls(dict(found["switched_off"]), deaths)
+        verdict = cls(dict(found["switched_off"]), deaths)
+        verdict.applied(EngineSettings())
+        if verdict.switched_off and not deaths:
+            raise ValueError("nothing was switched off without a death")
+        return verdict
 
 
 class Verdicts:
@@ -87,7 +93,7 @@ class Verdicts:
     def default(cls) -> Self:
         """Keep them in `$RELLA_STATE`, else in the platform's folder for state."""
         if chosen := os.environ.get("RELLA_STATE"):
-            return cls(Path(chosen).expanduser())
+            return cls(Path(os.path.expanduser(chosen)))  # Path's own raises where there is no such user
         from platformdirs import user_state_path
 
         return cls(user_state_path("rella", appauthor=False))
@@ -114,11 +120,21 @@ class Verdicts:
         """Keep a verdict; where the folder cannot be written, say so: the next start tries again."""
         try:
             self._folder.mkdir(parents=True, mode=0o700, exist_ok=True)
-            own = self._path(tried).with_suffix(f".{os.getpid()}")  # another process may find the same now
+            # Another process or thread may find the same now.
+            own = self._path(tried).with_suffix(f".{os.getpid()}-{threading.get_ident()}")
             write_json(own, {"format": _FORMAT, "tried": tried, **verdict.as_dict()})
-            own.replace(self._path(tried))
+            try:
+                own.replace(self._path(tried))
+            except OSError:
+                own.unlink()
+                raise
         except (OSError, InputError) as error:
-            logger.warning("what the trial found cannot be kept (%s): name another folder in RELLA_STATE", error)
+            reason = (error.strerror or error) if isinstance(error, OSError) else error
+            logger.warning(
+                "what the trial found cannot be kept in %s (%s), so each start tries again: name another folder in "
+                "RELLA_STATE",
+                *(self._folder, reason),
+            )
 
     def _path(self, tried: Mapping[str, object]) -> Path:
         return self._folder / f"{digest([_FORMAT, tried])[:32]}.json"
@@ -126,8 +142,16 @@ class Verdicts:
     def _read(self, paths: list[Path]) -> Iterator[tuple[Mapping[str, Any], Verdict]]:
         for path in paths:
             try:
+                if not path.is_file() or path.stat().st_size > _LARGEST:
+                    continue
                 found: dict[str, Any] = read_json(path, "")
                 if found["format"] == _FORMAT:
                     yield found["tried"], Verdict.of(found)
-            except (InputError, KeyError, TypeError, ValueError):  # missing, damaged or of another version: try again
+            except (
+                OSError,
+                InputError,
+                KeyError,
+                TypeError,
+                ValueError,
+            ):  # missing, damaged or of another version: try again
                 continue
