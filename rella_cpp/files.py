@@ -90,22 +90,32 @@ def new_folder(out: Path, mark: str, kind: str, *, force: bool) -> Iterator[Path
 
     """
     out = out.absolute()  # "." has no name
-    part = out.with_name(f".{out.name}.rella-part")
+    part, old = (out.with_name(f".{out.name}.rella-{end}") for end in ("part", "old"))
     with writing(out):
         if not out.parent.exists():
             out.parent.mkdir(parents=True, exist_ok=True)
         with locked(out):
+            for each in (part, old):
+                refuse_link(each)
+            _put_back(old, out)
             refuse_taken(out, mark, kind, force=force)
-            refuse_link(part)
             shutil.rmtree(part, ignore_errors=True)
             part.mkdir()
             try:
                 yield part
                 if out.is_dir():
-                    shutil.rmtree(out)
+                    out.rename(old)  # not deleted before the new one stands in its place
                 part.rename(out)
             finally:
+                _put_back(old, out)
                 shutil.rmtree(part, ignore_errors=True)
+
+
+def _put_back(old: Path, out: Path) -> None:
+    """Put a folder back that was moved aside for a new one that did not come; delete it where one did."""
+    if old.is_dir() and not os.path.lexists(out):
+        old.rename(out)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def refuse_taken(out: Path, mark: str, kind: str, *, force: bool) -> None:

@@ -135,9 +135,9 @@ def end_of(code: int, lines: Sequence[str]) -> str:
         return "signal"
     if any(line.startswith("Traceback") for line in lines):
         return "traceback"
-    if code == 0:
-        return "accepted"
     said = [line for line in lines if not line.startswith(("rella: WARNING", "warning: ", "note: "))]
+    if code == 0:
+        return "other" if said else "accepted"  # a debugger's words, say
     refused = code in (1, 2) and len(said) == 1 and said[0].startswith("rella: ")
     return "refused" if refused else "other"
 

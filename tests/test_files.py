@@ -5,7 +5,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -125,6 +125,23 @@ def test_a_folder_is_written_by_one_process_and_a_killed_one_holds_nobody_up(tmp
     assert os.listdir(tmp_path) == ["out"] and os.listdir(out) == ["manifest.json"]
 
 
+def test_a_folder_that_is_overwritten_is_not_lost_before_the_new_one_stands(tmp_path: Path) -> None:
+    out, old = tmp_path / "out", tmp_path / ".out.rella-old"
+    write_folder(out)
+    (out / "kept").touch()
+    out.rename(old)  # as a kill between the two renames leaves it
+    with pytest.raises(InputError, match="out: is there already"):
+        write_folder(out)
+    assert (out / "kept").exists() and os.listdir(tmp_path) == ["out"]
+    with suppress(KeyError), new_folder(out, "mark", "folder of tests", force=True):
+        raise KeyError
+    assert (out / "kept").exists()
+    with new_folder(out, "mark", "folder of tests", force=True) as part:
+        (part / "new").touch()
+        assert (out / "kept").exists()
+    assert os.listdir(out) == ["new"] and os.listdir(tmp_path) == ["out"]
+
+
 def test_what_appeared_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
     write_folder(tmp_path / "out")
     with pytest.raises(InputError, match="out: is there already"):
@@ -183,6 +200,7 @@ LINKS: list[tuple[Callable[[Path], None], str]] = [
     (write_file, "out.part"),
     (write_file, ".out.rella-lock"),
     (write_folder, ".out.rella-part"),
+    (write_folder, ".out.rella-old"),
     (write_folder, ".out.rella-lock"),
     (write_lines, ".out.rella-lock"),
     (write_lines, "out/lines.jsonl.part"),

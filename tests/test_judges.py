@@ -77,6 +77,9 @@ def test_what_llama_cpp_dies_of_is_told_from_the_header(tmp_path: Path, values: 
         {"llama__expert_count": 4, "llama__expert_used_count": [2, 1]},
         {"llama__nextn_predict_layers": 1},
         {"llama__attention__layer_norm_rms_epsilon": 0.0},
+        {"llama__pooling_type": 2**32 - 1},
+        {TYPES: [*VOCAB.types, 1], SCORES: [*VOCAB.scores, 0.0]},  # llama.cpp reads as many as there are tokens
+        {TOKENS: [*(t.replace("<0xC1>", "no byte").replace("<0xFF>", "nor this") for t in VOCAB.tokens)]},
         {"llama__attention__head_count_kv": [0, 2]},  # a hybrid's layer without attention
         {"llama__rope__scaling__type": "yarn"},
         {"llama__pooling_type": 0, "llama__attention__causal": True},
@@ -127,6 +130,15 @@ def test_a_head_that_classifies_is_seen_in_any_part(tmp_path: Path, name: str) -
     for parts in (0, 10):
         with pytest.raises(GGUFError, match="is a classifier"):
             judge(tmp_path / f"m{parts}.gguf", {}, weights=weights, tensors_a_file=parts)
+
+
+def test_a_table_of_experts_by_token_is_no_weight_matrix(tmp_path: Path) -> None:
+    weights: dict[str, Any] = random_weights(len(VOCAB.tokens), Shape(), 0)
+    weights["blk.0.ffn_gate_tid2eid.weight"] = np.zeros((len(VOCAB.tokens), 2), np.int32)
+    judge(tmp_path / "m.gguf", {}, weights=weights)
+    weights["blk.0.ffn_gate.weight"] = weights["blk.0.ffn_gate.weight"].astype(np.int32)
+    with pytest.raises(GGUFError, match=r"ffn_gate.weight has the type I32"):
+        judge(tmp_path / "n.gguf", {}, weights=weights)
 
 
 def test_what_cannot_judge_can_still_be_inspected_and_quantised(tmp_path: Path) -> None:

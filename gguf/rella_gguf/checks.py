@@ -10,6 +10,7 @@ from rella_gguf.header import Header, read_header
 
 _MAX_LAYERS = 512  # LLAMA_MAX_LAYERS; llama.cpp stops the process on more
 _NO_WEIGHTS = (9, 15, *range(24, 29))  # Q8_1 and Q8_K, which are for what weights meet; I8, I16, I32, I64, F64
+_I32, _TABLE = 26, "tid2eid"  # DeepSeek's table of experts by token
 _ADDED = (0, 1, 30)  # F32, F16, BF16: what norms and biases may be
 _MAPPED = 32  # TENSOR_ALIGNMENT: llama.cpp stops the process on a mapped file whose tensors do not begin so
 _PART_NUMBER, _UINT16 = "split.no", 2  # a GGUF value type
@@ -103,7 +104,8 @@ def _check_types(header: Header) -> None:
     for tensor in header.tensors:
         added = tensor.name.endswith((".bias", "norm.weight")) and tensor.type not in _ADDED
         multiplied = tensor.name.endswith(".weight") or ".lora_" in tensor.name
-        if added or (multiplied and tensor.type in _NO_WEIGHTS):
+        looked_up = tensor.type == _I32 and _TABLE in tensor.name
+        if added or (multiplied and tensor.type in _NO_WEIGHTS and not looked_up):
             raise GGUFError(
                 f"tensor {tensor.name} has the type {tensor.type_name}, which is none for weights",
                 source=header.path,

@@ -59,9 +59,14 @@ def locked(path: Path, kind: str = "folder") -> Iterator[None]:
         try:
             lock.acquire(blocking=False)
         except Timeout:
+            if not file.exists():  # some file systems have folders in which nothing can be made
+                raise InputError("cannot be written", source=path, remedy="name another place") from None
             raise InputError(
                 "is being written by another process", source=path, remedy=f"wait for it, or name another {kind}"
             ) from None
+        except OSError:  # a file system without locks
+            file.unlink(missing_ok=True)
+            raise
     try:
         yield
     finally:

@@ -17,7 +17,7 @@ _KINDS = {
     "a model of sound": "wavtokenizer-dec pockettts qwen3tts",
 }
 """What is no language model that answers, though the metadata need not say so: by its architectures."""
-_NO_POOLING = (None, 0, 2**32 - 1)  # absent, LLAMA_POOLING_TYPE_NONE, unspecified
+_NO_POOLING = (None, 0, -1, 2**32 - 1)  # absent, LLAMA_POOLING_TYPE_NONE, unspecified
 _RANKING = 4  # LLAMA_POOLING_TYPE_RANK
 _REMEDY = "give a chat model"
 

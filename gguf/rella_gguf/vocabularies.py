@@ -23,6 +23,8 @@ _BYTES: dict[str, Callable[[int], bytes]] = {
     "rwkv": lambda byte: repr(bytes([byte]))[2:-1].encode(),
 }
 """How tokenizers write a token that stands for one byte, of those that llama.cpp dies with where one is missing."""
+_IN_TEXTS = tuple(byte for byte in range(1, 0xF5) if byte not in (0xC0, 0xC1))
+"""The bytes that occur in texts without NUL, as UTF-8 has them."""
 _REMEDY = "convert the model again, or download it again"
 
 
@@ -49,7 +51,7 @@ def check_vocabulary(header: Header) -> None:
             continue
         if not isinstance(beside, ArrayInfo) or beside.type not in types:
             raise _wrong(header, f"{key} is no array of numbers")
-        if beside.length != tokens.length:
+        if beside.length < tokens.length:
             raise _wrong(header, f"{key} has {beside.length:,} values for {tokens.length:,} tokens")
     needed = _NEEDS.get(kind)
     if needed and needed not in header.metadata and header.text("tokenizer.ggml.pre") != _WITHOUT_MERGES:
@@ -58,7 +60,7 @@ def check_vocabulary(header: Header) -> None:
     known = set(words)
     if len(known) != len(words):
         raise _twice(header, words)
-    for byte in range(1, 256) if kind in _BYTES else ():  # no text has a NUL
+    for byte in _IN_TEXTS if kind in _BYTES else ():
         name = _BYTES[kind](byte)
         if name not in known and bytes([byte]) not in known:
             raise _wrong(header, f"names the tokenizer {kind}, and has no token {name.decode()} for that byte")
