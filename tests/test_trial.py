@@ -179,6 +179,31 @@ def test_progress_tells_the_stage_and_the_seconds(broken: Break, spm_model: Path
     assert notes[0] == "starting, 0 s" and any(note.startswith("a prompt of 512 tokens, ") for note in notes)
 
 
+@pytest.mark.parametrize(
+    ("signal", "words", "again", "remedy"),
+    [
+        ("SIGSEGV", "", True, "the file may be damaged"),
+        ("SIGABRT", "a.cpp:1: GGML_ASSERT(x) failed", True, "the file may be damaged"),
+        ("SIGILL", "", True, "build llama.cpp on this machine"),
+        ("no progress for 60 s", "", True, "the file may be damaged"),
+        ("status 0xc0000005", "", True, "the file may be damaged"),
+        ("SIGKILL", "", False, "memory may have run out"),
+        ("SIGABRT", "what():  std::bad_alloc", False, "memory may have run out"),
+        (
+            "SIGABRT",
+            "ggml.c:1: GGML_ASSERT(ctx->mem_buffer) failed to allocate 3 bytes",
+            False,
+            "memory may have run out",
+        ),
+        ("SIGTERM", "", False, "the file may be damaged"),
+        ("SIGXCPU", "", False, "the file may be damaged"),
+    ],
+)
+def test_a_death_says_whether_it_comes_again_and_what_to_do(signal: str, words: str, again: bool, remedy: str) -> None:
+    death = Death(signal, STAGES[2], words)
+    assert death.comes_again is again and remedy in death.remedy
+
+
 def test_a_damaged_verdict_is_found_anew(tmp_path: Path) -> None:
     verdicts, tried = Verdicts(tmp_path), {"model": "m"}
     verdict = Verdict({"extra buffers": {"extra_bufts": False}}, (Death("SIGSEGV", "reading a batch", "", ()),))

@@ -4,7 +4,6 @@ Where the child dies, safer settings are tried. What was found is kept, so the n
 """
 
 import logging
-import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -17,7 +16,7 @@ from rella_cpp.engine.amx import build_command
 from rella_cpp.engine.probe import STAGES, Job
 from rella_cpp.engine.processor import processor
 from rella_cpp.engine.settings import EngineSettings
-from rella_cpp.engine.verdicts import Death, Verdict, Verdicts
+from rella_cpp.engine.verdicts import PAGE, Death, Verdict, Verdicts
 from rella_cpp.errors import EngineError, RellaError
 from rella_cpp.files import digest
 from rella_gguf import check_judge, check_model
@@ -41,19 +40,8 @@ _SAFER: tuple[tuple[str, Mapping[str, Any]], ...] = (
 """What is switched off where llama.cpp dies, one after the other, by name."""
 _ON_CPU = ("ggml-base", "ggml-cpu", "ggml-blas")
 """Libraries of ggml that compute on no GPU."""
-_ITS_OWN = ("SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSEGV", "SIGSYS", "SIGTRAP", "no progress", "status")
-"""How ends begin that come from llama.cpp and come again; others send other signals, for lack of memory, say."""
-_NO_MEMORY = re.compile(r"bad_alloc|alloc\w* (?:of size .*)?failed|failed to alloc|out of memory", re.IGNORECASE)
 _CONTEXT = 256
 """Tokens of the context in which an adapter or a soft prompt is tried, besides its own."""
-_PAGE = "docs/install.md"
-_REMEDY = f"the file may be damaged; if other models fail too, build llama.cpp again ({_PAGE})"
-_MORE_MEMORY = "memory may have run out: free some, lower --ctx, or take a smaller model"
-_REMEDIES = {
-    "SIGILL": f"the build may be for another processor: build llama.cpp on this machine ({_PAGE})",
-    "SIGKILL": _MORE_MEMORY,
-}
-"""What to do about a signal, where it is not the usual."""
 
 
 class Fingerprints(Protocol):
@@ -113,7 +101,7 @@ class Trial:
             verdict = self._climb(path, settings)
             if verdict is None:  # refused: the caller meets the reason when it loads the model
                 return settings
-            if all(_comes_again(death) for death in verdict.deaths):
+            if all(death.comes_again for death in verdict.deaths):
                 self._verdicts.keep(facts, verdict)
         if verdict.switched_off:
             logger.warning("%s: %s", path, describe(verdict))
@@ -147,7 +135,7 @@ class Trial:
         settings = replace(model.settings, extra_bufts=False, ctx=min(model.n_ctx, tokens + _CONTEXT))
         outcome = self._try(Job(str(model.path), settings, **{kind: str(path)}))
         if outcome.death is not None:
-            raise EngineError(f"{given}: llama.cpp fails with it ({outcome.death}): {_remedy(outcome.death)}")
+            raise EngineError(f"{given}: llama.cpp fails with it ({outcome.death}): {outcome.death.remedy}")
         if outcome.well:
             self._verdicts.keep(facts, Verdict({}))
 
@@ -165,7 +153,7 @@ class Trial:
             if outcome.before_first_decode:
                 break
         without = f", also without {_and(deaths[-1].without)}" if deaths[-1].without else ""
-        raise EngineError(f"{path}: llama.cpp fails on it ({deaths[0]}){without}: {_remedy(deaths[0])}")
+        raise EngineError(f"{path}: llama.cpp fails on it ({deaths[0]}){without}: {deaths[0].remedy}")
 
     def _try(self, job: Job) -> "Outcome":
         from rella_cpp.engine.child import Outcome, run
@@ -214,20 +202,11 @@ def describe(verdict: Verdict) -> str:
     """Say in a sentence how llama.cpp died, what it does without since, and how that can be mended."""
     if not verdict.switched_off:
         return "works"
-    faster = f"see {_PAGE}"
+    faster = f"see {PAGE}"
     if EXTRA_BUFFERS in verdict.switched_off and processor().has_amx:
-        faster = f"for the faster build: {build_command()} ({_PAGE})"
+        faster = f"for the faster build: {build_command()} ({PAGE})"
     off = _and(verdict.switched_off)
     return f"llama.cpp failed on it ({verdict.deaths[0]}), so it runs without {off}, which may be slower; {faster}"
-
-
-def _comes_again(death: Death) -> bool:
-    """Tell whether the next try would end the same."""
-    return death.signal.startswith(_ITS_OWN) and not _NO_MEMORY.search(death.words)
-
-
-def _remedy(death: Death) -> str:
-    return _MORE_MEMORY if _NO_MEMORY.search(death.words) else _REMEDIES.get(death.signal, _REMEDY)
 
 
 def _ladder(settings: EngineSettings) -> Iterator[dict[str, Mapping[str, Any]]]:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -17,6 +18,17 @@ logger = logging.getLogger("rella_cpp")
 _FORMAT = 1
 _FOLDER = "trials"
 _LARGEST = 1 << 20  # bytes of a verdict
+PAGE = "docs/install.md"
+_ITS_OWN = ("SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSEGV", "SIGSYS", "SIGTRAP", "no progress", "status")
+"""How ends begin that come from llama.cpp and come again; others send other signals, for lack of memory, say."""
+_NO_MEMORY = re.compile(r"bad_alloc|alloc\w* (?:of size .*)?failed|failed to alloc|out of memory", re.IGNORECASE)
+_REMEDY = f"the file may be damaged; if other models fail too, build llama.cpp again ({PAGE})"
+_MORE_MEMORY = "memory may have run out: free some, lower --ctx, or take a smaller model"
+_REMEDIES = {
+    "SIGILL": f"the build may be for another processor: build llama.cpp on this machine ({PAGE})",
+    "SIGKILL": _MORE_MEMORY,
+}
+"""What to do about a signal, where it is not the usual."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +47,16 @@ class Death:
     def __str__(self) -> str:
         """Write it for a message."""
         return f"{self.signal} while {self.stage}" + (f": {self.words}" if self.words else "")
+
+    @property
+    def comes_again(self) -> bool:
+        """Whether the next try would end the same."""
+        return self.signal.startswith(_ITS_OWN) and not _NO_MEMORY.search(self.words)
+
+    @property
+    def remedy(self) -> str:
+        """What to do about it."""
+        return _MORE_MEMORY if _NO_MEMORY.search(self.words) else _REMEDIES.get(self.signal, _REMEDY)
 
 
 @dataclass(frozen=True, slots=True)
