@@ -69,6 +69,12 @@ def read_json(path: Path, remedy: str, *, sealed: bool = True) -> dict[str, obje
     return value
 
 
+def named(out: str | Path) -> Path:
+    """Return a folder's path with a name in it: `.` leads nowhere once another folder stands in its place."""
+    out = Path(out)
+    return out.absolute() if out.name in ("", "..") else out
+
+
 @contextmanager
 def new_folder(out: Path, mark: str, kind: str, *, force: bool) -> Iterator[Path]:
     """Give a folder to write into; it becomes `out`, in place of what is there, when the block ends well.

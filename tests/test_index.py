@@ -257,6 +257,14 @@ def test_the_manifest_names_what_made_it(small_index: ItemIndex, small_data: Dat
     assert facts["versions"]["usearch"] and facts["items"] == small_data.items.num_rows
 
 
+def test_an_index_can_be_built_where_one_stands(judge: Rella, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert len(build_index(judge.vectors, CATALOG[:5], ".", settings=IndexSettings(dim=4)).vectors([0, 4])) == 2
+    monkeypatch.chdir(tmp_path)  # the folder in which we stood was replaced
+    assert len(ItemIndex.open("here")) == 5
+
+
 def test_nothing_is_overwritten_that_is_no_index(judge: Rella, tmp_path: Path, small_data: DataSet) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("x")

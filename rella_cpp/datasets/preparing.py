@@ -12,7 +12,7 @@ from rella_cpp.datasets.dataset import DataSet
 from rella_cpp.datasets.options import PrepareOptions
 from rella_cpp.datasets.sources import SourceFile, find_files
 from rella_cpp.errors import InputError
-from rella_cpp.files import new_folder, refuse_taken
+from rella_cpp.files import named, new_folder, refuse_taken
 
 if TYPE_CHECKING:
     from rella_cpp.datasets.prepared import Prepared
@@ -84,7 +84,7 @@ def prepare(
         there already, or another process writes it.
 
     """
-    source, out, options = Path(source), Path(out), options or PrepareOptions()
+    source, out, options = Path(source), named(out), options or PrepareOptions()
     known = next((entry for entry in DATA_FORMATS if entry.name == format), None)
     if known is None:
         names = [entry.name for entry in DATA_FORMATS]

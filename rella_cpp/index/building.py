@@ -15,7 +15,7 @@ from rella_cpp.cache import Progress, no_progress
 from rella_cpp.domains import Domain
 from rella_cpp.encoding import Pool
 from rella_cpp.errors import InputError
-from rella_cpp.files import first_difference, new_folder, refuse_foreign, sha256
+from rella_cpp.files import first_difference, named, new_folder, refuse_foreign, sha256
 from rella_cpp.index.graph import add_vectors, new_graph, save_graph
 from rella_cpp.index.item_index import ItemIndex
 from rella_cpp.index.manifest import IndexManifest
@@ -109,7 +109,7 @@ def build_index(
         Two items have one id; or `out` holds something else, or another process writes it.
 
     """
-    settings, out, items = settings or IndexSettings(), Path(out), list(items)
+    settings, out, items = settings or IndexSettings(), named(out), list(items)
     table = _table(items, embedder.domain)
     refuse_foreign(out, _MARK, "index")
     there = (out / "manifest.json").is_file() and not force

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from rella_cpp.cache import Progress, no_progress
 from rella_cpp.errors import InputError
-from rella_cpp.files import new_folder, sha256, write_json
+from rella_cpp.files import named, new_folder, sha256, write_json
 from rella_cpp.rankings.lists import FORMAT_VERSION, MANIFEST, MARK, TABLE, Rankings
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def import_rankings(
     # It imports pyarrow, which takes a third of a second.
     from rella_cpp.rankings.tables import read_lists
 
-    out = Path(out)
+    out = named(out)
     with new_folder(out, MARK, "folder of rankings", force=force) as part:
         lists = _by_key(read_lists(Path(table), data, progress))
         _write(part / TABLE, lists, data, progress)

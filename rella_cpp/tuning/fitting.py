@@ -14,7 +14,7 @@ from rella_cpp.cache import Progress, no_progress
 from rella_cpp.errors import InputError
 from rella_cpp.evaluation.logistic import Logistic
 from rella_cpp.evaluation.metrics import Floats, Losses, Ranked
-from rella_cpp.files import brief, first_difference, refuse_foreign
+from rella_cpp.files import brief, first_difference, named, refuse_foreign
 from rella_cpp.head import PARTS, Head, heads_judge, read_features
 from rella_cpp.recommender import Rella
 from rella_cpp.tuning.examples import Example, Examples
@@ -62,7 +62,7 @@ def tune_head(
         A prompt is longer than the context.
 
     """
-    out = Path(out)
+    out = named(out)
     if judge.head is not None or judge.contrast:
         raise InputError("the judge has a head or a contrast", remedy="a head is fitted on a judge without")
     if not parts or not set(parts) <= set(PARTS):
