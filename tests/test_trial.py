@@ -14,9 +14,11 @@ from peft_folder import write_soft
 from tiny_model import Shape, write_model
 
 from rella_cpp import Cache, EngineError, EngineSettings, Rella
+from rella_cpp.engine.amx import build_command
 from rella_cpp.engine.child import run as run_child
 from rella_cpp.engine.probe import BEAT, MARK, REFUSED, STAGES, Job, probe
-from rella_cpp.engine.trial import Trial, found_here, here
+from rella_cpp.engine.processor import Processor
+from rella_cpp.engine.trial import EXTRA_BUFFERS, Trial, describe, found_here, here
 from rella_cpp.engine.verdicts import Death, Verdict, Verdicts
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -202,6 +204,17 @@ def test_progress_tells_the_stage_and_the_seconds(broken: Break, spm_model: Path
 def test_a_death_says_whether_it_comes_again_and_what_to_do(signal: str, words: str, again: bool, remedy: str) -> None:
     death = Death(signal, STAGES[2], words)
     assert death.comes_again is again and remedy in death.remedy
+
+
+@pytest.mark.parametrize("amx", [True, False])
+def test_with_amx_the_warning_gives_the_command_that_builds_faster(monkeypatch: pytest.MonkeyPatch, amx: bool) -> None:
+    xeon = Processor("Xeon", ("amx_int8", "amx_tile") if amx else ())
+    monkeypatch.setattr("rella_cpp.engine.trial.processor", lambda: xeon)
+    off: dict[str, Any] = {EXTRA_BUFFERS: {"extra_bufts": False}}
+    said = describe(Verdict(off, (Death("SIGSEGV", "reading a prompt of 600 tokens"),)))
+    assert "docs/install.md" in said and (build_command() in said) is amx
+    install = (Path(__file__).parent.parent / "docs/install.md").read_text(encoding="utf-8")
+    assert build_command() in install.splitlines()
 
 
 def test_a_damaged_verdict_is_found_anew(tmp_path: Path) -> None:

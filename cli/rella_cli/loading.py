@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rella_cpp import DataSet, Domain, EngineSettings, History, ItemIndex, Rella, User
 
 
-_PATIENCE = 5.0
+_PATIENCE = 20.0
 """Seconds after which a trial is mentioned where there is no terminal to show a bar on."""
 
 

@@ -11,8 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 from rella_cpp.engine.probe import BEAT, MARK, REFUSED, STAGES, Job
 from rella_cpp.engine.verdicts import Death
@@ -25,6 +24,7 @@ PATIENCE = 60.0
 _STEP = 1.0
 """Seconds after which the stage is told again."""
 _ABORTED = 3
+_BLOCK = 1 << 16
 ENTRY = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from rella_cpp.engine.probe import main; main()"
 """What the interpreter is told to do. It finds what we import where we found it."""
 _LAST_WORDS = re.compile(r"(?:.*[/\\])?([^/\\]+:\d+: .*)|.*(what\(\): .*)")
@@ -63,13 +63,13 @@ def run(job: Job, tell: Callable[[str], None], *, entry: str = ENTRY, patience: 
     environment.pop("PYTHONFAULTHANDLER", None)
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     try:
-        process = subprocess.Popen(command, env=environment, **pipes)  # type: ignore[call-overload]
+        process = subprocess.Popen(command, env=environment, bufsize=0, **pipes)  # type: ignore[call-overload]
     except OSError as error:
         logger.warning("the model could not be tried: %s cannot be run (%s)", sys.executable, error.strerror)
         return Outcome(False)
     with process:
         try:
-            stage, words, ended = _listen(process.stdout, tell, patience)
+            stage, words, ended = _listen(process.stdout.fileno(), tell, patience)
             code = _code(process, patience if ended else 0)
         finally:
             process.kill()
@@ -82,21 +82,14 @@ def run(job: Job, tell: Callable[[str], None], *, entry: str = ENTRY, patience: 
     return Outcome(well)
 
 
-def _listen(output: IO[bytes] | None, tell: Callable[[str], None], patience: float) -> tuple[str, str, bool]:
+def _listen(output: int, tell: Callable[[str], None], patience: float) -> tuple[str, str, bool]:
     """Follow a child until its output ends, or it shows no progress for long.
 
     Returns the stage it was in, its last words, and whether its output ended. Time is counted in steps: while this
     process is stopped, so may the child be.
     """
     lines: queue.Queue[bytes | None] = queue.Queue(maxsize=1000)
-
-    def read() -> None:
-        with suppress(OSError, ValueError):  # closed: nobody listens any more
-            for line in output or ():
-                lines.put(line)
-        lines.put(None)
-
-    threading.Thread(target=read, daemon=True).start()
+    threading.Thread(target=_read, args=(os.dup(output), lines), daemon=True).start()
     stage, words, said = STAGES[0], "", ""
     silent, last = 0.0, time.monotonic()
     while silent < patience:
@@ -118,6 +111,21 @@ def _listen(output: IO[bytes] | None, tell: Callable[[str], None], patience: flo
             if match := _LAST_WORDS.fullmatch(line):
                 words = match[1] or match[2]
     return stage, words, False
+
+
+def _read(output: int, lines: "queue.Queue[bytes | None]") -> None:
+    """Hand on the lines that come from a file descriptor of its own, and None at its end.
+
+    Where the child left a process that holds the other end, this outlives the trial.
+    """
+    begun = b""
+    with open(output, "rb", buffering=0) as file:
+        while data := file.read(_BLOCK):
+            *whole, begun = (begun[-_BLOCK:] + data).split(b"\n")
+            for line in whole:
+                lines.put(line)
+    lines.put(begun)
+    lines.put(None)
 
 
 def _code(process: subprocess.Popen[bytes], patience: float) -> int | None:
