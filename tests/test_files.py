@@ -1,5 +1,6 @@
 """Outputs appear whole, never over an input, and two processes do not mix theirs."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -154,6 +155,22 @@ def test_what_appeared_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
     ):
         pass
     assert (tmp_path / "mine/thesis.txt").exists() and len(os.listdir(tmp_path)) == 2
+
+
+@pytest.mark.parametrize(("number", "left"), [(errno.EACCES, True), (errno.ENOLCK, False)])
+def test_a_lock_that_cannot_be_had_is_removed_only_where_there_are_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, left: bool
+) -> None:
+    lock = tmp_path / ".out.rella-lock"
+    lock.touch()  # another user's, in use, perhaps
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("filelock.FileLock.acquire", fail)
+    with pytest.raises(InputError, match=rf"cannot be written \({os.strerror(number)}"), locked(tmp_path / "out"):
+        pass
+    assert lock.exists() is left
 
 
 def test_all_names_of_a_folder_have_one_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

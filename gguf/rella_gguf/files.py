@@ -11,6 +11,8 @@ from rella_gguf.errors import InputError
 
 LOCK = ".rella-lock"
 """How the names of lock files end."""
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
+"""Errors of a file system without locks."""
 
 
 @contextmanager
@@ -64,8 +66,9 @@ def locked(path: Path, kind: str = "folder") -> Iterator[None]:
             raise InputError(
                 "is being written by another process", source=path, remedy=f"wait for it, or name another {kind}"
             ) from None
-        except OSError:  # a file system without locks
-            file.unlink(missing_ok=True)
+        except OSError as error:
+            if error.errno in _NO_LOCKS:  # otherwise it may be another's, in use
+                file.unlink(missing_ok=True)
             raise
     try:
         yield
