@@ -153,8 +153,9 @@ def advise(
         plans[reference] = plan(path, reference)
     with writing(folder or Path(tempfile.gettempdir())):
         temporary = tempfile.TemporaryDirectory(prefix="rella-", dir=folder)
-    with temporary as name:
-        bench = _Bench(Path(name), settings or EngineSettings(), progress, trial)
+    with temporary as name, Cache(None) as cache:
+        tried = Trial(cache, no_progress) if trial else None
+        bench = _Bench(Path(name), settings or EngineSettings(), progress, tried)
         bench.expect(2 * len(plans) + 1 + repeats * len(sizes))
         bench.prepare(path, plans, layers if layers < of_layers else None)
         losses = bench.losses(reference)
@@ -189,9 +190,9 @@ def recommended(advice: Sequence[Advice]) -> Advice:
 class _Bench:
     """The files to compare, None for the one as it is, and what is measured on them."""
 
-    def __init__(self, folder: Path, settings: EngineSettings, progress: Progress, trial: bool) -> None:
+    def __init__(self, folder: Path, settings: EngineSettings, progress: Progress, trial: Trial | None) -> None:
         self._folder, self._settings, self._progress = folder, settings, progress
-        self._trial = Trial(Cache(None), no_progress) if trial else None
+        self._trial = trial
         self._tried: dict[Path, EngineSettings] = {}
         self._done = self._steps = 0
         self._files: dict[str | None, Path] = {}

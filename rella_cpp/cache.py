@@ -284,7 +284,7 @@ def _name(path: Path) -> str:
 
 
 def _state(path: Path) -> str:
-    """Return by what a changed file is known."""
+    """Describe a file so that a change shows: size, times and inode."""
     facts = path.stat()
     return f"{facts.st_size} {facts.st_mtime_ns} {facts.st_ctime_ns} {facts.st_ino}"
 

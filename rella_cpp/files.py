@@ -70,7 +70,7 @@ def read_json(path: Path, remedy: str, *, sealed: bool = True) -> dict[str, obje
 
 
 def named(out: str | Path) -> Path:
-    """Return a folder's path with a name in it: `.` leads nowhere once another folder stands in its place."""
+    """Return a folder's path with a name in it: `.` would be lost when another folder replaces it."""
     out = Path(out)
     return out.absolute() if out.name in ("", "..") else out
 

@@ -60,7 +60,7 @@ class ProgressBar:
             self._bar.update(number, visible=False)
 
     def _mention(self, task: str, note: str) -> None:
-        """Say once what takes long."""
+        """Name a task that takes long, once."""
         if self._patience is not None and time.monotonic() - self._start > self._patience and sys.stderr is not None:
             self._patience = None
             sys.stderr.write(f"note: {task} ({note})\n" if note else f"note: {task}\n")

@@ -33,7 +33,7 @@ def show_version() -> None:
 def amx_line(processor: "Processor", build: "BuildInfo", deadly: int) -> str:
     """Say whether the build uses the processor's AMX; nothing where it has none.
 
-    `deadly` counts the models for which a trial switched off the extra buffers, and so AMX.
+    `deadly` counts the trials that switched off the extra buffers, and so AMX.
     """
     if not processor.has_amx:
         return ""

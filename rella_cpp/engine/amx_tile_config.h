@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * `ldtilecfg` reads 64 bytes, but GCC's _tile_loadconfig tells the compiler of 8 (GCC's PR target/114098): it throws away
  * the stores to the other 56, and llama.cpp dies at its first product of tiles. So here are both intrinsics again, with
- * all 64 bytes named. Compile with `-include` this file. Other compilers, languages and processors it leaves alone, and
- * where GCC has it right it changes nothing. */
+ * all 64 bytes named. Compile with `-include` this file. It leaves other compilers, languages and processors alone, and
+ * changes nothing where GCC has it right. */
 #if defined(__AMX_TILE__) && defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__ASSEMBLER__)
 #include <immintrin.h>
 

@@ -81,7 +81,7 @@ class Trial:
         self._fingerprints, self._progress, self._verdicts = fingerprints, progress, verdicts or Verdicts.default()
 
     def settings(self, path: str | Path, settings: EngineSettings) -> EngineSettings:
-        """Return the settings with which llama.cpp lives on a model: those given, or safer ones, with a warning.
+        """Return the settings with which a model works: those given, or safer ones, with a warning.
 
         Raises
         ------

@@ -18,9 +18,10 @@ logger = logging.getLogger("rella_cpp")
 _FORMAT = 1
 _FOLDER = "trials"
 _LARGEST = 1 << 20  # bytes of a verdict
+_UNREADABLE = (OSError, InputError, KeyError, TypeError, ValueError)
 PAGE = "docs/install.md"
 _ITS_OWN = ("SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSEGV", "SIGSYS", "SIGTRAP", "no progress", "status")
-"""How ends begin that come from llama.cpp and come again; others send other signals, for lack of memory, say."""
+"""How deaths begin that llama.cpp itself causes. Other signals come from outside, for example when memory runs out."""
 _NO_MEMORY = re.compile(r"bad_alloc|alloc\w* (?:of size .*)?failed|failed to alloc|out of memory", re.IGNORECASE)
 _REMEDY = f"the file may be damaged; if other models fail too, build llama.cpp again ({PAGE})"
 _MORE_MEMORY = "memory may have run out: free some, lower --ctx, or take a smaller model"
@@ -169,11 +170,5 @@ class Verdicts:
                 found: dict[str, Any] = read_json(path, "")
                 if found["format"] == _FORMAT:
                     yield found["tried"], Verdict.of(found)
-            except (
-                OSError,
-                InputError,
-                KeyError,
-                TypeError,
-                ValueError,
-            ):  # missing, damaged or of another version: try again
+            except _UNREADABLE:  # missing, damaged or of another version: try again
                 continue
