@@ -29,9 +29,9 @@ from rella_cpp.engine.machine import usable_cores
 from rella_cpp.files import write_json
 from rella_cpp.inputs import take_items
 from rella_cpp.scoring import Question
-from rella_gguf.errors import one_line
 from rella_gguf.files import check_output
 from rella_gguf.quantizing import is_quantized
+from rella_gguf.shown import one_line
 
 
 def options(arguments: list[str] | None) -> argparse.Namespace:

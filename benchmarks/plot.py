@@ -15,6 +15,7 @@ from compared.report import OURS, REFERENCE, tables
 from rella_cpp import InputError
 from rella_cpp.files import read_json
 from rella_gguf.files import check_output, new_file
+from rella_gguf.shown import harmless, one_line
 
 _PLACE = re.compile(r"(<!-- results -->\n).*?(<!-- end of results -->)", re.DOTALL)
 
@@ -36,7 +37,9 @@ def draw(results: Mapping[str, Any], out: Path) -> None:
         rows = sorted(rows, key=lambda row: -row["seconds_a_prompt"])
         seconds = [row["seconds_a_prompt"] for row in rows]
         colours = ["#2a7f9e" if row["peer"] in (OURS, REFERENCE) else "#b8b8b8" for row in rows]
-        bars = axis.barh([row["peer"] + ("" if row["agrees"] else " *") for row in rows], seconds, color=colours)
+        bars = axis.barh(
+            [harmless(row["peer"]) + ("" if row["agrees"] else " *") for row in rows], seconds, color=colours
+        )
         axis.bar_label(bars, [f" {value:.3g} s" for value in seconds], fontsize=8)
         axis.set_xscale("log")
         axis.set_xlim(min(seconds) / 2, max(seconds) * 4)
@@ -44,14 +47,17 @@ def draw(results: Mapping[str, Any], out: Path) -> None:
         what = f"ranking {mix['items']} items" if name == "rank" else f"embedding {mix['titles']} titles"
         axis.set_title(f"{what}: seconds each", fontsize=10, loc="left")
         axis.tick_params(labelsize=8)
+        for label in axis.get_yticklabels():
+            label.set_parse_math(False)  # a $ in a name is no formula
         axis.xaxis.set_minor_formatter(NullFormatter())
-    model, settings = results["model"], results["settings"]
+    model, threads = results["model"], results["settings"]["threads"]
     star = "   * answers differ" if any(not row["agrees"] for _, rows in panels for row in rows) else ""
     figure.text(
         0.01,
         0.01,
-        f"{model['name']} {model['quantisation']}, {results['machine']['cpu']}, threads: {settings['threads']}{star}",
+        harmless(f"{model['name']} {model['quantisation']}, {results['machine']['cpu']}, threads: {threads}{star}"),
         fontsize=7,
+        parse_math=False,
     )
     figure.tight_layout(rect=(0, 0.04, 1, 1))
     with new_file(out) as file:
@@ -88,12 +94,12 @@ def main(arguments: list[str] | None = None) -> None:
         results = read_json(chosen.results, "give what peers.py wrote", sealed=False)
         if not {"rank", "embed", "mix", "machine"} <= results.keys():
             raise InputError("is no comparison", source=chosen.results, remedy="give what peers.py wrote")
-        text = tables(results)
+        text = harmless(tables(results), lines=True)
         draw(results, chosen.out)
         if chosen.readme:
             fill(chosen.readme, text)
     except InputError as error:
-        print(f"plot: {error}", file=sys.stderr)
+        print(f"plot: {one_line(str(error))}", file=sys.stderr)
         sys.exit(2)
     print(text, end="")
 

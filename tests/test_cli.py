@@ -97,7 +97,7 @@ def test_fields_that_are_not_shown_are_named(rella: Run, spm_model: Path, tmp_pa
     result = rella("score", "--history", path, "--item", ITEM, "--model", spm_model, "--json")
     assert (
         result.code == 0
-        and "note: the domain movies does not show raiting, x?[31m ; another" in result.err
+        and "note: the domain movies does not show raiting, x\\u001b[31m ; another" in result.err
         and "\x1b" not in result.err
     )
 
@@ -357,7 +357,7 @@ def test_an_untrusted_file_cannot_write_to_the_terminal(rella: Run, tmp_path: Pa
     path = write_model(tmp_path / "m.gguf", name="\x1b[31mX\x1b]0;pwned", shape=Shape(ctx=4096))
     for arguments in (["gguf", "inspect", path], ["score", "--history", HISTORY, "--item", ITEM, "--model", path]):
         result = rella(*arguments)
-        assert "?[31mX" in result.out and "\x1b" not in result.out
+        assert r"\u001b[31mX" in result.out and "\x1b" not in result.out
     angry = write_model(tmp_path / "a.gguf", template="{{ raise_exception('\x1b[2J' ~ 'x' * 100000) }}")
     refused = rella("score", "--history", HISTORY, "--item", ITEM, "--model", angry)
     assert refused.code == 2 and "\x1b" not in refused.err and len(refused.err) < 1200

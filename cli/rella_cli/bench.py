@@ -48,9 +48,8 @@ def bench(
 
 def _show(found: "Bench") -> None:
     from rich.table import Table
-    from rich.text import Text
 
-    from rella_cli.terminal import console, facts, note
+    from rella_cli.terminal import console, facts, line, note
 
     facts(_facts(found))
     table = Table(box=None, pad_edge=False)
@@ -59,7 +58,7 @@ def _show(found: "Bench") -> None:
     for measure in found.measures:
         rates = (f"{rate:,.0f}" for rate in (measure.rate, measure.computed_rate, measure.raw))
         table.add_row(
-            measure.name, f"{measure.asked:,}", f"{measure.computed:,}", *rates, Text(f"{measure.ratio:.2f}", "cyan")
+            measure.name, f"{measure.asked:,}", f"{measure.computed:,}", *rates, line(f"{measure.ratio:.2f}", "cyan")
         )
     out = console()
     out.print()

@@ -14,13 +14,14 @@ def info(as_json: options.Json = False) -> None:
     """Show where the cache lies and what is in it."""
     from rella_cli.terminal import count, print_json
     from rella_cpp import Cache
+    from rella_gguf.shown import harmless
 
     with Cache.default() as cache:
         found = cache.info()
     if as_json:
         print_json(asdict(found))
     else:
-        typer.echo(found.folder)
+        typer.echo(harmless(found.folder))
         vectors, models = count(found.vectors, "item vector"), count(found.models, "model")
         adapters, texts = count(found.adapters, "converted adapter"), count(found.summaries, "text")
         typer.echo(f"{vectors} of {models}, {texts} of summaries, {adapters}, {found.bytes / 1e6:,.1f} MB")

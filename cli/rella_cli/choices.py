@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Any
 import typer
 from rich.padding import Padding
 from rich.table import Table
-from rich.text import Text
 
 from rella_cli.scores import bar, draw_near, hint_of_packaged, note_unshown, told_of_model
-from rella_cli.terminal import console, count, print_json, printable
+from rella_cli.terminal import console, count, line, lines, print_json
 
 if TYPE_CHECKING:
     from rella_cpp import Behavior, Domain, Likelihood, Recommendation
@@ -42,7 +41,7 @@ class Choosing:
             self.draw()
             if prompts:
                 console().rule(style="dim")
-                console().print(Text(printable(prompt)), soft_wrap=True)
+                console().print(lines(prompt), soft_wrap=True)
             hint_of_packaged(self.likelihoods[0].model)
         items = [*(behavior.item for behavior in self.behaviors), *(each.item for each in self.likelihoods)]
         note_unshown(self.domain, items, long=False)
@@ -69,7 +68,7 @@ class Choosing:
                 f"{each.share:.1%}",
                 f"{each.log_probability:.2f}",
                 f"{each.per_token:.2f}",
-                Text(self.domain.name_item(each.item)),
+                line(self.domain.name_item(each.item)),
             )
         out, first = console(), self.likelihoods[0]
         out.print(table)
@@ -80,7 +79,7 @@ class Choosing:
             *([f"{first.dropped} dropped for the context's sake"] if first.dropped else []),
             *told_of_model(first.model),
         ]
-        out.print(Padding(Text(" · ".join(facts), style="dim"), (1, 0, 0, 0)))
+        out.print(Padding(line(" · ".join(facts), "dim"), (1, 0, 0, 0)))
 
 
 class RecommendingNext(Choosing):

@@ -204,14 +204,13 @@ def _bars(title: str, counts: Mapping[str, int]) -> Any:
     """Return a table with a bar for every count."""
     from rich.bar import Bar
     from rich.table import Table
-    from rich.text import Text
 
-    from rella_cli.terminal import printable
+    from rella_cli.terminal import line, lines
 
-    table = Table(box=None, pad_edge=False, show_header=False, title=Text(f"\n{title}"), title_justify="left")
+    table = Table(box=None, pad_edge=False, show_header=False, title=lines(f"\n{title}"), title_justify="left")
     table.add_column(justify="right")
     table.add_column(justify="right")
     table.add_column(width=_BAR)
     for name, number in counts.items():
-        table.add_row(Text(printable(name)), f"{number:,}", Bar(max(counts.values()), 0, number, width=_BAR))
+        table.add_row(line(name), f"{number:,}", Bar(max(counts.values()), 0, number, width=_BAR))
     return table

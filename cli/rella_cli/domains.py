@@ -17,6 +17,7 @@ def domains(
     """List the built-in domains, or print one as TOML."""
     from rella_cli.terminal import print_json
     from rella_cpp import builtin_domains, domain_source, load_domain
+    from rella_gguf.shown import harmless
 
     if name is not None:
         load_domain(name)
@@ -24,7 +25,7 @@ def domains(
         if as_json:
             print_json({"name": name, "toml": source})
         else:
-            typer.echo(source, nl=False)
+            typer.echo(harmless(source, lines=True), nl=False)
         return
     for known in builtin_domains():
         fields = [entry.name for entry in load_domain(known).item]

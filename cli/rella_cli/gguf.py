@@ -60,12 +60,12 @@ def _trials(model: str) -> "list[tuple[Mapping[str, object], Verdict]]":
 def _show(found: "Inspection", trials: "Sequence[tuple[Mapping[str, object], Verdict]]", tensors: bool) -> None:
     from rich.table import Table
 
-    from rella_cli.terminal import console, printable
+    from rella_cli.terminal import console, line, lines
 
     out = console()
     facts = Table(box=None, show_header=False, pad_edge=False)
     for name, value in [*_facts(found), *_trial_facts(trials)]:
-        facts.add_row(printable(name), printable(value))
+        facts.add_row(line(name), line(value))
     out.print(facts)
     table = Table(box=None, pad_edge=False, title="\nquantisation", title_justify="left")
     for name in ("type", "tensors", "parameters", "MB"):
@@ -74,9 +74,9 @@ def _show(found: "Inspection", trials: "Sequence[tuple[Mapping[str, object], Ver
         table.add_row(group_.type, str(group_.tensors), f"{group_.parameters:,}", f"{group_.bytes / 1e6:,.1f}")
     out.print(table)
     if found.chat_template:
-        out.print(printable(f"\nchat template\n{found.chat_template}"), soft_wrap=True)
+        out.print(lines(f"\nchat template\n{found.chat_template}"), soft_wrap=True)
     for name, shape, kind in found.tensors if tensors else ():
-        out.print(f"{kind:8} {' × '.join(map(str, shape)):>20}  {printable(name)}", soft_wrap=True)
+        out.print(line(f"{kind:8} {' × '.join(map(str, shape)):>20}  {name}"), soft_wrap=True)
 
 
 def _facts(found: "Inspection") -> list[tuple[str, str]]:

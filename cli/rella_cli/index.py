@@ -125,11 +125,10 @@ def search(
 ) -> None:
     """Find the items nearest to a text, read as if it were an item's title."""
     from rich.table import Table
-    from rich.text import Text
 
     from rella_cli.loading import domain_of, engine_settings, open_index, open_rella
     from rella_cli.progress import ProgressBar
-    from rella_cli.terminal import console, note, print_json
+    from rella_cli.terminal import console, line, note, print_json
     from rella_cpp import search_text
 
     index = open_index(folder, no_cache)
@@ -146,7 +145,7 @@ def search(
     for rank, (item, cosine) in enumerate(found, start=1):
         if as_json:
             print_json({"rank": rank, "cosine": cosine, "item": dict(item.fields)})
-        table.add_row(str(rank), f"{cosine:.3f}", Text(words.show_item(item)))
+        table.add_row(str(rank), f"{cosine:.3f}", line(words.show_item(item)))
     if not as_json:
         console().print(table)
     if found and found[0][1] < _SAME:

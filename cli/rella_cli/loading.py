@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rella_gguf.shown import one_line
+
 if TYPE_CHECKING:
     from rella_cpp import DataSet, Domain, EngineSettings, History, ItemIndex, Rella, User
 
@@ -161,15 +163,29 @@ class _OneLine(logging.Formatter):
     """Messages quote names of files, which may hold line breaks and worse."""
 
     def format(self, record: logging.LogRecord) -> str:
-        from rella_gguf.errors import one_line
-
         return one_line(super().format(record))
+
+
+class _Unsaid(logging.Filter):
+    """Lets the same warning through once: a command may open the same cache several times."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Tell whether to say it; llama.cpp's log comes as it is."""
+        said = record.getMessage()
+        new = said not in self._said
+        self._said.add(said)
+        return new or record.name != "rella_cpp"
 
 
 def listen(verbose: bool) -> None:
     """Show the library's warnings on stderr; with `verbose`, llama.cpp's log too."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_OneLine("rella: %(levelname)s: %(message)s"))
+    handler.addFilter(_Unsaid())
     logging.getLogger("rella_cpp").handlers = [handler]
     native = logging.getLogger("rella_cpp.llama_cpp")
     native.propagate = verbose

@@ -94,6 +94,9 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         if sys.stdout is None:
             raise OSError("standard output is closed")
+        from rella_cli.loading import listen
+
+        listen(False)
         given = sys.argv[1:] if arguments is None else arguments
         code = make_app(*given[:1])(given, standalone_mode=False) or 0
         sys.stdout.flush()
@@ -111,7 +114,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _say(text: str) -> None:
     """Print one line on stderr, if there is one."""
-    from rella_gguf.errors import one_line
+    from rella_gguf.shown import one_line
 
     if sys.stderr is not None:
         sys.stderr.write(f"rella: {one_line(text)}\n")

@@ -80,7 +80,7 @@ def _planned(plan: "MergePlan") -> dict[str, object]:
 def _show_plan(plan: "MergePlan") -> None:
     from rich.table import Table
 
-    from rella_cli.terminal import console, facts, printable
+    from rella_cli.terminal import console, facts, line
 
     table = Table(box=None, pad_edge=False)
     for name in ("tensor", "shape", "type", "adapters"):
@@ -88,7 +88,7 @@ def _show_plan(plan: "MergePlan") -> None:
     for change in plan.changes:
         shape = " × ".join(map(str, change.shape))
         kind = f"{change.before} → {change.after}"
-        table.add_row(printable(change.tensor), shape, kind, printable(", ".join(change.adapters)))
+        table.add_row(line(change.tensor), shape, kind, line(", ".join(change.adapters)))
     console().print(table)
     facts(
         {"would change": _kinds(plan.changes), "would copy": _copies(plan.copied), "size": f"{plan.size / 1e6:,.1f} MB"}
@@ -98,7 +98,7 @@ def _show_plan(plan: "MergePlan") -> None:
 def _show(done: "Merge", adapters: Sequence[tuple[Path, float]]) -> None:
     from rella_cli.terminal import facts
 
-    shown = {
+    shown: dict[str, str | tuple[str, ...]] = {
         "merged": done.out,
         "base": done.base,
         "adapters": ", ".join(f"{path.name} × {scale:g}" for path, scale in adapters),
@@ -112,10 +112,10 @@ def _show(done: "Merge", adapters: Sequence[tuple[Path, float]]) -> None:
     facts(shown)
 
 
-def _kinds(changes: "Sequence[Change | MergedTensor]") -> str:
+def _kinds(changes: "Sequence[Change | MergedTensor]") -> tuple[str, ...]:
     """Count the tensors changed by their types before and after."""
     counts = Counter(f"{change.before} → {change.after}" for change in changes)
-    return f"{len(changes):,} tensors" + "".join(f"\n{number:,} {kind}" for kind, number in counts.most_common())
+    return f"{len(changes):,} tensors", *(f"{number:,} {kind}" for kind, number in counts.most_common())
 
 
 def _copies(number: int) -> str:

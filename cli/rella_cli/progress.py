@@ -6,6 +6,8 @@ from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
+from rella_gguf.shown import one_line
+
 if TYPE_CHECKING:
     from rich.progress import Progress, Task, TaskID
 
@@ -30,22 +32,24 @@ class ProgressBar:
 
     @cached_property
     def _bar(self) -> "Progress":
-        from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn
 
+        from rella_cli.terminal import console
+
         return Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=20),
             TextColumn("{task.percentage:>3.0f} %"),
             TextColumn("{task.fields[rate]}"),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
             TextColumn("{task.fields[left]}"),
-            console=Console(stderr=True),
+            console=console(stderr=True),
             transient=True,
         )
 
     def __call__(self, task: str, done: int, total: int, note: str = "") -> None:
         """Show that `done` of `total` is done, and a note beside it."""
+        task, note = one_line(task), one_line(note)
         # The first question spares a start that only tries its model the import of rich.
         if total <= 1 or sys.stderr is None or not sys.stderr.isatty() or not self._bar.console.is_terminal:
             self._mention(task, note)

@@ -14,10 +14,11 @@ def pull(
     """Download a GGUF model from the Hugging Face hub into its own cache."""
     from rella_cli.terminal import note, print_json
     from rella_cpp import pull_model
+    from rella_gguf.shown import harmless
 
     path = pull_model(model)
     if as_json:
         print_json({"model": model, "path": str(path)})
     else:
-        typer.echo(path)
+        typer.echo(harmless(str(path)))
         note(f"Use it with --model {model}, now offline too.")

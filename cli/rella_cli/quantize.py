@@ -97,7 +97,7 @@ def advise(
 def _show(rows: "Sequence[Advice]", chosen: "Advice", command: str) -> None:
     from rich.table import Table
 
-    from rella_cli.terminal import console, count, note
+    from rella_cli.terminal import console, count, line, note
 
     out = console()
     table = Table(box=None, pad_edge=False)
@@ -111,7 +111,8 @@ def _show(rows: "Sequence[Advice]", chosen: "Advice", command: str) -> None:
     if chosen.as_is:
         out.print("\nNone is clearly faster without losing more: keep the file as it is.", soft_wrap=True)
     else:
-        out.print(f"\n{command}", soft_wrap=True)
+        out.print()
+        out.print(line(command), soft_wrap=True)
     note(
         "tokens/s: reading a prompt of 256 tokens; loss: the share of the next token's probability that goes elsewhere"
     )

@@ -5,9 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.padding import Padding
 from rich.table import Table
-from rich.text import Text
 
-from rella_cli.terminal import console, count, note, print_json
+from rella_cli.terminal import console, count, line, note, print_json
 
 if TYPE_CHECKING:
     from rella_cpp import Run
@@ -38,7 +37,7 @@ def show_reports(runs: "Sequence[Run]", *, as_json: bool) -> None:
             continue
         if len(runs) > 1:
             console().print()
-            console().rule(Text(str(run.folder)), style="dim")
+            console().rule(line(str(run.folder)), style="dim")
         if run.ranking is None:
             _show(run, found)
         else:
@@ -57,17 +56,17 @@ def _show(run: "Run", found: Mapping[str, Any]) -> None:
             table.add_column("95 %", style="dim", no_wrap=True)
     for name, values in found["metrics"].items():
         style = "bold" if name in found["differences"] else ""
-        cells = [Text(name, style=style)]
+        cells = [line(name, style)]
         for metric in METRICS:
-            cells.append(Text(figure(values[metric]["value"]), style=style))
+            cells.append(line(figure(values[metric]["value"]), style))
             if metric == "auc":
-                cells.append(Text(between(values[metric])))
+                cells.append(line(between(values[metric])))
         table.add_row(*cells)
     out.print()
     out.print(table)
     out.print()
     for sentence in found["verdicts"]:
-        out.print(Text(sentence))
+        out.print(line(sentence))
     _conclude(
         run,
         found,
@@ -91,15 +90,15 @@ def show_ranking(run: "Run", protocol: "RankingProtocol", found: Mapping[str, An
     table.add_column(f"95 %\nof @{protocol.deciding.partition('@')[2]}", style="dim", no_wrap=True)
     for predictor, values in found["metrics"].items():
         style = "bold" if predictor in found["differences"] else ""
-        shown = [Text(f"{values[name]['value']:.3f}", style=style) for name in names]
-        table.add_row(Text(predictor, style=style), *shown, Text(between(values[protocol.deciding])))
+        shown = [line(f"{values[name]['value']:.3f}", style) for name in names]
+        table.add_row(line(predictor, style), *shown, line(between(values[protocol.deciding])))
     table.add_row("chance", *(f"{found['chance'][name]:.3f}" for name in names), "", style="dim")
     out = console()
     out.print()
     out.print(table)
     out.print()
     for sentence in found["verdicts"]:
-        out.print(Text(sentence))
+        out.print(line(sentence))
     others = found["candidates"] - 1
     told = [f"{count(found['users'], 'user')}, each with {protocol.positive} among {others} never touched"]
     if "user_auc" in protocol.metrics:
@@ -118,8 +117,8 @@ def _conclude(run: "Run", found: Mapping[str, Any], *facts: str) -> None:
         *([f"{found['shortened']} prompts shortened to fit"] if found.get("shortened") else []),
         *(_of_summaries(found["summaries"]) if "summaries" in found else []),
     ]
-    out.print(Padding(Text(" · ".join(shown), style="dim"), (1, 0, 0, 0)))
-    out.print(Text(str(run.folder), style="dim"))
+    out.print(Padding(line(" · ".join(shown), "dim"), (1, 0, 0, 0)))
+    out.print(line(str(run.folder), "dim"))
     for sentence in found["notes"]:
         note(f"note: {sentence}")
     if found.get("answer_mass", {}).get("low_share", 0) > 0.5:
@@ -163,7 +162,7 @@ def show_comparison(runs: "Sequence[Run]") -> None:
     out.print()
     for row in rows:
         if row["verdict"]:
-            out.print(Text(row["verdict"]))
+            out.print(line(row["verdict"]))
 
 
 def _comparison(rows: Sequence[Mapping[str, Any]], counted: str, metrics: Mapping[str, str]) -> Table:
@@ -175,8 +174,8 @@ def _comparison(rows: Sequence[Mapping[str, Any]], counted: str, metrics: Mappin
     for row in rows:
         values = row["metrics"]
         table.add_row(
-            Text(row["run"]),
-            Text(row["predictor"]),
+            line(row["run"]),
+            line(row["predictor"]),
             str(row["k"] or "–"),
             f"{row[counted]:,}",
             figure(values[first]["value"]),

@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING
 
 from rich.padding import Padding
 from rich.table import Table
-from rich.text import Text
 
-from rella_cli.terminal import console, count, note, print_json, printable
+from rella_cli.terminal import console, count, line, lines, note, print_json
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from rella_cpp import Behavior, Domain, Item, Likelihood, ModelIdentity, PreferenceSummary, Recommendation, Score
 
 _VERDICTS = (
@@ -51,8 +52,8 @@ class Scoring:
             self.draw()
             for score in self.scores if prompts else ():
                 out = console()
-                out.rule(Text(self.domain.show_item(score.item)), style="dim")
-                out.print(Text(printable(score.prompt)), soft_wrap=True)
+                out.rule(line(self.domain.show_item(score.item)), style="dim")
+                out.print(lines(score.prompt), soft_wrap=True)
             hint_of_packaged(self.scores[0].model)
         self._warn()
 
@@ -66,7 +67,7 @@ class Scoring:
         told = None
         for score in self.scores:
             out.print()
-            out.print(Text(self.domain.show_item(score.item), style="bold"))
+            out.print(line(self.domain.show_item(score.item), "bold"))
             out.print(bar(score.best, 30), verdict(score))
             out.print()
             if score.summary is not None and score.summary != told:
@@ -84,15 +85,15 @@ class Scoring:
         out.print(f"  Read {len(score.used)} of {count(len(self.behaviors), 'behavior')}:")
         for place in score.used:
             behavior, scale = self.behaviors[place], self.domain.rating
-            line = Text(f"    {self.domain.show_item(behavior.item)}")
+            shown = line(f"    {self.domain.show_item(behavior.item)}")
             if scale and behavior.rating is not None:
-                line.append(f"  {scale.text_of(behavior.rating)}", style="dim")
-            out.print(line, overflow="ellipsis", no_wrap=True)
+                shown.append_text(line(f"  {scale.text_of(behavior.rating)}", "dim"))
+            out.print(shown, overflow="ellipsis", no_wrap=True)
 
     def _draw_summary(self, summary: "PreferenceSummary") -> None:
         """Say what the model wrote of the user, or why there is nothing."""
         text = summary.text or {None: _TOO_SHORT, "": _EMPTY}[summary.text]
-        console().print(Padding(Text(f"Preference summary: {printable(text)}"), (0, 0, 0, 2)))
+        console().print(Padding(lines(f"Preference summary: {text}"), (0, 0, 0, 2)))
 
     def _draw_facts(self, score: "Score") -> None:
         facts = [f"{score.prompt_tokens} tokens", f"answer mass {score.answer_mass:.2f}"]
@@ -105,7 +106,7 @@ class Scoring:
         if score.best != score.probability:
             by = "calibration" if score.calibrated is not None else "the head" if score.head is not None else "contrast"
             facts.append(f"{score.probability:.1%} before {by}")
-        console().print(Padding(Text(" · ".join([*facts, *told_of_model(score.model)]), style="dim"), (1, 0, 0, 2)))
+        console().print(Padding(line(" · ".join([*facts, *told_of_model(score.model)]), "dim"), (1, 0, 0, 2)))
 
     def _warn(self) -> None:
         """Say what a reader would not see: answers in another form, fields that are not shown."""
@@ -152,7 +153,7 @@ class Ranking(Scoring):
                 bar(score.best, 12),
                 f"{score.best:.1%}",
                 str(len(score.used)),
-                Text(self.domain.show_item(score.item)),
+                line(self.domain.show_item(score.item)),
             )
         console().print(table)
         summary = self.scores[0].summary
@@ -169,9 +170,7 @@ class Ranking(Scoring):
             facts.append(f"{dropped} dropped over all prompts for the context's sake")
         if summary is not None and summary.shortened:
             facts.append(f"{count(summary.shortened, 'item text')} shortened")
-        console().print(
-            Padding(Text(" · ".join([*facts, *told_of_model(self.scores[0].model)]), style="dim"), (1, 0, 0, 0))
-        )
+        console().print(Padding(line(" · ".join([*facts, *told_of_model(self.scores[0].model)]), "dim"), (1, 0, 0, 0)))
 
 
 class Recommending(Ranking):
@@ -207,7 +206,7 @@ def draw_near(
     out.print()
     for rank, each in enumerate(found, start=1):
         near = domain.show_item(behaviors[each.near].item)
-        out.print(Text(f"{rank:>3}  near {near} ({each.cosine:.2f})", style="dim"), no_wrap=True, overflow="ellipsis")
+        out.print(line(f"{rank:>3}  near {near} ({each.cosine:.2f})", "dim"), no_wrap=True, overflow="ellipsis")
 
 
 def hint_of_packaged(model: "ModelIdentity") -> None:
@@ -233,14 +232,14 @@ def note_unshown(domain: "Domain", items: "Sequence[Item]", *, long: bool) -> No
         )
 
 
-def verdict(score: "Score") -> Text:
+def verdict(score: "Score") -> "Text":
     """Say a probability in percent and in words; no verdict where the model does not answer in the form asked for."""
     from rella_cpp import LOW_ANSWER_MASS
 
     words, colour = next((words, colour) for least, words, colour in _VERDICTS if score.best >= least)
     if score.answer_mass < LOW_ANSWER_MASS and score.head is None:
         words, colour = "but it hardly answers at all", "yellow"
-    return Text(f" {score.best:6.1%}  {words}", style=colour)
+    return line(f" {score.best:6.1%}  {words}", colour)
 
 
 def told_of_model(model: "ModelIdentity") -> list[str]:
@@ -248,10 +247,10 @@ def told_of_model(model: "ModelIdentity") -> list[str]:
     adapters = [f"+ {adapter.name} × {adapter.scale:g}" for adapter in model.adapters]
     softs = [] if model.soft is None else [f"+ {model.soft.name}, {model.soft.tokens} soft tokens"]
     heads = [] if model.head is None else [f"judged by the head {model.head[:12]}"]
-    return [printable(f"{model.name} ({model.fingerprint[:12]})"), *map(printable, [*adapters, *softs]), *heads]
+    return [f"{model.name} ({model.fingerprint[:12]})", *adapters, *softs, *heads]
 
 
-def bar(probability: float, width: int) -> Text:
+def bar(probability: float, width: int) -> "Text":
     """Draw a probability as a bar."""
     full = round(probability * width)
-    return Text("█" * full, style="cyan").append("░" * (width - full), style="dim")
+    return line("█" * full, "cyan").append("░" * (width - full), style="dim")

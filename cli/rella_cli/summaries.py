@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.padding import Padding
-from rich.text import Text
 
 from rella_cli.scores import note_unshown
-from rella_cli.terminal import console, count, facts, print_json, printable
+from rella_cli.terminal import console, count, facts, line, lines, print_json
 
 if TYPE_CHECKING:
     from rella_cpp import Behavior, Domain, ModelIdentity, PreferenceSummary, SummarySettings, WrittenSummaries
@@ -55,26 +54,26 @@ class Growing:
         out, found = console(), self.found
         for number, block in enumerate(found.blocks, start=1):
             out.print()
-            out.print(Text(f"Block {number} of {len(found.blocks)}", style="bold"))
+            out.print(line(f"Block {number} of {len(found.blocks)}", "bold"))
             for place in block.behaviors:
                 self._draw_behavior(place)
-            told = f"{_WRITTEN[found.method]}: {printable(block.text) or _NOTHING}"
+            told = f"{_WRITTEN[found.method]}: {block.text or _NOTHING}"
             if number < len(found.blocks) or found.texts > len(found.blocks):  # else it is the summary, shown below
-                out.print(Padding(Text(told), (1, 0, 0, 2)))
+                out.print(Padding(lines(told), (1, 0, 0, 2)))
         out.print()
         if found.text is None:
-            out.print(Text("No summary: the history is too short for a block.", style="bold"))
+            out.print(line("No summary: the history is too short for a block.", "bold"))
         else:
-            out.print(Text(f"Preference summary: {printable(found.text) or _NOTHING}", style="bold"))
+            out.print(lines(f"Preference summary: {found.text or _NOTHING}", "bold"))
         self._draw_latest()
-        out.print(Padding(Text(" · ".join(self._told()), style="dim"), (1, 0, 0, 2)))
+        out.print(Padding(line(" · ".join(self._told()), "dim"), (1, 0, 0, 2)))
 
     def _draw_behavior(self, place: int) -> None:
         behavior, scale = self.behaviors[place], self.domain.rating
-        line = Text(f"    {printable(self.domain.show_item(behavior.item))}")
+        shown = line(f"    {self.domain.show_item(behavior.item)}")
         if scale and behavior.rating is not None:
-            line.append(f"  {scale.text_of(behavior.rating)}", style="dim")
-        console().print(line, overflow="ellipsis", no_wrap=True)
+            shown.append_text(line(f"  {scale.text_of(behavior.rating)}", "dim"))
+        console().print(shown, overflow="ellipsis", no_wrap=True)
 
     def _draw_latest(self) -> None:
         """Say what a judging prompt shows beside the summary, or in its place."""
@@ -94,7 +93,7 @@ class Growing:
             told.append(f"{count(found.shortened, 'item text')} shortened (--item-tokens)")
         if found.skipped:
             told.append(f"{count(found.skipped, 'older block')} left out (--max-blocks)")
-        return [found.method, *told, printable(f"{self.model.name} ({self.model.fingerprint[:12]})")]
+        return [found.method, *told, f"{self.model.name} ({self.model.fingerprint[:12]})"]
 
 
 def show_written(written: "WrittenSummaries", *, as_json: bool) -> None:

@@ -17,6 +17,7 @@ def show_version() -> None:
     """Print the versions, and what the installed llama.cpp can do."""
     from rella_cpp import build_info
     from rella_cpp.engine.processor import processor
+    from rella_gguf.shown import harmless
 
     build, here = build_info(), processor()
     typer.echo(f"rella-cpp {version('rella-cpp')}")
@@ -25,7 +26,7 @@ def show_version() -> None:
     typer.echo(f"GPU offload: {'yes' if build.offload else 'no'}")
     for name, flags in build.backends.items():
         typer.echo(f"backend {name}: {' '.join(flags)}")
-    typer.echo(f"processor: {here.name}")
+    typer.echo(f"processor: {harmless(here.name)}")
     if line := amx_line(here, build, _deadly()):
         typer.echo(line)
 

@@ -1,6 +1,5 @@
 """`rella score --jsonl`: a worker on standard input and output, and how it ends."""
 
-import json
 import logging
 import os
 import select
@@ -9,6 +8,8 @@ import sys
 from collections.abc import Iterator
 from types import FrameType
 from typing import TYPE_CHECKING, Self
+
+from rella_gguf.shown import json_line, one_line
 
 if TYPE_CHECKING:
     from rella_cpp import Domain, Selection, SummarySettings
@@ -38,7 +39,7 @@ def serve(
         _say("ready")
         try:
             for result in work(ranker, split_lines(_chunks(termination)), domain, defaults, summary, prompts=prompts):
-                termination.write(json.dumps(result).encode() + b"\n")
+                termination.write(json_line(result, ascii_only=True).encode())
                 requests, failed = requests + 1, failed + ("error" in result)
                 if termination.came:
                     break
@@ -161,7 +162,7 @@ def _say(text: str) -> None:
     if sys.stderr is None:
         return
     try:
-        sys.stderr.write(f"rella: {text}\n")
+        sys.stderr.write(f"rella: {one_line(text)}\n")
         sys.stderr.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())

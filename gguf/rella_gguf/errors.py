@@ -9,17 +9,11 @@ RellaError
 from pathlib import Path
 from typing import Self
 
-_LONGEST = 1000
+from rella_gguf.shown import one_line
 
 
 class RellaError(Exception):
     """Base of every error that this project raises on purpose."""
-
-
-def one_line(text: str) -> str:
-    """Make one printable line of a message, whatever it quotes: titles, a library's words, an untrusted file's."""
-    line = "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
-    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"
 
 
 class InputError(RellaError):

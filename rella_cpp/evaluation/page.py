@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+from warnings import catch_warnings, filterwarnings
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from rella_cpp.evaluation.report import report
 from rella_cpp.evaluation.runs import Run
 from rella_cpp.evaluation.verdicts import OWN
 from rella_gguf.files import new_file, refuse_existing
+from rella_gguf.shown import harmless
 
 _TITLES = dict(zip(METRICS, ("AUC", "LogLoss", "ACC", "ECE", "Brier", "user AUC"), strict=True))
 _STYLE = """
@@ -111,11 +113,13 @@ def _draw(title: str, paint: Callable[[Any], None], *, square: bool = False) -> 
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "rella", "font.size": 10}):
+    rc = {"svg.fonttype": "none", "svg.hashsalt": "rella", "font.size": 10, "text.parse_math": False}  # $ is no formula
+    with rc_context(rc), catch_warnings():
+        filterwarnings("ignore", message="Glyph")  # the text stays text: a reader's own fonts show it
         figure = Figure(figsize=(5.6, 4.4), layout="constrained")
         axes = figure.subplots()
         paint(axes)
-        axes.set_title(title)
+        axes.set_title(harmless(title))
         axes.spines[["top", "right"]].set_visible(False)
         if square:
             axes.set_xlim(0, 1)
@@ -125,9 +129,16 @@ def _draw(title: str, paint: Callable[[Any], None], *, square: bool = False) -> 
     return buffer.getvalue()[buffer.getvalue().index("<svg") :]
 
 
+def _legend(axes: Any, named: Sequence[tuple[Any, str]]) -> None:
+    """Name what was drawn. Matplotlib would leave out what is called `_…`, so the names come after their places."""
+    legend = axes.legend([drawn for drawn, _ in named], [str(place) for place in range(len(named))], fontsize=8)
+    for text, (_, name) in zip(legend.get_texts(), named, strict=True):
+        text.set_text(harmless(name))
+
+
 def _roc(curves: Sequence[_Curve]) -> str:
     def paint(axes: Any) -> None:
-        axes.plot([0, 1], [0, 1], color="0.7", linestyle=":", label="chance")
+        named = [(axes.plot([0, 1], [0, 1], color="0.7", linestyle=":")[0], "chance")]
         for curve in curves:
             order = np.argsort(-curve.scores, kind="stable")
             ends = np.r_[np.flatnonzero(np.diff(curve.scores[order])), len(order) - 1]
@@ -136,25 +147,27 @@ def _roc(curves: Sequence[_Curve]) -> str:
             negative = np.r_[0, np.cumsum(1 - curve.labels[order])[ends]]
             if positive[-1] and negative[-1]:
                 style = "-" if curve.own else "--"
-                axes.plot(negative / negative[-1], positive / positive[-1], style, label=curve.name)
+                line = axes.plot(negative / negative[-1], positive / positive[-1], style)
+                named.append((line[0], curve.name))
         axes.set_xlabel("false positive rate")
         axes.set_ylabel("true positive rate")
-        axes.legend(loc="best", fontsize=8)
+        _legend(axes, named)
 
     return _draw("ROC", paint, square=True)
 
 
 def _reliability(curves: Sequence[_Curve]) -> str:
     def paint(axes: Any) -> None:
-        axes.plot([0, 1], [0, 1], color="0.7", linestyle=":", label="perfectly calibrated")
+        named = [(axes.plot([0, 1], [0, 1], color="0.7", linestyle=":")[0], "perfectly calibrated")]
         for curve in curves:
             mass, predicted, observed = Reliability(curve.labels, curve.scores).table()
             full = mass > 0
             style = "o-" if curve.own else "o--"
-            axes.plot(predicted[full], observed[full], style, markersize=4, label=curve.name)
+            line = axes.plot(predicted[full], observed[full], style, markersize=4)
+            named.append((line[0], curve.name))
         axes.set_xlabel("predicted probability, mean of each bin")
         axes.set_ylabel("share that was liked")
-        axes.legend(loc="best", fontsize=8)
+        _legend(axes, named)
 
     return _draw("Reliability", paint, square=True)
 
@@ -247,8 +260,8 @@ def _configuration(runs: Sequence[Run]) -> str:
 
 def _settings(name: str, run: Run) -> str:
     shown = json.dumps(run.settings, ensure_ascii=False, indent=1)
-    return f"<details><summary>{_text(name)}</summary><pre>{_text(shown)}</pre></details>"
+    return f"<details><summary>{_text(name)}</summary><pre>{html.escape(harmless(shown, lines=True))}</pre></details>"
 
 
 def _text(text: str) -> str:
-    return html.escape(text)
+    return html.escape(harmless(text))
