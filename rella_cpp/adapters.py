@@ -2,11 +2,12 @@
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from rella_cpp.cache import Cache
-from rella_cpp.converted import gguf_of, reading
+from rella_cpp.converted import gguf_of, loaded, reading
 from rella_cpp.engine import Adapter, Engine
 from rella_cpp.engine.trial import Kind
 from rella_cpp.errors import InputError
@@ -56,10 +57,29 @@ def load_adapters(
     if not isinstance(given, str | Path | Mapping) and isinstance(given, Iterable):
         given = [each[:2] if isinstance(each, Adapter) else each for each in given]
     named = named_adapters(given)
+    found = loaded(lambda used: _load(named, engine, cache, try_out, used), cache)
+    for (path, _), adapter in zip(named, found, strict=True):
+        record = record_of(adapter)
+        if record is None:
+            logger.warning("the adapter %s does not say what it was tuned on", path)
+        elif not allow_mismatch:
+            check_record(record, path, engine.header, made_for)
+    return found
+
+
+def _load(
+    named: Sequence[tuple[Path, float]],
+    engine: Engine,
+    cache: Cache,
+    try_out: Callable[[Kind, Path, str, Path], None],
+    used: list[Path],
+) -> tuple[Adapter, ...]:
+    """Convert, try and load adapters; see `load_adapters` and `loaded`."""
     found: list[Adapter] = []
     for path, scale in named:
         with reading(path):
             file = gguf_of(path, engine.header, cache, "lora")
+            used += [file] if file in cache.origins else []
             adapter = Adapter(file, scale, cache.fingerprint(file, split=False))
         if any(adapter.fingerprint == other.fingerprint for other in found):
             raise InputError("is named twice as an adapter", source=path, remedy="name it once, with one scale")
@@ -69,12 +89,15 @@ def load_adapters(
         try_out("adapter", adapter.path, adapter.fingerprint, path)
     engine.load_adapters(found)
     for (path, _), adapter in zip(named, found, strict=True):
-        record = read_record(adapter.path, path)
-        if record is None:
-            logger.warning("the adapter %s does not say what it was tuned on", path)
-        elif not allow_mismatch:
-            check_record(record, path, engine.header, made_for)
+        read_record(adapter.path, path)  # names what was given, where that has none that can be read
+        record_of(adapter)
     return tuple(found)
+
+
+@lru_cache(maxsize=1024)
+def record_of(adapter: Adapter) -> Mapping[str, Any] | None:
+    """Return what an adapter was tuned on. It is read once: a file in the cache may go while it is in use."""
+    return read_record(adapter.path, adapter.path)
 
 
 def check_company(adapters: Sequence[Adapter], soft: AppliedSoftPrompt | None, *, allow_mismatch: bool = False) -> None:
@@ -87,7 +110,7 @@ def check_company(adapters: Sequence[Adapter], soft: AppliedSoftPrompt | None, *
 
     """
     for adapter in adapters:
-        behind = (read_record(adapter.path, adapter.path) or {}).get("soft_prompt")
+        behind = (record_of(adapter) or {}).get("soft_prompt")
         if not isinstance(behind, Mapping):
             continue
         if soft is None:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rella_cpp.cache import Cache
-from rella_cpp.converted import gguf_of, reading
+from rella_cpp.converted import gguf_of, loaded, reading
 from rella_cpp.domains import Domain
 from rella_cpp.engine import Engine
 from rella_cpp.engine.segments import Span
@@ -70,12 +70,17 @@ def load_soft_prompt(
         See `Rella.use_soft`.
 
     """
-    from rella_gguf import check_soft_prompt, read_soft_prompt
+    from rella_gguf import SoftPrompt, check_soft_prompt, read_soft_prompt
 
     path = Path(path)
-    with reading(path):
-        file = gguf_of(path, engine.header, cache, "soft")
-    soft = read_soft_prompt(file)
+
+    def read(used: list[Path]) -> tuple[Path, SoftPrompt, Mapping[str, Any] | None]:
+        with reading(path):
+            file = gguf_of(path, engine.header, cache, "soft")
+        used += [file] if file in cache.origins else []
+        return file, read_soft_prompt(file), read_record(file, path)
+
+    file, soft, record = loaded(read, cache)
     check_soft_prompt(soft, engine.header, source=path)
     if soft.tokens >= engine.n_ctx:
         raise InputError(
@@ -89,7 +94,6 @@ def load_soft_prompt(
             source=path,
             remedy="write {{ soft }} into its [template] where it was trained to stand, or convert it with --at start",
         )
-    record = read_record(file, path)
     if not allow_mismatch:
         known = dict(record or {})
         told = known.get("base") or {}

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rella_cpp.adapters import Adapters, check_company, load_adapters
+from rella_cpp.adapters import Adapters, check_company, load_adapters, record_of
 from rella_cpp.answering import Answerer
 from rella_cpp.asking import Asker
 from rella_cpp.cache import Cache
@@ -15,7 +15,7 @@ from rella_cpp.engine.trial import Kind, Trial, TriedModel
 from rella_cpp.errors import InputError
 from rella_cpp.head import Head
 from rella_cpp.judging import Judge
-from rella_cpp.provenance import for_choices, read_record
+from rella_cpp.provenance import for_choices
 from rella_cpp.records import ModelIdentity
 from rella_cpp.soft import SoftBlock, load_soft_prompt
 from rella_cpp.summarization.summarizer import Summarizer
@@ -171,7 +171,7 @@ class Tuned:
         """Refuse a soft prompt that the adapters do not go with, and a head that was fitted on others."""
         check_company(self.adapters, None if self.soft is None else self.soft.applied, allow_mismatch=allow_mismatch)
         self.use_head(self.head, allow_mismatch=allow_mismatch)
-        tuned = [each.path.name for each in self.adapters if for_choices(read_record(each.path, each.path))]
+        tuned = [each.path.name for each in self.adapters if for_choices(record_of(each))]
         if self.soft is not None and self.soft.chooses:
             tuned.append(self.soft.applied.name)
         self._judge.choosers = tuple(tuned)

@@ -46,14 +46,11 @@ def inspect(
 
 def _trials(model: str) -> "list[tuple[Mapping[str, object], Verdict]]":
     """Return what trials on this machine found of a model; nothing where its fingerprint is not known yet."""
-    from rella_cpp import Cache, InputError
+    from rella_cpp import Cache
     from rella_cpp.engine.trial import found_here
 
-    try:
-        with Cache.default() as cache:
-            fingerprint = cache.known_fingerprint(model)
-    except InputError:  # the cache cannot be used: nothing is known
-        fingerprint = None
+    with Cache.default() as cache:
+        fingerprint = cache.known_fingerprint(model)
     return [] if fingerprint is None else found_here(fingerprint)
 
 

@@ -12,6 +12,7 @@ from typing import Any, Self
 from rella_cpp.engine.settings import EngineSettings
 from rella_cpp.errors import InputError
 from rella_cpp.files import digest, read_json, write_json
+from rella_cpp.folders import own_folder
 
 logger = logging.getLogger("rella_cpp")
 
@@ -115,11 +116,13 @@ class Verdicts:
     @classmethod
     def default(cls) -> Self:
         """Keep them in `$RELLA_STATE`, else in the platform's folder for state."""
-        if chosen := os.environ.get("RELLA_STATE"):
-            return cls(Path(os.path.expanduser(chosen)))  # Path's own raises where there is no such user
-        from platformdirs import user_state_path
 
-        return cls(user_state_path("rella", appauthor=False))
+        def usual() -> Path:
+            from platformdirs import user_state_path
+
+            return user_state_path("rella", appauthor=False)
+
+        return cls(own_folder("RELLA_STATE", usual))
 
     def find(self, tried: Mapping[str, object]) -> Verdict | None:
         """Return the verdict on what was tried; None where there is none, or a damaged one.

@@ -6,7 +6,6 @@ from typing import TypeVar
 
 from rella_cpp.cache import Cache, Progress, no_progress
 from rella_cpp.errors import InputError
-from rella_cpp.files import sha256
 from rella_cpp.index.graph import REMEDY
 from rella_cpp.index.manifest import IndexManifest
 
@@ -50,13 +49,10 @@ class CheckedFiles:
 
     def _sha256(self, path: Path) -> str:
         """Return a file's digest, remembered where there is a cache that can be used."""
-        try:
-            if self.cache is not None:
-                return self.cache.fingerprint(path, self.progress, split=False)
-            with Cache.default() as cache:
-                return cache.fingerprint(path, self.progress, split=False)
-        except InputError:
-            return sha256(path)
+        if self.cache is not None:
+            return self.cache.fingerprint(path, self.progress, split=False)
+        with Cache.default() as cache:
+            return cache.fingerprint(path, self.progress, split=False)
 
     def _renewed(self) -> bool:
         """Go on with the index that this one has grown into; tell whether there is one."""
