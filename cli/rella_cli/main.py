@@ -8,6 +8,10 @@ from typing import Annotated
 
 import typer
 
+from rella_cli.loading import listen
+from rella_cli.shortages import be_sparing, end, no_disk, no_memory
+from rella_gguf.shown import one_line
+
 _COMMANDS = {
     "score": "judge",
     "rank": "judge",
@@ -94,9 +98,8 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         if sys.stdout is None:
             raise OSError("standard output is closed")
-        from rella_cli.loading import listen
-
         listen(False)
+        be_sparing()
         given = sys.argv[1:] if arguments is None else arguments
         code = make_app(*given[:1])(given, standalone_mode=False) or 0
         sys.stdout.flush()
@@ -106,7 +109,11 @@ def main(arguments: list[str] | None = None) -> None:
     except (KeyboardInterrupt, typer.Abort):
         code = 130
     except Exception as error:
-        code = _explain(error)
+        try:
+            code = _explain(error)
+        except MemoryError:  # not even for that
+            _say("out of memory")
+            end(1)
     if code == 130:
         _say("interrupted")
     sys.exit(code)
@@ -114,8 +121,6 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _say(text: str) -> None:
     """Print one line on stderr, if there is one."""
-    from rella_gguf.shown import one_line
-
     if sys.stderr is not None:
         sys.stderr.write(f"rella: {one_line(text)}\n")
 
@@ -124,12 +129,15 @@ def _explain(error: Exception) -> int:
     """Print an expected error as one line and return its exit code; raise what is a fault of ours."""
     from rella_cpp.errors import InputError, RellaError
 
+    if told := no_memory(error):
+        _say(told)
+        end(1)
     if isinstance(error, RellaError):
-        text, code = str(error), 2 if isinstance(error, InputError) else 1
+        text, code = str(error), 2 if isinstance(error, InputError) and not no_disk(error) else 1
     elif hasattr(error, "format_message"):  # Typer's own, wherever this version of it keeps the class
         text, code = error.format_message(), 2
-    elif isinstance(error, OSError | MemoryError):  # a full disk, a closed stream: the machine's, not ours
-        text, code = str(error) or "out of memory", 1
+    elif isinstance(error, OSError):  # a full disk, a closed stream: the machine's, not ours
+        text, code = str(error), 1
     else:
         raise error
     _say(text)

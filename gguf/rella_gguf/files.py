@@ -37,6 +37,11 @@ def writing(path: Path) -> Iterator[None]:
         ) from None
 
 
+def disk_full() -> OSError:
+    """Make the error that the system gives for a full disk: the cause of ours where we find it out ourselves."""
+    return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 @contextmanager
 def locked(path: Path, kind: str = "folder") -> Iterator[None]:
     """Keep other processes from writing a file or a folder; the lock goes with the process, however that ends.

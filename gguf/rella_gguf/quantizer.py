@@ -15,6 +15,7 @@ from pathlib import Path
 
 from rella_gguf.errors import GGUFError, InputError, RellaError
 from rella_gguf.file_types import FileType
+from rella_gguf.files import disk_full
 
 REFUSED = 3
 """The process's exit code where llama.cpp says why it cannot."""
@@ -111,7 +112,9 @@ def _failure(job: Job, code: int, said: list[str]) -> RellaError:
     words = next((line for line in reversed(said) if line.strip()), "no reason given").strip()
     words = words.rpartition("failed to quantize: ")[2]
     if code == REFUSED and "iostream error" in words:
-        return InputError("cannot be written whole", source=job.out, remedy="free space, or name another place")
+        error = InputError("cannot be written whole", source=job.out, remedy="free space, or name another place")
+        error.__cause__ = disk_full()
+        return error
     if code == REFUSED:
         return GGUFError(
             f"llama.cpp cannot quantise it ({words})",

@@ -11,7 +11,7 @@ from pathlib import Path
 from rella_gguf.checks import check_model, refuse_shard, shard_paths
 from rella_gguf.errors import GGUFError, InputError
 from rella_gguf.file_types import file_type
-from rella_gguf.files import check_output, new_file, writing
+from rella_gguf.files import check_output, disk_full, new_file, writing
 from rella_gguf.header import TensorInfo, read_header
 from rella_gguf.inspection import TensorGroup, inspect
 from rella_gguf.quantizer import ALIGNMENT, Job, run
@@ -239,7 +239,7 @@ def check_space(free: int, needed: int, source: Path, remedy: str) -> None:
             f"needs {needed / 1e6:,.0f} MB where {free / 1e6:,.0f} MB are free",
             source=source,
             remedy=remedy,
-        )
+        ) from disk_full()
 
 
 def main_type(groups: tuple[TensorGroup, ...]) -> str:

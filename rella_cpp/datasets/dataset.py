@@ -288,7 +288,7 @@ class DataSet:
         from pyarrow import parquet
 
         try:
-            return parquet.read_table(self.folder / name)
+            return parquet.ParquetFile(self.folder / name).read(use_threads=False)  # threads may not start
         except (OSError, pa.ArrowException) as error:
             raise InputError(
                 f"cannot be read: {error}", source=self.folder / name, remedy="prepare the data set again with --force"

@@ -39,11 +39,22 @@ def usable_memory(root: Path = _ROOT) -> int | None:
     available = _kilobytes(root / "proc/meminfo", "MemAvailable")
     if available is not None:
         swap = _kilobytes(root / "proc/meminfo", "SwapFree") or 0
-        return min([available + swap, *_memory_limits(root), *_address_space(root)])
+        left = address_space_left(root)
+        return min([available + swap, *_memory_limits(root), *([] if left is None else [max(0, left - _WORK)])])
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):  # Windows
         return None
+
+
+def address_space_left(root: Path = _ROOT) -> int | None:
+    """Count the bytes of addresses that a limit (`ulimit -v`) leaves to this process; None where there is no limit."""
+    limits = (line for line in _read(root / "proc/self/limits").splitlines() if line.startswith("Max address space"))
+    for line in limits:
+        limit, used = _number(line.split()[3]), _kilobytes(root / "proc/self/status", "VmSize")
+        if limit is not None and used is not None:  # not "unlimited"
+            return max(0, limit - used)
+    return None
 
 
 def _core(cpu: int, root: Path) -> tuple[str, str]:
@@ -67,14 +78,6 @@ def _memory_limits(root: Path) -> Iterator[int]:
             limit = _number(_read(folder / name))
             if limit is not None:
                 yield limit
-
-
-def _address_space(root: Path) -> Iterator[int]:
-    limits = (line for line in _read(root / "proc/self/limits").splitlines() if line.startswith("Max address space"))
-    for line in limits:
-        limit, used = _number(line.split()[3]), _kilobytes(root / "proc/self/status", "VmSize")
-        if limit is not None and used is not None:  # not "unlimited"
-            yield max(0, limit - used - _WORK)
 
 
 def _groups(controller: str, root: Path) -> Iterator[Path]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from rella_gguf.errors import InputError
-from rella_gguf.files import new_file
+from rella_gguf.files import disk_full, new_file
 from rella_gguf.lora.blocks import Piece, blocks_of
 from rella_gguf.lora.planning import MergePlan, plan_merge
 from rella_gguf.lora.provenance import UNKNOWN, strangers
@@ -160,7 +160,7 @@ def _check_space(out: Path, size: int) -> None:
             f"needs {size / 1e6:,.0f} MB, and the disk has {free / 1e6:,.0f} MB left",
             source=out,
             remedy="free space, or name another place",
-        )
+        ) from disk_full()
 
 
 def _in_order(
