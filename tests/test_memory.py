@@ -81,7 +81,7 @@ def test_a_context_that_does_not_fit_is_refused_with_the_setting_to_lower(wide: 
     [
         (10_000_000, r"lower --ctx \(below 19,456\), or take --kv-type q4_0 \(9 MB\)"),  # q8_0 would not fit either
         (1_000_000, r"lower --ctx \(below 1,792\)"),  # no type would
-        (0, "lower --ctx"),
+        (0, r"lower --ctx, free memory, or raise its limit \(ulimit -v\)"),
     ],
 )
 def test_only_what_would_fit_is_advised(wide: Path, room: int, advice: str) -> None:

@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import NoReturn
+from typing import Any, NoReturn
 
 _SPARING = {
     "OPENBLAS_NUM_THREADS": "1",
@@ -15,6 +15,8 @@ _SPARING = {
     "MALLOC_ARENA_MAX": "1",
 }
 """What libraries read when they are loaded. Each would reserve hundreds of megabytes of addresses it never uses."""
+_RESERVE: list[Any] = []
+"""Some memory that is given back when something fails, so that there is enough to say so."""
 _M_ARENA_MAX = -8  # of mallopt; the variable is read when the process starts
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _CLOSE = 64 << 20  # bytes left, below which whatever fails fails for lack of memory
@@ -36,6 +38,9 @@ def be_sparing() -> None:
     """
     if _limit() is None:
         return
+    import mmap
+
+    _RESERVE.append(mmap.mmap(-1, _CLOSE // 4))
     for name, value in _SPARING.items():
         os.environ.setdefault(name, value)
     import ctypes
@@ -50,6 +55,7 @@ def be_sparing() -> None:
 
 def no_memory(error: BaseException) -> str | None:
     """Say in one sentence that memory ran out, and what to do, if that is why something failed."""
+    _RESERVE.clear()
     limit = _limit()
     if not any(map(_is_lack, _chain(error))) and not (limit is not None and _is_odd(error)):
         return None

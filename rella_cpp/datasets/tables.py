@@ -110,7 +110,8 @@ def _parquet_names(file: SourceFile) -> tuple[str, ...]:
 def _read_parquet(file: SourceFile, columns: Sequence[str]) -> Sheet:
     with file.open() as stream:
         try:
-            table = parquet.read_table(stream, columns=list(columns))
+            # Without threads, which may not start; `select`, since to it a.b is also the b of a.
+            table = parquet.ParquetFile(stream).read(columns=list(columns), use_threads=False).select(list(columns))
         except (pa.ArrowException, OSError) as error:
             raise InputError(f"cannot be read ({error})", source=file.name) from None
     return _sheet(file, table)

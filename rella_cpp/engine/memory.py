@@ -45,6 +45,7 @@ def check_room(header: Header, n_ctx: int, kv_type: str, *, room: Callable[[], i
         f"the keys and values of {n_ctx:,} tokens take {_megabytes(need)} in {kv_type}, and this process has "
         f"{_megabytes(there)} left: lower --ctx{f' (below {fitting:,})' if fitting else ''}"
         + _or_a_smaller_type(header, n_ctx, kv_type, there)
+        + ("" if fitting else ", free memory, or raise its limit (ulimit -v)")
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from rella_cpp.blas import warm_scipy
 from rella_cpp.errors import InputError
 from rella_cpp.evaluation.logistic import Logistic
 from rella_cpp.evaluation.metrics import Floats, Losses, Ranked, Reliability
@@ -279,6 +280,7 @@ def _ranges(statistics: Floats) -> dict[str, tuple[float, float, float]]:
 
 def _cross_validated(features: Floats, labels: Floats) -> Floats:
     """Return the probability of each sample by a fit on the other four fifths: what the fit will do elsewhere."""
+    warm_scipy()
     from sklearn.model_selection import StratifiedKFold
 
     result = np.empty(len(labels))

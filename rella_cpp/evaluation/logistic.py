@@ -27,9 +27,9 @@ class Logistic:
             scikit-learn's C, the inverse of the regularisation.
 
         """
+        warm_scipy()
         from sklearn.linear_model import LogisticRegression  # takes seconds to import
 
-        warm_scipy()
         mean, deviation = features.mean(0), features.std(0)
         scale = np.where(deviation > 0, deviation, 1)
         model = LogisticRegression(C=strength, max_iter=1000).fit((features - mean) / scale, labels)

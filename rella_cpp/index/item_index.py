@@ -239,7 +239,7 @@ class ItemIndex(CheckedFiles):
 
         def read(path: Path) -> "pa.ChunkedArray":
             try:
-                column = pq.read_table(path, columns=[name])[name].cast(pa.string())
+                column = pq.ParquetFile(path).read(columns=[name], use_threads=False)[name].cast(pa.string())
                 column.validate(full=True)  # texts that cannot be decoded, too
             except (OSError, pa.ArrowException, KeyError) as error:
                 raise InputError(f"cannot be read ({error})", source=path, remedy=REMEDY) from None

@@ -38,9 +38,9 @@ class Projection:
 
         The dimension is `dim`, or what the width or the number of vectors allows.
         """
+        warm_scipy()
         from sklearn.decomposition import PCA  # takes seconds to import
 
-        warm_scipy()
         rows = np.arange(len(vectors))
         if len(rows) > _SAMPLE:
             rows = np.sort(np.random.default_rng(0).choice(len(vectors), _SAMPLE, replace=False))

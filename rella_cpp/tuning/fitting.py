@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from rella_cpp.blas import warm_scipy
 from rella_cpp.cache import Progress, no_progress
 from rella_cpp.errors import InputError
 from rella_cpp.evaluation.logistic import Logistic
@@ -149,6 +150,7 @@ def _columns(parts: Sequence[str], width: int) -> npt.NDArray[np.int64]:
 
 def _folds(labels: Floats, samples: npt.NDArray[np.int64]) -> Iterator[tuple[npt.NDArray[np.int64], ...]]:
     """Yield the rows to fit on and those to judge; rows of one sample are in one fold."""
+    warm_scipy()
     from sklearn.model_selection import StratifiedGroupKFold
 
     folds = StratifiedGroupKFold(_FOLDS, shuffle=True, random_state=0)
