@@ -4,6 +4,7 @@ import ast
 import json
 import logging
 import re
+import subprocess
 import sys
 import unicodedata
 from pathlib import Path
@@ -175,3 +176,14 @@ def test_only_one_module_makes_texts_to_print() -> None:
         tree = ast.parse(path.read_text(encoding="utf-8"))
         called = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
         assert path.name == "terminal.py" or not called & {"Text", "Console", "print", "json.dumps"}, path
+
+
+def test_a_fault_of_ours_is_shown_harmless() -> None:
+    code = (
+        "import sys, rella_cpp\nfrom rella_cli.main import main\n"
+        "def fail(_name): raise ValueError('a bug: \\x1b[2J\\u202e')\n"
+        "rella_cpp.load_domain = fail\nmain(['domains', 'movies'])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and done.stderr.startswith("Traceback") and tame(done.stderr)
+    assert done.stderr.endswith("ValueError: a bug: \\u001b[2J\\u202e\n")

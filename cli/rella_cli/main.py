@@ -10,7 +10,7 @@ import typer
 
 from rella_cli.loading import listen
 from rella_cli.shortages import be_sparing, end, no_disk, no_memory
-from rella_gguf.shown import one_line
+from rella_gguf.shown import harmless, one_line
 
 _COMMANDS = {
     "score": "judge",
@@ -125,6 +125,13 @@ def _say(text: str) -> None:
         sys.stderr.write(f"rella: {one_line(text)}\n")
 
 
+def _show_fault(_kind: type[BaseException], error: BaseException, _trace: object) -> None:
+    """Print a traceback, whose message may quote what a terminal would obey."""
+    import traceback
+
+    sys.stderr.write(harmless("".join(traceback.format_exception(error)), lines=True))
+
+
 def _explain(error: Exception) -> int:
     """Print an expected error as one line and return its exit code; raise what is a fault of ours."""
     from rella_cpp.errors import InputError, RellaError
@@ -139,6 +146,7 @@ def _explain(error: Exception) -> int:
     elif isinstance(error, OSError):  # a full disk, a closed stream: the machine's, not ours
         text, code = str(error), 1
     else:
+        sys.excepthook = _show_fault
         raise error
     _say(text)
     return code

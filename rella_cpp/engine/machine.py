@@ -5,6 +5,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from rella_cpp.address_space import address_space_left
+
 _ROOT = Path("/")
 _WORK = 128 << 20
 """Part of a limited address space that is left to llama.cpp's graphs: without it ggml stops the process."""
@@ -45,16 +47,6 @@ def usable_memory(root: Path = _ROOT) -> int | None:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):  # Windows
         return None
-
-
-def address_space_left(root: Path = _ROOT) -> int | None:
-    """Count the bytes of addresses that a limit (`ulimit -v`) leaves to this process; None where there is no limit."""
-    limits = (line for line in _read(root / "proc/self/limits").splitlines() if line.startswith("Max address space"))
-    for line in limits:
-        limit, used = _number(line.split()[3]), _kilobytes(root / "proc/self/status", "VmSize")
-        if limit is not None and used is not None:  # not "unlimited"
-            return max(0, limit - used)
-    return None
 
 
 def _core(cpu: int, root: Path) -> tuple[str, str]:

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from rella_cpp.blas import warm_scipy
+from rella_cpp.address_space import warm_scipy
 from rella_cpp.errors import InputError
 from rella_cpp.evaluation.logistic import Logistic
 from rella_cpp.evaluation.metrics import Floats, Losses, Ranked, Reliability

@@ -6,7 +6,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from rella_cpp.blas import warm_scipy
+from rella_cpp.address_space import check_room, warm_scipy
 from rella_cpp.evaluation.metrics import Floats
 
 
@@ -30,6 +30,7 @@ class Logistic:
         warm_scipy()
         from sklearn.linear_model import LogisticRegression  # takes seconds to import
 
+        check_room()
         mean, deviation = features.mean(0), features.std(0)
         scale = np.where(deviation > 0, deviation, 1)
         model = LogisticRegression(C=strength, max_iter=1000).fit((features - mean) / scale, labels)

@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from rella_cpp.blas import warm_scipy
+from rella_cpp.address_space import check_room, warm_scipy
 from rella_cpp.errors import InputError
 
 _SAMPLE = 20_000  # rows that PCA is fitted on at most: its components hardly change beyond
@@ -41,6 +41,7 @@ class Projection:
         warm_scipy()
         from sklearn.decomposition import PCA  # takes seconds to import
 
+        check_room()
         rows = np.arange(len(vectors))
         if len(rows) > _SAMPLE:
             rows = np.sort(np.random.default_rng(0).choice(len(vectors), _SAMPLE, replace=False))

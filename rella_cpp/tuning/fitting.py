@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rella_cpp.blas import warm_scipy
+from rella_cpp.address_space import warm_scipy
 from rella_cpp.cache import Progress, no_progress
 from rella_cpp.errors import InputError
 from rella_cpp.evaluation.logistic import Logistic
