@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory, TemporaryFile
+from tempfile import TemporaryDirectory
 from typing import Any, Self, TypeVar
 
 import numpy as np
@@ -168,8 +168,7 @@ class Cache:
             folder = self.folder / kind
             try:
                 folder.mkdir(parents=True, mode=0o700, exist_ok=True)
-                with TemporaryFile(dir=folder):
-                    return folder
+                return folder
             except OSError as error:
                 self.give_up(error)
         if self._files is None:

@@ -56,6 +56,20 @@ def test_a_child_that_cannot_run_is_said(caplog: pytest.LogCaptureFixture) -> No
     assert "could not be tried (ModuleNotFoundError" in caplog.text
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "libgomp: Thread creation failed: Resource temporarily unavailable",
+        "MemoryError",
+        "ImportError: numpy.so: failed to map segment from shared object",
+    ],
+)
+def test_a_child_that_lacks_memory_dies_of_it(words: str, caplog: pytest.LogCaptureFixture) -> None:
+    outcome = run_child(JOB, lambda _: None, entry=entry(say(STAGES[2]), f"sys.exit({words!r})"))
+    assert outcome.death is not None and (outcome.death.signal, outcome.death.words) == ("status 1", words)
+    assert not outcome.death.comes_again and "memory may have run out" in outcome.death.remedy and not caplog.text
+
+
 @pytest.mark.parametrize("statement", ["pass", "sys.exit(2)", "sys.exit(0)"])
 def test_what_is_no_python_tells_nothing(statement: str, caplog: pytest.LogCaptureFixture) -> None:
     assert run_child(JOB, lambda _: None, entry=entry(statement)) == (False, None, False)

@@ -4,6 +4,7 @@ import gc
 import logging
 import os
 import sys
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from rella_cpp import DataSet, Domain, EngineSettings, History, ItemIndex, Rella, User
 
 
+_LATEST = 64  # warnings that are not said again; a worker has many
 _PATIENCE = 20.0
 """Seconds after which a trial is mentioned where there is no terminal to show a bar on."""
 
@@ -167,18 +169,21 @@ class _OneLine(logging.Formatter):
 
 
 class _Unsaid(logging.Filter):
-    """Lets the same warning through once: a command may open the same cache several times."""
+    """Lets the same warning through once, among the latest: a command may open the same cache several times."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._said: set[str] = set()
+        self._said: deque[str] = deque(maxlen=_LATEST)
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Tell whether to say it; llama.cpp's log comes as it is."""
+        if record.name != "rella_cpp":
+            return True
         said = record.getMessage()
         new = said not in self._said
-        self._said.add(said)
-        return new or record.name != "rella_cpp"
+        if new:
+            self._said.append(said)
+        return new
 
 
 def listen(verbose: bool) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from rella_cpp.engine.probe import BEAT, MARK, REFUSED, STAGES, Job
-from rella_cpp.engine.verdicts import Death
+from rella_cpp.engine.verdicts import NO_MEMORY, Death
 
 logger = logging.getLogger("rella_cpp")
 
@@ -77,6 +77,8 @@ def run(job: Job, tell: Callable[[str], None], *, entry: str = ENTRY, patience: 
     if killed_by is not None:
         return Outcome(False, Death(killed_by, stage, words), stage in STAGES[:2])
     well = code == 0 and stage == STAGES[-1]  # another program than Python's interpreter says no stages
+    if not well and code != REFUSED and NO_MEMORY.search(words):  # so it would be for this process
+        return Outcome(False, Death(f"status {code}", stage, words), stage in STAGES[:2])
     if not well and code != REFUSED:
         logger.warning("the model could not be tried (%s)", words or f"{sys.executable} ended with status {code}")
     return Outcome(well)

@@ -23,7 +23,12 @@ _UNREADABLE = (OSError, InputError, KeyError, TypeError, ValueError)
 PAGE = "docs/install.md"
 _ITS_OWN = ("SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSEGV", "SIGSYS", "SIGTRAP", "no progress", "status")
 """How deaths begin that llama.cpp itself causes. Other signals come from outside, for example when memory runs out."""
-_NO_MEMORY = re.compile(r"bad_alloc|alloc\w* (?:of size .*)?failed|failed to alloc|out of memory", re.IGNORECASE)
+NO_MEMORY = re.compile(
+    r"bad_alloc|alloc\w* (?:of size .*)?failed|failed to alloc|out of memory|MemoryError|failed to map segment|"
+    r"cannot allocate memory|thread creation failed",
+    re.IGNORECASE,
+)
+"""What a process that lacks memory says last."""
 _REMEDY = f"the file may be damaged; if other models fail too, build llama.cpp again ({PAGE})"
 _MORE_MEMORY = "memory may have run out: free some, lower --ctx, or take a smaller model"
 _REMEDIES = {
@@ -53,12 +58,12 @@ class Death:
     @property
     def comes_again(self) -> bool:
         """Whether the next try would end the same."""
-        return self.signal.startswith(_ITS_OWN) and not _NO_MEMORY.search(self.words)
+        return self.signal.startswith(_ITS_OWN) and not NO_MEMORY.search(self.words)
 
     @property
     def remedy(self) -> str:
         """What to do about it."""
-        return _MORE_MEMORY if _NO_MEMORY.search(self.words) else _REMEDIES.get(self.signal, _REMEDY)
+        return _MORE_MEMORY if NO_MEMORY.search(self.words) else _REMEDIES.get(self.signal, _REMEDY)
 
 
 @dataclass(frozen=True, slots=True)
