@@ -64,7 +64,7 @@ def gguf_of(path: Path, base: Header, cache: Cache, kind: Kind) -> Path:
     # What results show of an adapter is its file's name; one like a part of a split model's is none.
     name = re.sub(r"-of-(\d{5})$", r"-of \1", path.resolve().name)[:_LONGEST_NAME] or kind
     place = f"{digest.hexdigest()[:16]}/{name}.gguf"
-    for last in (False, True):
+    for attempt in (1, 2, 3):
         root = cache.folder_for("adapters")
         try:
             if not is_whole(root / place, cache):
@@ -73,10 +73,11 @@ def gguf_of(path: Path, base: Header, cache: Cache, kind: Kind) -> Path:
             return root / place
         except (InputError, OSError) as error:
             where = error.source if isinstance(error, InputError) else error.filename
-            if last or not str(where).startswith(str(root)):
+            if attempt == 3 or not str(where).startswith(str(root)):
                 raise
-            cache.give_up(error)  # it is the cache that fails, not what is converted
-    raise AssertionError("the last time ends it")
+            if attempt == 2:  # it is the cache that fails, not what is converted, and it was not cleared just now
+                cache.give_up(error)
+    raise AssertionError("the last attempt ends it")
 
 
 def _convert(convert: Callable[[Path], "Conversion | SoftConversion"], given: Path, out: Path, cache: Cache) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,8 +18,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from peft_folder import write_peft, write_soft
 
+import rella_gguf
 from rella_cpp import Adapter, Cache, InputError, Rella
 from rella_cpp.cache import default_folder
+from rella_gguf import Conversion
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 VECTORS = {f"text {number}": np.full(8, number + 1, dtype=np.float32) for number in range(40)}
@@ -297,6 +300,23 @@ def test_a_cache_that_fails_in_the_middle_of_a_conversion_is_given_up(
     with Rella.from_gguf(roomy_model, lora=[peft]) as rella:
         assert rella.adapters[0].path.name == "carol.gguf"
     assert sum("cannot be used" in record.getMessage() for record in caplog.records) == 1
+
+
+def test_a_cache_that_is_cleared_in_the_middle_of_a_conversion_is_made_anew(
+    own_cache: Path, peft: Path, roomy_model: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = rella_gguf.convert_adapter, []
+
+    def convert(given: Path, out: Path, **more: Any) -> Conversion:
+        calls.append(out)
+        if len(calls) == 1:
+            shutil.rmtree(own_cache)
+        return real(given, out, **more)
+
+    monkeypatch.setattr(rella_gguf, "convert_adapter", convert)
+    with Rella.from_gguf(roomy_model, lora=[peft]) as rella:
+        assert [each.path for each in rella.adapters] == converted(own_cache) and len(calls) == 2
+    assert not [record for record in caplog.records if "cannot be used" in record.getMessage()]
 
 
 def test_a_folder_that_is_no_adapter_is_not_the_caches_fault(

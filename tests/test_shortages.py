@@ -46,7 +46,7 @@ def limited(limit: str, arguments: Sequence[object]) -> subprocess.CompletedProc
 
 
 @LINUX
-@pytest.mark.parametrize("megabytes", [150, 200, 300])
+@pytest.mark.parametrize("megabytes", [100, 200, 300])
 @pytest.mark.parametrize("command", [f"score {FEW}", "data info {data}", "evaluate {data} -o {out}"])
 def test_little_memory_is_one_line_or_enough(
     names: dict[str, Path], tmp_path: Path, command: str, megabytes: int
@@ -58,8 +58,8 @@ def test_little_memory_is_one_line_or_enough(
     else:
         assert done.returncode == 1 and done.stdout == "" and len(lines) == 1 and lines[0].startswith("rella: ")
         assert "memory" in lines[0] or "this process has" in lines[0]
-    if megabytes == 150:
-        assert "out of memory" in lines[0] and "raise the limit of 154 MB (ulimit -v)" in lines[0]
+    if megabytes == 100:
+        assert "out of memory" in lines[0] and "raise the limit of 102 MB (ulimit -v)" in lines[0]
 
 
 @LINUX
@@ -171,7 +171,8 @@ def test_a_disk_that_fills_up_is_one_line_and_nothing_half_done(
     names: dict[str, Path], tmp_path: Path, command: str
 ) -> None:
     # A limit of 1 kB a file is for Python what a full disk is: a write that is refused in its midst.
-    pytest.importorskip("matplotlib")
+    if "--html" in command:
+        pytest.importorskip("matplotlib")
     out = tmp_path / "folder" / "out"
     out.parent.mkdir()
     done = limited("f 2", command.format(**names, out=out).split())

@@ -55,11 +55,16 @@ def be_sparing() -> None:
 
 def no_memory(error: BaseException) -> str | None:
     """Say in one sentence that memory ran out, and what to do, if that is why something failed."""
+    from rella_cpp.errors import InputError
+
     _RESERVE.clear()
     limit = _limit()
     if not any(map(_is_lack, _chain(error))) and not (limit is not None and _is_odd(error)):
         return None
-    reason = f" ({error})" if str(error) else ""
+    said = str(error)
+    if isinstance(error, InputError):  # without its remedy
+        said = ": ".join(part for part in (error.source, error.finding) if part)
+    reason = f" ({said})" if said else ""
     raised = "" if limit is None else f"raise the limit of {limit / 1e6:,.0f} MB (ulimit -v), "
     return f"out of memory{reason}: {raised}free some, or give it less to do at a time"
 
