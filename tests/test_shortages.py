@@ -181,6 +181,18 @@ def test_a_disk_that_fills_up_is_one_line_and_nothing_half_done(
     assert not any(out.parent.iterdir())
 
 
+def test_a_full_disk_ends_with_1(
+    rella: Run, names: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_file: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    result = rella("evaluate", names["data"], "-o", tmp_path / "run", "--baselines-only")
+    assert result.code == 1 and result.err.count("\n") == 1
+    assert "cannot be written (No space left on device); free space, then run it again" in result.err
+
+
 @LINUX
 def test_a_run_on_a_full_disk_keeps_what_it_has(names: dict[str, Path], rella: Run, tmp_path: Path) -> None:
     out = tmp_path / "run"

@@ -18,7 +18,7 @@ _SPARING = {
 _RESERVE: list[Any] = []
 """Some memory that is given back when something fails, so that there is enough to say so."""
 _M_ARENA_MAX = -8  # of mallopt; the variable is read when the process starts
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the last: beyond a limit of this process, or of the disk
 _CLOSE = 64 << 20  # bytes left, below which whatever fails fails for lack of memory
 _LACK = re.compile(
     r"(?i)cannot allocate memory|failed to map segment|unable to allocate|malloc of size \d+ failed|bad_alloc|"
