@@ -12,7 +12,7 @@ import numpy.typing as npt
 from rella_cpp.adapters import Adapters
 from rella_cpp.cache import Cache, Progress, no_progress
 from rella_cpp.candidates import Candidate, Recommendation, best_of, candidates_near
-from rella_cpp.chat import check_chat_format
+from rella_cpp.chat_formats import check_chat_format
 from rella_cpp.choosing.likelihood import ChoiceQuery, Likelihood
 from rella_cpp.domains import Domain, load_domain
 from rella_cpp.engine import Engine, EngineSettings
@@ -24,6 +24,7 @@ from rella_cpp.records import Behavior, Item, PreferenceSummary, Score, User
 from rella_cpp.retrieval import Retrieval, Selection
 from rella_cpp.scoring import Answer, Question
 from rella_cpp.summarization.settings import SummarySettings
+from rella_cpp.templates import warm_up
 from rella_cpp.tuned import Tuned
 
 logger = logging.getLogger("rella_cpp")
@@ -133,7 +134,9 @@ class Rella(Tuned):
             settings = replace(settings, exact=exact)
         if not isinstance(domain, Domain):
             domain = load_domain(domain)
-        if chat_format is not None:
+        if chat_format is None:
+            warm_up()  # most models bring a chat template: it can be rendered as soon as the model is there
+        else:
             check_chat_format(chat_format)
         cache = cache or Cache.default()
         tried = Trial(cache, progress) if trial else None

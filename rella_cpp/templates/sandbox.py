@@ -1,0 +1,143 @@
+"""Our side of the process that renders untrusted templates."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from dataclasses import asdict, is_dataclass
+from typing import Any
+
+from rella_cpp.errors import EngineError
+from rella_cpp.templates.environments import TemplateFailure
+from rella_cpp.templates.renderer import SECONDS
+
+_ENTRY = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from rella_cpp.templates.renderer import main; main()"
+)
+"""What the interpreter is told to do. It finds what we import where we found it."""
+_PATIENCE = 60.0
+"""Seconds after which a process is ended that no clock of its own ended."""
+
+
+class Sandbox:
+    """A process that renders templates: started when first needed, and again where a template ended it.
+
+    Safe under threads: one request at a time.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._owner = 0
+        self._ready = False
+
+    def start(self) -> None:
+        """Start the process, without waiting for it."""
+        with self._lock:
+            self._running()
+
+    def ask(self, request: Mapping[str, Any]) -> str:
+        """Send a request, and return the text that comes back.
+
+        Raises
+        ------
+        TemplateFailure
+            The template fails, or goes beyond a bound.
+        EngineError
+            There is no process that could render it.
+
+        """
+        data = json.dumps(request, default=_plain).encode()
+        with self._lock:
+            process = self._running()
+            reply = json.loads(self._exchange(process, data))
+        if "failure" in reply:
+            raise TemplateFailure(reply["failure"])
+        return str(reply["text"])
+
+    def _exchange(self, process: subprocess.Popen[bytes], data: bytes) -> bytes:
+        guard = None
+        if not hasattr(signal, "setitimer"):  # Windows
+            guard = threading.Timer(_PATIENCE, process.kill)
+            guard.start()
+        try:
+            if not self._ready:
+                self._ready = _received(process) is not None
+            if self._ready:
+                _send(process, data)
+            reply = _received(process) if self._ready else None
+        except BaseException:  # what is left in the pipes belongs to no later request
+            self._end()
+            raise
+        finally:
+            if guard is not None:
+                guard.cancel()
+        if reply is None:
+            ready, code = self._ready, self._end()
+            if not ready:
+                raise EngineError(
+                    f"the process that renders templates does not start (status {code}): free some memory"
+                )
+            raise TemplateFailure(_why(code))
+        return reply
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        owned = self._owner == os.getpid()  # a fork shares our pipes
+        if self._process is None or not owned or self._process.poll() is not None:
+            self._ready = False
+            # -P: a folder named jinja2 where the user stands must not hide the package.
+            command = [sys.executable, "-P", "-c", _ENTRY, json.dumps([str(path) for path in sys.path])]
+            try:
+                self._process = subprocess.Popen(
+                    command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+                )
+            except (OSError, MemoryError) as error:
+                raise EngineError(f"no process could be started to render a template ({error})") from None
+            self._owner = os.getpid()
+        return self._process
+
+    def _end(self) -> int:
+        """End the process; return its exit code."""
+        process, self._process = self._process, None
+        assert process is not None
+        process.kill()
+        with process:
+            return process.wait()
+
+
+SANDBOX = Sandbox()
+"""The one of this process."""
+
+
+def _send(process: subprocess.Popen[bytes], data: bytes) -> None:
+    assert process.stdin is not None
+    try:
+        process.stdin.write(len(data).to_bytes(8, "little") + data)
+        process.stdin.flush()
+    except BrokenPipeError:  # there will be no reply either
+        return
+
+
+def _received(process: subprocess.Popen[bytes]) -> bytes | None:
+    """Return what comes; None where the process ends first."""
+    assert process.stdout is not None
+    size = int.from_bytes(process.stdout.read(8), "little")
+    reply = process.stdout.read(size)
+    return reply if reply and len(reply) == size else None
+
+
+def _plain(value: object) -> object:
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    raise TypeError(f"{type(value).__name__} is nothing that a template sees")
+
+
+def _why(code: int) -> str:
+    if hasattr(signal, "SIGPROF") and code == -signal.SIGPROF:
+        return f"it takes longer than {SECONDS} seconds"
+    if os.name == "nt":
+        return f"it takes longer than {_PATIENCE:.0f} seconds, or its process ended with status {code}"
+    return f"the process that renders it ended ({signal.Signals(-code).name if code < 0 else f'status {code}'})"
