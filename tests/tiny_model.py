@@ -1,6 +1,6 @@
 """Writes real GGUF files of a few kilobytes: a random Llama with a SentencePiece or a byte-level vocabulary."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -106,15 +106,19 @@ def write_model(
     weights: Weights | None = None,
     tensors_a_file: int = 0,
     arch: str = "llama",
+    marks: Sequence[str] = (),
     change: Callable[[gguf.GGUFWriter], object] | None = None,
 ) -> Path:
     """Write a whole model; `weights` instead of random ones, which are a Llama's. Returns `path`.
 
     With `tensors_a_file` it is split into files NAME-0000N-of-0000M.gguf; the first one's path is returned. `change`
-    gets the writer when all metadata are in it.
+    gets the writer when all metadata are in it; `marks` are user-defined tokens besides TURN.
     """
     shape = shape or Shape()
     vocab = spm_vocab() if tokenizer == "spm" else bpe_vocab()
+    vocab.tokens.extend(marks)
+    vocab.types.extend([int(gguf.TokenType.USER_DEFINED)] * len(marks))
+    vocab.scores.extend([0.0] * len(marks) if vocab.scores else [])
     writer = gguf.GGUFWriter(path, arch, split_max_tensors=tensors_a_file)
     writer.add_name(name)
     writer.add_type("model")
