@@ -26,6 +26,7 @@ _THOUGHT_MARK = re.compile(
     r"([<\[◁]\|?)((?:[\w:]*:)?(?:think|thinking|thought|reason|reasoning))(\|?[>\]▷])\s*$", re.IGNORECASE
 )
 """A mark that opens a thought, at the end of a text."""
+_MARK = re.compile(r"[<\[◁][^<>\[\]◁▷\s]+[>\]▷]")
 _NEAR = 64
 
 
@@ -242,9 +243,9 @@ def _around_answer(template: Template, asked: Sequence[Message], prompt: str) ->
     before, end = _answered(template, asked, Message("assistant", _ANSWER))
     if before.startswith(prompt):
         return before[len(prompt) :], end, ""
-    opened = prompt[len(commonprefix([prompt, before])) :] if before else ""
+    opened = prompt[_whole_mark(prompt, len(commonprefix([prompt, before]))) :] if before else ""
     mark = _THOUGHT_MARK.search(opened or prompt[-_NEAR:])
-    if mark is None and (not opened.strip() or before.endswith(opened)):
+    if mark is None and (before.endswith(opened) or not _MARK.fullmatch(opened.strip())):
         return "", end, ""
     thought, _ = _answered(template, asked, Message("assistant", _ANSWER, _THOUGHT))
     shown, found, closing = thought.removeprefix(prompt).partition(_THOUGHT)
@@ -256,6 +257,12 @@ def _around_answer(template: Template, asked: Sequence[Message], prompt: str) ->
         if closing in template.source:
             return f"\n{closing}\n\n", end, ""
     return "", end, mark[0].strip()
+
+
+def _whole_mark(text: str, place: int) -> int:
+    """Return where a mark begins that a place lies in; the place where it lies in none."""
+    start = max(text.rfind(bracket, 0, place) for bracket in "<[◁")
+    return place if start < 0 or any(bracket in text[start:place] for bracket in ">]▷") else start
 
 
 def _answered(template: Template, asked: Sequence[Message], answer: Message) -> tuple[str, str]:

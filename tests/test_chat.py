@@ -271,6 +271,8 @@ def test_a_thought_that_stays_open_is_named() -> None:
     frame = frame_of(im(ask=THINK))
     assert frame.inside == "<think>" and whole(frame).endswith("assistant\n<think>\n")
     assert frame_of(im(ask=THINK.replace("<think>", "<|begin_of_plan|>"))).inside == "<|begin_of_plan|>"
+    answer_marked = im(turn=IM.replace("'\\n' + m.content", "'\\n<answer>' + m.content"), ask=THINK)
+    assert frame_of(answer_marked).inside == "<think>"
     # Turns that begin otherwise than the generation prompt open nothing.
     assert frame_of(im(turn=IM.replace("'<|im_start|>'", "unk_token + '<|im_start|>'"))).inside == ""
 

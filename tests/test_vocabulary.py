@@ -1,9 +1,10 @@
 from collections.abc import Iterator
 
+import gguf
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tiny_model import CONTROLS, TURN, write_model
+from tiny_model import CONTROLS, TURN, bpe_vocab, spm_vocab, with_tokens, write_model
 
 from rella_cpp import Engine
 from rella_cpp.chat import chat_frame
@@ -107,7 +108,8 @@ MARKS = ["<img>", "<|tool|>", "<<b>>", "[/INST]", "Rambo", "    "]
 @pytest.fixture(scope="module", params=["spm", "bpe"])
 def marked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     path = tmp_path_factory.mktemp("marks") / "marks.gguf"
-    with Engine.from_gguf(write_model(path, tokenizer=request.param, marks=MARKS)) as engine:
+    vocab = with_tokens(spm_vocab() if request.param == "spm" else bpe_vocab(), MARKS, gguf.TokenType.USER_DEFINED)
+    with Engine.from_gguf(write_model(path, tokenizer=request.param, vocab=vocab)) as engine:
         yield engine
 
 
