@@ -14,34 +14,39 @@ LONGEST_SOURCE = 1 << 20
 """Characters of a template."""
 LONGEST_TEXT = 1 << 24
 """Characters that a template may write."""
-SECONDS = 3
-"""Time of a processor that one request may take."""
-MEMORY = 1 << 30
-"""Bytes of address space, where the system keeps to it."""
 
 
-def main() -> None:
-    """Serve requests from standard input."""
+def main(seconds: float, megabytes: int) -> None:
+    """Serve requests from standard input.
+
+    Parameters
+    ----------
+    seconds
+        Time of a processor that one request may take.
+    megabytes
+        Address space that there may be, where the system keeps to it.
+
+    """
     requests, replies = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # our parent ends us
-    _bound_memory()
+    _bound_memory(megabytes << 20)
     import jinja2.sandbox  # noqa: F401  # before the first request, whose time and memory are bounded
 
     _send(replies, b"{}")  # ready
     while (request := _read(requests)) is not None:
         # Its default action ends the process also where C code runs that never looks for Python's signals.
-        _set_timer(SECONDS)
-        reply = _reply(request)
+        _set_timer(seconds)
+        reply = _reply(request, megabytes)
         _set_timer(0)
         _send(replies, reply)
 
 
-def _reply(request: bytes) -> bytes:
+def _reply(request: bytes, megabytes: int) -> bytes:
     try:
         found = {"text": _answer(**json.loads(request))}
         return json.dumps(found).encode()
     except MemoryError:
-        return json.dumps({"failure": f"it takes more than {MEMORY >> 30} GiB of memory"}).encode()
+        return json.dumps({"failure": f"it takes more than {megabytes:,} MB of memory"}).encode()
     except Exception as error:  # a template can raise whatever Python can
         return json.dumps({"failure": (str(error) or type(error).__name__)[:1000]}).encode()
 
@@ -81,14 +86,14 @@ def _set_timer(seconds: float) -> None:
         signal.setitimer(signal.ITIMER_PROF, seconds)
 
 
-def _bound_memory() -> None:
+def _bound_memory(most: int) -> None:
     try:
         import resource
     except ImportError:  # Windows
         return
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    most = min(limit for limit in (MEMORY, soft, hard) if limit != resource.RLIM_INFINITY)
+    most = min(limit for limit in (most, soft, hard) if limit != resource.RLIM_INFINITY)
     try:
         resource.setrlimit(resource.RLIMIT_AS, (most, hard))
     except (ValueError, OSError):  # a system that has no such bound

@@ -1,5 +1,6 @@
 """Our side of the process that renders untrusted templates."""
 
+import atexit
 import json
 import os
 import signal
@@ -7,15 +8,16 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, is_dataclass
 from typing import Any
 
 from rella_cpp.errors import EngineError
 from rella_cpp.templates.environments import TemplateFailure
-from rella_cpp.templates.renderer import SECONDS
 
 _ENTRY = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from rella_cpp.templates.renderer import main; main()"
+    "import json, sys; sys.path[:], *bounds = json.loads(sys.argv[1]); "
+    "from rella_cpp.templates.renderer import main; main(*bounds)"
 )
 """What the interpreter is told to do. It finds what we import where we found it."""
 _PATIENCE = 60.0
@@ -26,11 +28,25 @@ class Sandbox:
     """A process that renders templates: started when first needed, and again where a template ended it.
 
     Safe under threads: one request at a time.
+
+    Parameters
+    ----------
+    seconds
+        Time of a processor that one request may take.
+    megabytes
+        Address space that the process may have, where the system keeps to it.
+
+    Attributes
+    ----------
+    process
+        The one that renders, if it is running.
+
     """
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float = 3.0, megabytes: int = 1024) -> None:
+        self._seconds, self._megabytes = seconds, megabytes
         self._lock = threading.Lock()
-        self._process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | None = None
         self._owner = 0
         self._ready = False
 
@@ -81,35 +97,55 @@ class Sandbox:
                 raise EngineError(
                     f"the process that renders templates does not start (status {code}): free some memory"
                 )
-            raise TemplateFailure(_why(code))
+            raise TemplateFailure(self._why(code))
         return reply
 
     def _running(self) -> subprocess.Popen[bytes]:
         owned = self._owner == os.getpid()  # a fork shares our pipes
-        if self._process is None or not owned or self._process.poll() is not None:
+        if self.process is not None and owned and self.process.poll() is not None:  # killed from outside
+            self._end()
+        if self.process is None or not owned:
             self._ready = False
+            arguments = [[str(path) for path in sys.path], self._seconds, self._megabytes]
             # -P: a folder named jinja2 where the user stands must not hide the package.
-            command = [sys.executable, "-P", "-c", _ENTRY, json.dumps([str(path) for path in sys.path])]
+            command = [sys.executable, "-P", "-c", _ENTRY, json.dumps(arguments)]
             try:
-                self._process = subprocess.Popen(
+                self.process = subprocess.Popen(
                     command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
                 )
             except (OSError, MemoryError) as error:
                 raise EngineError(f"no process could be started to render a template ({error})") from None
             self._owner = os.getpid()
-        return self._process
+        return self.process
 
     def _end(self) -> int:
         """End the process; return its exit code."""
-        process, self._process = self._process, None
+        process, self.process = self.process, None
         assert process is not None
         process.kill()
+        assert process.stdin is not None
+        with suppress(BrokenPipeError):  # a request that it never read
+            process.stdin.close()
         with process:
             return process.wait()
+
+    def close(self) -> None:
+        """End the process; the next request starts another."""
+        with self._lock:
+            if self.process is not None:
+                self._end()
+
+    def _why(self, code: int) -> str:
+        if hasattr(signal, "SIGPROF") and code == -signal.SIGPROF:
+            return f"it takes longer than {self._seconds:g} seconds"
+        if os.name == "nt":
+            return f"it takes longer than {_PATIENCE:.0f} seconds, or its process ended with status {code}"
+        return f"the process that renders it ended ({signal.Signals(-code).name if code < 0 else f'status {code}'})"
 
 
 SANDBOX = Sandbox()
 """The one of this process."""
+atexit.register(SANDBOX.close)
 
 
 def _send(process: subprocess.Popen[bytes], data: bytes) -> None:
@@ -133,11 +169,3 @@ def _plain(value: object) -> object:
     if is_dataclass(value) and not isinstance(value, type):
         return asdict(value)
     raise TypeError(f"{type(value).__name__} is nothing that a template sees")
-
-
-def _why(code: int) -> str:
-    if hasattr(signal, "SIGPROF") and code == -signal.SIGPROF:
-        return f"it takes longer than {SECONDS} seconds"
-    if os.name == "nt":
-        return f"it takes longer than {_PATIENCE:.0f} seconds, or its process ended with status {code}"
-    return f"the process that renders it ended ({signal.Signals(-code).name if code < 0 else f'status {code}'})"
