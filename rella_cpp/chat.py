@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 
 from rella_cpp.engine.segments import Span
@@ -10,6 +9,7 @@ from rella_cpp.errors import InputError
 from rella_cpp.prompts import PromptText
 from rella_cpp.templates import TemplateFailure, render_chat
 from rella_gguf import Header
+from rella_gguf.near_names import unknown_name
 
 _VICUNA = (
     "A chat between a curious user and an artificial intelligence assistant. The assistant gives helpful, detailed, "
@@ -85,9 +85,7 @@ def check_chat_format(name: str) -> None:
 
     """
     if name not in CHAT_FORMATS:
-        near = get_close_matches(name, CHAT_FORMATS, n=2, cutoff=0.6)
-        hint = f"did you mean {' or '.join(near)}? " if near else ""
-        raise InputError(f"unknown chat format {name!r}", remedy=f"{hint}there are {', '.join(CHAT_FORMATS)}")
+        raise unknown_name("chat format", name, CHAT_FORMATS)
 
 
 def chat_frame(header: Header, name: str | None, *, system: bool, bos: str = "", eos: str = "") -> ChatFrame:

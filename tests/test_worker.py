@@ -86,7 +86,7 @@ ERRORS = [
     (b'{"id": 1, "item": \xff}', None, "byte 19", "input", "is not UTF-8"),
     (b"[1]", None, None, "input", "a request is an object"),
     (b'{"id": 3}', 3, None, "input", "has no history"),
-    (line(id=[4], item={"title": 5}), [4], "item", "input", "item: field title is a number (5)"),
+    (line(id=[4], item={"title": 5}), [4], "item", "input", "item: field title is a number ('5')"),
     (line(id=5, items=[{"title": "x"}, {"title": "x" * 100}]), 5, "items[1]", "input", "items[1]: does not fit"),
     (line(id=6, item={"title": "x" * 100}), 6, "item", "input", "item: does not fit"),
     (line(id=7, item={"title": "broken"}), 7, None, "engine", "llama_decode failed"),
