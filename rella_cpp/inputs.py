@@ -12,10 +12,14 @@ from pathlib import Path
 
 from rella_cpp.domains import Domain
 from rella_cpp.errors import InputError
+from rella_cpp.field_names import missing_field
 from rella_cpp.records import Behavior, Item, User, describe
+from rella_cpp.unread import warn_of_behaviors, warn_of_items, warn_of_user
+from rella_gguf.near_names import unknown_key
 from rella_gguf.strict_json import NotFinite, loads
 
 STANDARD_INPUT = "-"
+_HISTORY_KEYS = ("user", "history")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,20 +51,25 @@ def read_history(path: str | Path, domain: Domain, *, allow_empty: bool = False)
     user: User | None = None
     value = entries[0].value if len(entries) == 1 else None
     if isinstance(value, dict) and "history" in value:
-        if unknown := sorted(set(value) - {"user", "history"}):
-            raise InputError(f"unknown key {unknown[0]}", source=source, remedy='known are "user" and "history"')
+        if unknown := sorted(set(value) - set(_HISTORY_KEYS)):
+            raise unknown_key(unknown[0], _HISTORY_KEYS).located(source)
         if not isinstance(value["history"], list):
             raise InputError(
                 f"history is {describe(value['history'])}", source=source, remedy="give a list of behaviors"
             )
         with _at(source, "user"):
             user = None if value.get("user") is None else take_user(value["user"], domain)
+        if user is not None:
+            warn_of_user(source, "user", user, domain)
         entries = _numbered(value["history"], "history")
     elif isinstance(value, list):
         entries = _numbered(value, "history")
+    elif isinstance(value, dict):
+        _refuse_misnamed_history(value, domain, source)
     behaviors = _behaviors(entries, domain, source, allow_empty=allow_empty)
-    in_file_order = sorted(behaviors, key=lambda pair: pair[0])
-    return History(tuple(behavior for _, behavior in in_file_order), user)
+    in_file_order = tuple(behavior for _, behavior in sorted(behaviors, key=lambda pair: pair[0]))
+    warn_of_behaviors(source, _places(entries), in_file_order, domain)
+    return History(in_file_order, user)
 
 
 def read_items(path: str | Path, domain: Domain) -> tuple[Item, ...]:
@@ -75,7 +84,9 @@ def read_items(path: str | Path, domain: Domain) -> tuple[Item, ...]:
     source, entries = _read(path)
     if len(entries) == 1 and isinstance(entries[0].value, list):
         entries = _numbered(entries[0].value, "item")
-    return _items(entries, domain, source)
+    items = _items(entries, domain, source)
+    warn_of_items(source, _places(entries), items, domain)
+    return items
 
 
 def read_user(path: str | Path, domain: Domain) -> User:
@@ -91,7 +102,9 @@ def read_user(path: str | Path, domain: Domain) -> User:
     if len(entries) != 1:
         raise InputError(f"holds {len(entries)} values", source=source, remedy="give one object")
     with _at(source, entries[0].place):
-        return take_user(entries[0].value, domain)
+        user = take_user(entries[0].value, domain)
+    warn_of_user(source, entries[0].place, user, domain)
+    return user
 
 
 def read_values(path: str | Path) -> tuple[str, list[tuple[str, object]]]:
@@ -152,6 +165,19 @@ def take_user(value: object, domain: Domain) -> User:
     return user
 
 
+def _refuse_misnamed_history(value: Mapping[str, object], domain: Domain, source: str) -> None:
+    """Refuse what would be one behavior, but holds a list by a name near to `history` in place of an item's fields."""
+    required = {field.name for field in domain.item if field.required}
+    lists = {key: entry for key, entry in value.items() if isinstance(entry, list)}
+    refusal = missing_field("history", lists, (), "")
+    if not required & value.keys() and refusal.finding != "has no history":
+        raise refusal.located(source)
+
+
+def _places(entries: Sequence[_Entry]) -> list[str | None]:
+    return [entry.place for entry in entries]
+
+
 def _behaviors(
     entries: Sequence[_Entry], domain: Domain, source: str | None, *, allow_empty: bool
 ) -> list[tuple[int, Behavior]]:
@@ -168,11 +194,13 @@ def _behaviors(
             domain.check_behavior(behaviors[-1])
     timed = [behavior.timestamp is not None for behavior in behaviors]
     if any(timed) and not all(timed):
+        untimed = timed.index(False)
+        refusal = missing_field("timestamp", behaviors[untimed].item.fields, (), "give every behavior one, or none")
         raise InputError(
-            f"has no timestamp, but {sum(timed)} of {len(timed)} behaviors have one",
+            f"{refusal.finding}, but {sum(timed)} of {len(timed)} behaviors have one",
             source=source,
-            place=entries[timed.index(False)].place,
-            remedy="give every behavior one, or none",
+            place=entries[untimed].place,
+            remedy=refusal.remedy,
         )
     return sorted(enumerate(behaviors), key=lambda pair: pair[1].timestamp or 0.0)
 

@@ -18,6 +18,7 @@ from rella_cpp.reading import Choice, Reading
 from rella_cpp.records import Behavior, Item, PreferenceSummary, Score, User
 from rella_cpp.scoring import Answer, Question
 from rella_cpp.summarization.summarizer import Summarizer
+from rella_cpp.unread import warn_of_mappings
 from rella_cpp.vectors import ItemVectors
 
 logger = logging.getLogger("rella_cpp")
@@ -122,6 +123,7 @@ class Judge:
         shown, domain = query.shown, self._domain
         behaviors = take_history(query.history, domain, allow_empty=query.selection.allow_empty_history)
         targets, person = take_items(query.items, domain), take_user(query.user, domain)
+        warn_of_mappings(query.history, query.items, query.user, domain)
         if self._answerer.head is not None:
             self._answerer.head.check_reading(
                 shown.k, shown.order, contrast=self.contrast, summary=query.summary is not None

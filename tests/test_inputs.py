@@ -64,7 +64,7 @@ BAD_HISTORIES = [
     ('{"title": "Heat"}\n{"title": 3}', "line 2: field title is a number ('3')"),
     ('[{"title": "Heat"}, {"name": "Alien"}]', "history[1]: has no title"),
     ('{"history": [{"title": "Heat"}, 7]}', "history[1]: a behavior is an object, found a number ('7')"),
-    ('[{"title": "Heat", "rating": 6}]', "history[0]: rating is 6; the domain movies rates from 0.5 to 5 stars"),
+    ('[{"title": "Heat", "rating": 6}]', "history[0]: rating is '6'; the domain movies rates from 0.5 to 5 stars"),
     ('[{"title": "Heat", "rating": "5"}]', "history[0]: rating is text ('5'), not a number"),
     ('[{"title": "Heat", "rating": true}]', "history[0]: rating is true/false"),
     ('[{"title": "Heat", "rating": NaN}]', "holds NaN"),

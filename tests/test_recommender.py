@@ -191,7 +191,7 @@ def test_empty_histories_are_refused_unless_allowed(rella: Rella) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({"k": 0}, "K is 0"),
+        ({"k": 0}, "K is '0'"),
         ({"retrieval": "best"}, "retrieval is 'best'"),
         ({"order": "up"}, "order is 'up'"),
         ({"user": 3}, "a user is an object"),

@@ -166,9 +166,10 @@ def info(folder: Folder, as_json: options.Json = False) -> None:
 
 def read_catalog(catalog: str, domain: str | None, index: "ItemIndex | None" = None) -> "tuple[Domain, list[Item]]":
     """Read items from a prepared data set or a file, and the domain that fits them: for an index, its own."""
-    from rella_cli.loading import domain_of
+    from rella_cli.loading import domain_of, listen
     from rella_cpp import DataSet, load_domain, read_items
 
+    listen(False)
     data = DataSet.open(catalog) if catalog != "-" and Path(catalog).is_dir() else None
     if index is not None:
         words = domain_of(index.folder, index.manifest.domain, domain)

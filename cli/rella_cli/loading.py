@@ -114,6 +114,7 @@ def read_past(
     """Read a history, and the user from it or from a file of its own."""
     from rella_cpp import InputError, read_history, read_user
 
+    listen(False)
     past = read_history(history, domain, allow_empty=allow_empty)
     if user is None:
         return past, past.user

@@ -92,9 +92,11 @@ def summarize(
 
 def _one(history: str, domain: str, load: "Load", settings: "SummarySettings", *, as_json: bool) -> None:
     """Summarise one history; show how."""
+    from rella_cli.loading import listen
     from rella_cli.progress import ProgressBar
     from rella_cpp import load_domain, read_history
 
+    listen(False)
     words = load_domain(domain)
     behaviors = read_history(history, words).behaviors
     with load(words) as rella, ProgressBar() as rella.progress:

@@ -28,6 +28,11 @@ def nearest(name: object, known: Iterable[str], most: int = 1, *, closely: bool 
     return [each for _, each in sorted(rated, key=lambda pair: -pair[0])[:most]]
 
 
+def same_name(name: str, other: str) -> bool:
+    """Tell whether two names are the same but for case, blanks, `_` and `-`."""
+    return _bare(name) == _bare(other)
+
+
 def did_you_mean(name: object, known: Iterable[str], most: int = 1) -> str:
     """Ask `did you mean title?`; empty where no known name is near."""
     near = nearest(name, known, most)

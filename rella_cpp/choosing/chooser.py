@@ -18,6 +18,7 @@ from rella_cpp.errors import ContextError
 from rella_cpp.inputs import take_history, take_items, take_user
 from rella_cpp.reading import Choice, Reading
 from rella_cpp.records import Behavior, Item, ModelIdentity
+from rella_cpp.unread import warn_of_mappings
 
 
 class Chooser:
@@ -88,6 +89,7 @@ class Chooser:
         domain = self._domain
         behaviors = take_history(query.history, domain, allow_empty=query.allow_empty_history)
         items, user = take_items(query.items, domain), take_user(query.user, domain)
+        warn_of_mappings(query.history, query.items, query.user, domain)
         names = [domain.name_item(item) for item in items]
 
         def ask(shown: Sequence[Behavior], _: int) -> ChoiceQuestion:

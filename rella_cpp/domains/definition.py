@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Literal, get_args
 
 from rella_cpp.errors import InputError, refuse
+from rella_cpp.field_names import missing_field
 from rella_cpp.files import digest
 from rella_cpp.records import Behavior, Item, User, describe, encodable, quoted
 from rella_cpp.templates import TemplateFailure, check, mentions
@@ -289,7 +290,8 @@ class Domain:
         fields = _texts(self.item, item.fields)
         for entry in self.item:
             if entry.required and entry.name not in fields:
-                raise InputError(f"has no {entry.name}", remedy=f'give every {self.noun} a "{entry.name}"')
+                names = [known.name for known in self.item]
+                raise missing_field(entry.name, item.fields, names, f'give every {self.noun} a "{entry.name}"')
         return fields
 
     def show_item(self, item: Item, *, long: bool = False) -> str:
@@ -336,10 +338,11 @@ class Domain:
         if rating is None:
             return
         if self.rating is None:
-            raise InputError(f"rating is {rating:g}, but the domain {self.name} has no ratings", remedy="leave it out")
+            found = f"rating is '{rating:.12g}', but the domain {self.name} has no ratings"
+            raise InputError(found, remedy="leave it out")
         if not self.rating.min <= rating <= self.rating.max:
             scale = f"the domain {self.name} rates from {self.rating.min:g} to {self.rating.max:g} {self.rating.plural}"
-            raise InputError(f"rating is {rating:g}", remedy=f"{scale}; another --domain may fit")
+            raise InputError(f"rating is '{rating:.12g}'", remedy=f"{scale}; another --domain may fit")
 
     def identity(self, item: Item) -> "Identity":
         """Return what tells an item from others: its `id`, if it has one, and how prompts show it."""
