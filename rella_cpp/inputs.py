@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rella_cpp.domains import Domain
@@ -31,11 +31,20 @@ class _Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class Places:
+    """Where records were read: the file's name for messages, and each one's place in it (None: all there is)."""
+
+    source: str
+    places: tuple[str | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class History:
-    """A history file: its behaviors as they stand in it, and the user where it names one."""
+    """A history file: its behaviors as they stand in it, the user where it names one, and where they stood."""
 
     behaviors: tuple[Behavior, ...]
     user: User | None = None
+    places: Places | None = field(default=None, compare=False, repr=False)
 
 
 def read_history(path: str | Path, domain: Domain, *, allow_empty: bool = False) -> History:
@@ -68,8 +77,9 @@ def read_history(path: str | Path, domain: Domain, *, allow_empty: bool = False)
         _refuse_misnamed_history(value, domain, source)
     behaviors = _behaviors(entries, domain, source, allow_empty=allow_empty)
     in_file_order = tuple(behavior for _, behavior in sorted(behaviors, key=lambda pair: pair[0]))
-    warn_of_behaviors(source, _places(entries), in_file_order, domain)
-    return History(in_file_order, user)
+    places = _places(source, entries)
+    warn_of_behaviors(source, places.places, in_file_order, domain)
+    return History(in_file_order, user, places)
 
 
 def read_items(path: str | Path, domain: Domain) -> tuple[Item, ...]:
@@ -81,12 +91,18 @@ def read_items(path: str | Path, domain: Domain) -> tuple[Item, ...]:
         It cannot be read, holds no item, or an item does not fit the domain.
 
     """
+    return read_placed_items(path, domain)[0]
+
+
+def read_placed_items(path: str | Path, domain: Domain) -> tuple[tuple[Item, ...], Places]:
+    """Read target items as `read_items` does; return where they stood, too."""
     source, entries = _read(path)
     if len(entries) == 1 and isinstance(entries[0].value, list):
         entries = _numbered(entries[0].value, "item")
     items = _items(entries, domain, source)
-    warn_of_items(source, _places(entries), items, domain)
-    return items
+    places = _places(source, entries)
+    warn_of_items(source, places.places, items, domain)
+    return items, places
 
 
 def read_user(path: str | Path, domain: Domain) -> User:
@@ -174,8 +190,8 @@ def _refuse_misnamed_history(value: Mapping[str, object], domain: Domain, source
         raise refusal.located(source)
 
 
-def _places(entries: Sequence[_Entry]) -> list[str | None]:
-    return [entry.place for entry in entries]
+def _places(source: str, entries: Sequence[_Entry]) -> Places:
+    return Places(source, tuple(entry.place for entry in entries))
 
 
 def _behaviors(

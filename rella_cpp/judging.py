@@ -11,6 +11,7 @@ from rella_cpp.calibrating import Calibrator
 from rella_cpp.domains import Domain
 from rella_cpp.engine import Engine
 from rella_cpp.inputs import take_history, take_items, take_user
+from rella_cpp.lengths import longest_field
 from rella_cpp.ordering import share
 from rella_cpp.prompts import Preference, write_prompt
 from rella_cpp.query import Query
@@ -138,6 +139,7 @@ class Judge:
             embed=self._vectors,
             identity=domain.identity,
             n_ctx=self._engine.n_ctx,
+            told=lambda item, tokens: longest_field(domain, item, tokens, self._engine.encode),
         )
         case = _Case(query, person, targets, reading, [None] * len(targets))
         return case

@@ -274,7 +274,7 @@ BAD = [
     ("--domain {same}", "'Well' and 'Wellish' begin with the same token"),
     ("--domain movie", "unknown domain 'movie'; did you mean movies?"),
     ("--chat-format vicunna", "unknown chat format 'vicunna'; did you mean vicuna?"),
-    ("--item {long}", "long.json, item[0]: a prompt of"),
+    ("--item {long}", "long.json: the title has 10,00"),
     ("--item {word}", "word.json: field title has 50000 characters without a blank"),
     ("--item {huge}", "huge.json: holds 1e999"),
     ("--model hf:../..", "hf:../.. names no repository"),
