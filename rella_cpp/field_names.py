@@ -19,14 +19,19 @@ _OTHER_WORDS = {
     "history": ("behaviors", "behaviours", "interactions", "events"),
 }
 """What data of other makers call the fields that the built-in domains have."""
+_LONGEST = 100  # characters of a name worth a guess, and of one that is kept in memory
 
 
-@lru_cache(maxsize=4096)
 def meant_field(name: str, known: tuple[str, ...]) -> str | None:
     """Return the known field that was probably meant by a name; None where there is none.
 
     The name of a field that is spelt alike, or another word for it.
     """
+    return None if len(name) > _LONGEST else _meant_field(name, known)
+
+
+@lru_cache(maxsize=4096)
+def _meant_field(name: str, known: tuple[str, ...]) -> str | None:
     near = nearest(name, known, closely=True)
     words = (field for field in known if any(same_name(name, word) for word in _OTHER_WORDS.get(field, ())))
     return near[0] if near else next(words, None)

@@ -13,7 +13,7 @@ from pathlib import Path
 from rella_cpp.domains import Domain
 from rella_cpp.errors import InputError
 from rella_cpp.field_names import missing_field
-from rella_cpp.records import Behavior, Item, User, describe
+from rella_cpp.records import Behavior, Item, User, describe, quoted
 from rella_cpp.unread import warn_of_behaviors, warn_of_items, warn_of_user
 from rella_gguf.near_names import unknown_key
 from rella_gguf.strict_json import NotFinite, loads
@@ -310,9 +310,10 @@ def parse_json(text: str, source: str | None = None, first_line: int | None = No
             f"holds {error.name}, which is no number that can be used", source=source, remedy="leave the value out"
         ) from None
     except json.JSONDecodeError as error:
+        found = text[error.pos :].split("\n")[0].strip()[:20]
         line = "" if first_line is None else f"line {first_line + error.lineno - 1}, "
         raise InputError(
-            f"is not JSON ({error.msg})",
+            f"is not JSON ({error.msg}){f' at {quoted(found)}' if found else ' at its end'}",
             source=source,
             place=f"{line}column {error.colno}",
             remedy="mend it there",

@@ -34,6 +34,12 @@ def test_a_name_of_its_own_is_nobody_elses(name: str) -> None:
     assert nearest(name, FIELDS, closely=True) == []
 
 
+def test_a_name_of_megabytes_takes_no_time_and_is_nobody_elses() -> None:
+    huge = "title" * 1_000_000
+    assert nearest(huge, FIELDS) == [] and nearest(huge, [*FIELDS, huge]) == [huge]
+    assert len(str(unknown_key(huge, FIELDS))) < 200 and did_you_mean(huge, FIELDS) == ""
+
+
 def test_the_same_but_for_case_stands_before_what_is_only_alike() -> None:
     assert nearest("Titles", ("titled", "title", "titles"), most=3) == ["titles", "title", "titled"]
     assert did_you_mean("k", ("K", "key"), most=2) == "did you mean K?"

@@ -115,7 +115,10 @@ def test_blank_lines_count_and_get_nothing_and_the_first_may_have_a_byte_order_m
 def test_what_readers_of_results_would_not_see_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "rella_cpp"):
         answers(line(item={"title": "x", "colour": 1}, history=[{"title": "Heat", "raiting": 3, "id": 7}]))
-    assert caplog.messages == ["line 1: the domain movies does not show colour, raiting"]
+    assert caplog.messages == [
+        "line 1, history[0]: raiting is not read; did you mean rating?",
+        "line 1: the domain movies does not show colour, raiting",
+    ]
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from rella_gguf.errors import InputError
 
 _LIKE = 0.6  # of difflib's ratio: where a name is refused, a guess costs nothing
 _ALIKE = 0.75  # where another name is let in all the same: two letters swapped in one of four
+_LONGEST = 100  # letters; what is longer is no slip of the pen, and would take long to compare
 _SHORT = 4  # letters; shorter names resemble too many others
 
 
@@ -22,6 +23,8 @@ def nearest(name: object, known: Iterable[str], most: int = 1, *, closely: bool 
         Of those that are spelt alike, take only what is hardly anything else.
 
     """
+    if len(str(name)) > _LONGEST:
+        return [each for each in known if each == name]
     least = _ALIKE if closely else _LIKE
     rated = [(_likeness(str(name), each, closely=closely), each) for each in known]
     rated = [(likeness, each) for likeness, each in rated if likeness >= least]
