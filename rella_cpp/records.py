@@ -342,9 +342,9 @@ def quoted(value: object) -> str:
     if isinstance(value, str):
         return repr(value if len(value) <= _SHOWN else f"{value[: _SHOWN - 1]}…")
     try:
-        text = json.dumps(value, ensure_ascii=False)
-    except (TypeError, ValueError, RecursionError):  # some Python program's argument
-        text = repr(value)
+        text = json.dumps(value, ensure_ascii=False, default=repr)
+    except (TypeError, ValueError, RecursionError):  # no JSON's: keys that are no texts, an endless list, a huge number
+        text = f"<{type(value).__name__}>"
     return f"'{text if len(text) <= _SHOWN else f'{text[: _SHOWN - 1]}…'}'"
 
 
