@@ -17,6 +17,8 @@ _OTHER_WORDS = {
     "gender": ("sex",),
     "occupation": ("job", "profession"),
     "history": ("behaviors", "behaviours", "interactions", "events"),
+    "items": ("candidates", "targets"),
+    "item": ("target",),
 }
 """What data of other makers call the fields that the built-in domains have."""
 _LONGEST = 100  # characters of a name worth a guess, and of one that is kept in memory

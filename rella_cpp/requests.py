@@ -7,6 +7,7 @@ from typing import Any
 
 from rella_cpp.domains import Domain
 from rella_cpp.errors import InputError
+from rella_cpp.field_names import meant_field
 from rella_cpp.inputs import parse_json, take_history, take_items, take_user
 from rella_cpp.query import Query
 from rella_cpp.records import describe
@@ -87,7 +88,7 @@ def take_request(value: object, domain: Domain, defaults: Selection, summary: Su
         raise InputError(f"a request is an object, found {describe(value)}", remedy=_WANTED)
     for key in value:
         if key not in _KEYS:
-            raise unknown_key(key, _KEYS)
+            raise unknown_key(key, _KEYS, meant=meant_field(key, _KEYS))
     given = {key: entry for key, entry in value.items() if entry is not None}
     if "history" not in given:
         raise InputError("has no history", remedy=_WANTED)

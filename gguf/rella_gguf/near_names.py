@@ -42,10 +42,11 @@ def did_you_mean(name: object, known: Iterable[str], most: int = 1) -> str:
     return f"did you mean {' or '.join(near)}?" if near else ""
 
 
-def unknown_key(key: object, known: Iterable[str], *, place: str | None = None) -> InputError:
-    """Return the refusal of a key, with the nearest known one, or with all that are known."""
+def unknown_key(key: object, known: Iterable[str], *, place: str | None = None, meant: str | None = None) -> InputError:
+    """Return the refusal of a key, with the one `meant` or the nearest known one, or with all that are known."""
     known = list(known)
-    remedy = did_you_mean(key, known) or f"known keys: {', '.join(known)}"
+    hint = did_you_mean(key, known) if meant is None else f"did you mean {meant}?"
+    remedy = hint or f"known keys: {', '.join(known)}"
     return InputError(f"unknown key {shown_name(key)}", place=place, remedy=remedy)
 
 
