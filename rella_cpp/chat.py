@@ -1,14 +1,11 @@
 """The chat frame of a model: by name, by its own template, or by what it is."""
 
-import logging
 from collections.abc import Callable
 
 from rella_cpp.chat_formats import CHAT_FORMATS, check_chat_format
 from rella_cpp.frames import ChatFrame, Template, take_apart
 from rella_cpp.templates import TemplateFailure
 from rella_gguf import Header
-
-logger = logging.getLogger("rella_cpp")
 
 _SPECIAL = {
     "bos_token": "bos",

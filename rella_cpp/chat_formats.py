@@ -1,8 +1,6 @@
 """Chat formats by name: the templates that came with models of their kind."""
 
-from difflib import get_close_matches
-
-from rella_cpp.errors import InputError
+from rella_gguf.near_names import unknown_name
 
 _VICUNA = (
     "A chat between a curious user and an artificial intelligence assistant. The assistant gives helpful, detailed, "
@@ -42,6 +40,4 @@ def check_chat_format(name: str) -> None:
 
     """
     if name not in CHAT_FORMATS:
-        near = get_close_matches(name, CHAT_FORMATS, n=2, cutoff=0.6)
-        hint = f"did you mean {' or '.join(near)}? " if near else ""
-        raise InputError(f"unknown chat format {name!r}", remedy=f"{hint}there are {', '.join(CHAT_FORMATS)}")
+        raise unknown_name("chat format", name, CHAT_FORMATS)

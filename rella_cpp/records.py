@@ -1,5 +1,6 @@
 """What goes in (items, behaviors, users) and what comes out (scores)."""
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -8,6 +9,7 @@ from datetime import UTC, datetime
 from rella_cpp.errors import InputError
 
 _BEHAVIOR_KEYS = ("rating", "timestamp")
+_SHOWN = 60  # characters of a value in a message
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,11 +331,21 @@ def encodable(text: str) -> str:
 
 
 def describe(value: object) -> str:
-    """Name a JSON value's type and show its beginning, for messages."""
+    """Name a JSON value's type and show its beginning in quotes, for messages."""
     names = {type(None): "null", bool: "true/false", str: "text", list: "a list", dict: "an object"}
     kind = names.get(type(value), "a number" if isinstance(value, int | float) else type(value).__name__)
-    shown = repr(value)
-    return kind if value is None else f"{kind} ({shown if len(shown) <= 40 else shown[:39] + '…'})"
+    return kind if value is None else f"{kind} ({quoted(value)})"
+
+
+def quoted(value: object) -> str:
+    """Show a value in quotes, for messages: text as it is, others as JSON; of what is long, the beginning."""
+    if isinstance(value, str):
+        return repr(value if len(value) <= _SHOWN else f"{value[: _SHOWN - 1]}…")
+    try:
+        text = json.dumps(value, ensure_ascii=False, default=repr)
+    except (TypeError, ValueError, RecursionError):  # no JSON's: keys that are no texts, an endless list, a huge number
+        text = f"<{type(value).__name__}>"
+    return f"'{text if len(text) <= _SHOWN else f'{text[: _SHOWN - 1]}…'}'"
 
 
 def _number(value: object, name: str, remedy: str) -> float:

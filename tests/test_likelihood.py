@@ -231,7 +231,7 @@ def test_log_probabilities_hold_for_any_logits() -> None:
     [
         ({"items": []}, "there is no item"),
         ({"history": []}, "the history is empty"),
-        ({"k": 0}, "K is 0"),
+        ({"k": 0}, "K is '0'"),
         ({"items": [{"year": 1995}]}, r"item\[0\]"),
         ({"user": 5}, "a user is an object"),
     ],

@@ -118,11 +118,15 @@ def _say(text: str) -> None:
 
 
 def _explain(error: Exception) -> int:
-    """Print an expected error as one line and return its exit code; raise what is a fault of ours."""
-    from rella_cpp.errors import InputError, RellaError
+    """Print an expected error, each fault as one line, and return its exit code; raise what is a fault of ours."""
+    from rella_cpp.errors import InputError, RellaError, faults_of
 
+    if isinstance(error, InputError):
+        for fault in faults_of(error):
+            _say(str(fault))
+        return 2
     if isinstance(error, RellaError):
-        text, code = str(error), 2 if isinstance(error, InputError) else 1
+        text, code = str(error), 1
     elif hasattr(error, "format_message"):  # Typer's own, wherever this version of it keeps the class
         text, code = error.format_message(), 2
     elif isinstance(error, OSError | MemoryError):  # a full disk, a closed stream: the machine's, not ours

@@ -20,6 +20,7 @@ from rella_cpp.index.graph import add_vectors, new_graph, save_graph
 from rella_cpp.index.item_index import ItemIndex
 from rella_cpp.index.manifest import IndexManifest
 from rella_cpp.index.projection import Projection
+from rella_cpp.lengths import LongItem
 from rella_cpp.records import Item, ModelIdentity, encodable
 from rella_cpp.versions import library_versions
 from rella_gguf.files import locked, refuse_link, writing
@@ -107,6 +108,8 @@ def build_index(
     ------
     InputError
         Two items have one id; or `out` holds something else, or another process writes it.
+    ContextError
+        An item's text does not fit the context.
 
     """
     settings, out, items = settings or IndexSettings(), named(out), list(items)
@@ -180,8 +183,12 @@ def add_to_index(
         table = _table([*index.items(), *new], embedder.domain)
 
         vectors = index.writable()
-        for start, raw in _embedded(embedder, new, manifest.pool, progress):  # type: ignore[arg-type]
-            add_vectors(vectors, len(index) + start, index.projection(raw), folder)
+        try:
+            for start, raw in _embedded(embedder, new, manifest.pool, progress):  # type: ignore[arg-type]
+                add_vectors(vectors, len(index) + start, index.projection(raw), folder)
+        except LongItem as error:
+            number = next(place for place, item in enumerate(items) if item is new[error.number])
+            raise LongItem.of(number, error.finding) from None
         grown = replace(manifest, items=len(index) + len(new), generation=manifest.generation + 1)
         with writing(folder):
             for name in (grown.vectors_file, grown.items_file):
@@ -276,7 +283,10 @@ def _embedded(
         def report(task: str, done: int, total: int, before: int = start, size: int = len(chunk)) -> None:
             progress(task, before + size - total + done, len(items))
 
-        yield start, embedder.embed(chunk, pool=pool, progress=report)
+        try:
+            yield start, embedder.embed(chunk, pool=pool, progress=report)
+        except LongItem as error:
+            raise LongItem.of(start + error.number, error.finding) from None
 
 
 def _fields(item: Item) -> str:
