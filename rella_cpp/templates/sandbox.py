@@ -10,6 +10,7 @@ import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, is_dataclass
+from functools import lru_cache
 from typing import Any
 
 from rella_cpp.errors import EngineError
@@ -165,7 +166,9 @@ def _received(process: subprocess.Popen[bytes]) -> bytes | None:
     return reply if reply and len(reply) == size else None
 
 
+@lru_cache(maxsize=8)
 def _plain(value: object) -> object:
+    """Return a record (a domain, which stands in every prompt) as a template sees it: its fields by name."""
     if is_dataclass(value) and not isinstance(value, type):
         return asdict(value)
     raise TypeError(f"{type(value).__name__} is nothing that a template sees")
