@@ -106,7 +106,7 @@ def test_results_are_those_of_score_and_rank(
 LINES: list[tuple[bytes, int | None, str]] = [
     (b"nonsense\n", None, "column 1: is not JSON"),
     (b'{"id": 1, "history": [], "item": {"title": "\xff"}}\n', None, "is not UTF-8"),
-    (b'{"id": 1, "k": NaN}\n', None, "holds NaN"),
+    (b'{"id": 1, "k": Infinity}\n', None, "holds Infinity"),
     (b'"id"\n', None, "a request is an object"),
     (b"[" * 5000 + b"\n", None, "maximum recursion depth"),
     (b"[" * 90 + b"]" * 90 + b"\n", None, "nested more than 64 levels"),

@@ -21,6 +21,7 @@ from rella_cpp.index.item_index import ItemIndex
 from rella_cpp.index.manifest import IndexManifest
 from rella_cpp.index.projection import Projection
 from rella_cpp.records import Item, ModelIdentity, encodable
+from rella_cpp.values import settled_ids
 from rella_cpp.versions import library_versions
 from rella_gguf.files import locked, refuse_link, writing
 
@@ -294,7 +295,8 @@ def _table(items: Sequence[Item], domain: Domain) -> Any:
     """
     import pyarrow as pa
 
-    ids = [None if item.fields.get("id") is None else encodable(str(item.fields["id"])) for item in items]
+    found = settled_ids([item.fields.get("id") for item in items])
+    ids = [None if known is None else encodable(known) for known in found]
     seen: dict[object, int] = {}
     for place, (item, known) in enumerate(zip(items, ids, strict=True)):
         key = (True, known) if known is not None else (False, domain.show_item(item))
