@@ -66,7 +66,7 @@ def plain(value: object) -> object:
 def as_whole(text: str) -> str:
     """Return `128` for `128.0`, and any other text as it is."""
     found = _WHOLE_FLOAT.match(text)
-    return text if found is None else found[1]
+    return text if found is None else found[1].replace("-0", "0") if found[2] == "0" else found[1]
 
 
 def id_text(value: object) -> str | None:
@@ -154,7 +154,9 @@ def read_time(value: object) -> float | None:
     if isinstance(value, str) and (_is_date(value) or not _NUMBER.match(value)):
         return _aware(datetime.fromisoformat(value.strip())).timestamp()
     number, unit = read_number(value), unit_of(value)
-    return number if number is None or unit is None else number / unit.a_second
+    if number is None or unit is None:
+        return number
+    return float(_exact(value, number) / unit.a_second)
 
 
 def iso_moment(text: str) -> tuple[int, int] | None:
@@ -175,6 +177,13 @@ def quoted(value: object) -> str:
 def _is_date(value: object) -> bool:
     """Tell a text such as `20240501`, which ISO 8601 takes for a date."""
     return isinstance(value, str) and len(value) == 8 and value.isdecimal() and iso_moment(value) is not None
+
+
+def _exact(value: object, number: float) -> int | float:
+    """Return a whole number as it is written: a float does not hold all digits of nanoseconds."""
+    text = str(value).strip()
+    whole = isinstance(value, str | Integral) and text.lstrip("+-").isdecimal()
+    return int(text) if whole else number
 
 
 def _aware(moment: datetime) -> datetime:

@@ -110,7 +110,7 @@ def build_index(
         Two items have one id; or `out` holds something else, or another process writes it.
 
     """
-    settings, out, items = settings or IndexSettings(), named(out), list(items)
+    settings, out, items = settings or IndexSettings(), named(out), [Item.of(item) for item in items]
     table = _table(items, embedder.domain)
     refuse_foreign(out, _MARK, "index")
     there = (out / "manifest.json").is_file() and not force
@@ -175,7 +175,7 @@ def add_to_index(
         folder, manifest = index.folder, index.manifest
         manifest.check_model(embedder.base.name, embedder.base.fingerprint, folder)
         manifest.check_domain(embedder.domain, folder)
-        new = _new_items(index, embedder.domain, items)
+        new = _new_items(index, embedder.domain, [Item.of(item) for item in items])
         if not new:
             return index, 0
         table = _table([*index.items(), *new], embedder.domain)
