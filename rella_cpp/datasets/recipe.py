@@ -22,7 +22,7 @@ _Part = TypeVar("_Part", "EventColumns", "RecordColumns", "SampleRules")
 class EventColumns:
     """The columns of the interactions; `file` is empty where the source is the file itself.
 
-    A `timestamp` is Unix seconds or ISO 8601, a `label` 0 or 1.
+    A `timestamp` is Unix seconds (also ms, µs, ns) or ISO 8601, a `label` 0 or 1.
     """
 
     user: str = "user"
