@@ -52,11 +52,13 @@ def outcome(folder: Path, ending: str, events: pd.DataFrame, films: pd.DataFrame
     source = folder / f"as{ending.replace('.', '-')}"
     source.mkdir()
     for name, table in (("events", events), ("films", films), ("people", people)):
-        FORMATS[ending](table, source / f"{name}{ending}")
+        if len(table):
+            FORMATS[ending](table, source / f"{name}{ending}")
+    items = RecordColumns("iid", f"films{ending}", {"title": "name"})
     recipe = Recipe(
         "movies",
         EventColumns("uid", "iid", "stars", "when", file=f"events{ending}"),
-        RecordColumns("iid", f"films{ending}", {"title": "name"}),
+        items if len(films) else RecordColumns(fields={"title": "name"}),
         RecordColumns("uid", f"people{ending}", {"occupation": "job"}),
         RECIPE_RULES,
     )
@@ -113,7 +115,10 @@ TIMES: Mapping[str, Callable[[int], object]] = {
 
 @st.composite
 def tables(draw: st.DrawFn) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Draw interactions, items and users; rows without an id make a column of numbers one of floats."""
+    """Draw interactions, items and users; rows without an id make a column of numbers one of floats.
+
+    Without items the interactions have their fields.
+    """
     item_id, user_id = (IDS[draw(st.sampled_from(sorted(IDS)))] for _ in range(2))
     time = TIMES[draw(st.sampled_from(sorted(TIMES)))]
     count, users = draw(st.integers(3, 7)), draw(st.integers(1, 3))
@@ -139,6 +144,10 @@ def tables(draw: st.DrawFn) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     ages = st.sampled_from([30, 41, None]) if draw(st.booleans()) else st.sampled_from(["25-34", "30.0", "None"])
     people = [{"uid": user_id(n), "age": draw(ages), "job": draw(TITLES | st.none())} for n in range(users)]
     if draw(st.booleans()):
+        described = [films[item] for _, item in pairs] + [films[0]] * (len(events) - len(pairs))
+        events = [film | row for film, row in zip(described, events, strict=True)]
+        films = []
+    elif draw(st.booleans()):
         films.append(films[0] | {"iid": None})
     return pd.DataFrame(events), pd.DataFrame(films), pd.DataFrame(people)
 

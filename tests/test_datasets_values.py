@@ -377,6 +377,23 @@ def test_of_a_movie_rated_again_the_latest_holds(tmp_path: Path, again: str) -> 
     assert data.interactions.ratings().tolist().count(5) == (again.endswith("9"))
 
 
+def test_products_may_lack_texts_and_have_ids_that_are_floats(tmp_path: Path) -> None:
+    described = {"7": {"title": "Tape", "brand": NAN}, "8": {"title": NAN}, "9.0": {"title": "nan"}}
+    histories = {"ann": [7.0, 9], "bob": ["9.0", 7, NAN]}
+    files = {"a.item.json": json.dumps(described).encode(), "a.inter.json": json.dumps(histories).encode()}
+    options = PrepareOptions(skip_bad_rows=True)
+    data = prepare("amazon", write_files(tmp_path / "a.zip", files), tmp_path / "out", options=options)
+    assert [dict(item.fields) for item in data.all_items()] == [
+        {"id": "7", "title": "Tape"},
+        {"id": "9.0", "title": "nan"},
+    ]
+    assert data.interactions.item.tolist() == [0, 1, 0]
+    assert data.manifest["left_out"] == {
+        "a.item.json": {"an empty title": 1},
+        "a.inter.json": {"an item that is not described": 2},
+    }
+
+
 def test_ages_of_a_rewritten_table_are_read() -> None:
     ages, outside = whole_numbers(pa.array(["34.0", "18", "NULL", "244.0", "3.5"]), 5, 100)
     assert ages.to_pylist() == [34, 18, None, None, None] and outside == 1

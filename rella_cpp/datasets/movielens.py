@@ -96,7 +96,7 @@ def _read(file: SourceFile, dialect: Dialect, columns: Mapping[str, Kind]) -> Sh
 
 def _rewritten(file: SourceFile, dialect: Dialect, names: Sequence[str]) -> bool:
     """Tell from the first rows whether most values of a column of whole numbers are written otherwise."""
-    rows = first_rows(file, dialect, _LOOKED_AT)
+    rows = [] if dialect.separator else first_rows(file, dialect, _LOOKED_AT)
     for name in names:
         texts = [row.get(name, "").strip() for row in rows]
         known = [text.removeprefix("-").isdecimal() for text in texts if text]
