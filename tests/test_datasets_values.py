@@ -32,7 +32,7 @@ from rella_cpp.datasets.ids import find_ids, id_texts, settle
 from rella_cpp.datasets.prepared import repeated
 from rella_cpp.datasets.texts import whole_numbers
 from rella_cpp.datasets.times import read_times
-from rella_cpp.values import read_time
+from rella_cpp.values import UNITS, read_time
 
 Row = Mapping[str, Any]
 NAN = float("nan")
@@ -240,6 +240,27 @@ def test_one_column_of_times_in_every_form_is_the_same_seconds(times: list[objec
     assert not found.bad.any() and not found.strange.any()
 
 
+@given(
+    times=st.lists(
+        st.integers(-(2**63), 2**63 - 1) | st.floats() | st.floats(1e8, 1e10) | st.integers(10**8, 10**10),
+        max_size=6,
+    ),
+    whole=st.booleans(),
+)
+def test_any_column_of_numbers_is_times_of_one_unit(times: list[float], whole: bool) -> None:
+    values = (
+        [int(time) for time in times if not whole or abs(time) < 2**63] if whole else [float(time) for time in times]
+    )
+    found = read_times(pa.array(values, pa.int64() if whole else pa.float64()), "when")
+    sizes = {found.unit.below} if found.unit else set()
+    for value, seconds, bad, strange in zip(values, found.seconds, found.bad, found.strange, strict=True):
+        unit = next((unit for unit in UNITS if abs(value) < unit.below), None)
+        assert bad == (unit is None)
+        if unit is not None and value and found.unit is not None:
+            assert strange == (unit.below not in sizes)
+            assert strange or abs(seconds - value / unit.a_second) <= 1
+
+
 def test_parquets_own_times_and_dates_are_read() -> None:
     moment = np.datetime64("2020-09-13T13:35:22.25")
     for unit in ("s", "ms", "us", "ns"):
@@ -309,6 +330,15 @@ def test_a_broken_row_is_shown_with_its_value(tmp_path: Path, change: Row, said:
     with pytest.raises(InputError) as caught:
         make(tmp_path, [*EVENTS[:4], change], FILMS, skip=False)
     assert said in str(caught.value) and len(str(caught.value).splitlines()) == 1
+
+
+def test_where_no_row_is_left_the_first_broken_one_is_shown(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        make(tmp_path, [event("a.0"), event("b.0")], FILMS)
+    assert str(caught.value) == (
+        "e.csv, line 2: an item that the file of items does not have: 'a.0'; its ids are such as '0';"
+        " of 2 rows 2 are broken, and no row is left; give the items of these ids"
+    )
 
 
 def test_the_forms_of_times_are_told(tmp_path: Path) -> None:

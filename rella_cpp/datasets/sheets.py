@@ -122,7 +122,11 @@ class Sheet:
                     place=self.place(row),
                     remedy=f"{remedy}, or leave them out with --skip-bad-rows",
                 )
+            if not len(self):
+                raise InputError(
+                    f"{told}, and no row is left", source=self.source, place=self.place(row), remedy=remedy
+                )
             _log.warning("%s, %s: %s; left out", self.source, self.place(row), told)
         if not len(self):
-            raise InputError("holds no rows" if not self._broken else "holds no whole row", source=self.source)
+            raise InputError("holds no rows", source=self.source)
         return {kind: count for kind, (count, _) in sorted(self._broken.items())}

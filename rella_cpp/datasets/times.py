@@ -1,8 +1,9 @@
 """Times of a table as Unix seconds: numbers in one of four units, ISO 8601, and Parquet's own times."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -91,7 +92,7 @@ def of_integers(values: Integers, absent: Marks | None = None) -> Times:
     seconds = UNITS[0]
     if len(values) and -seconds.below < values.min() and values.max() < seconds.below:
         return Times(values, None, bad, np.zeros_like(bad), seconds)  # most are so: 25 million fit with no copy
-    return _in_units(values, bad, partial(_cut_integers, values))
+    return _in_units(values, bad, _cut_integers)
 
 
 def take_times(sheet: Sheet, read: pa.Array | Integers, times: Times) -> None:
@@ -127,8 +128,7 @@ def drop_bad_times(sheet: Sheet) -> None:
 
 def _of_floats(values: npt.NDArray[np.float64], bad: Marks) -> Times:
     bad = bad | np.isnan(values)
-    values = np.where(bad, 0, values)
-    return _in_units(values, bad, partial(_cut_floats, values))
+    return _in_units(values, bad, _cut_floats)
 
 
 def _of_parts(values: pa.Array, parts: int) -> Times:
@@ -160,23 +160,16 @@ def _of_texts(texts: pa.Array) -> Times:
     )
 
 
-def _in_units(values: npt.NDArray[np.int64] | npt.NDArray[np.float64], bad: Marks, cut: "partial[_Cut]") -> Times:
+def _in_units(values: npt.NDArray[Any], bad: Marks, cut: Callable[[npt.NDArray[Any], np.int64], _Cut]) -> Times:
     """Tell the unit by the sizes, and cut the values into seconds and nanoseconds."""
-    sizes = np.abs(values.astype(np.float64))
+    sizes = np.abs(np.where(bad, 0, values).astype(np.float64))
     unit = np.where(bad | (sizes == 0), _NO_UNIT, np.digitize(sizes, _BOUNDS))
     bad = bad | (unit == _TOO_LARGE)
     counts = np.bincount(unit[(unit != _NO_UNIT) & ~bad], minlength=len(UNITS))
     main = int(np.argmax(counts))
-    seconds, nanos = cut(np.int64(UNITS[main].a_second))
+    seconds, nanos = cut(np.where(unit == main, values, 0), np.int64(UNITS[main].a_second))
     strange = (unit != main) & (unit != _NO_UNIT) & ~bad
-    wrong = bad | strange
-    return Times(
-        np.where(wrong, 0, seconds),
-        _unless_whole(np.where(wrong, 0, nanos)),
-        bad,
-        strange,
-        UNITS[main] if counts.any() else None,
-    )
+    return Times(seconds, _unless_whole(nanos), bad, strange, UNITS[main] if counts.any() else None)
 
 
 def _cut_integers(values: Integers, parts: np.int64) -> _Cut:
@@ -185,9 +178,8 @@ def _cut_integers(values: Integers, parts: np.int64) -> _Cut:
 
 
 def _cut_floats(values: npt.NDArray[np.float64], parts: np.int64) -> _Cut:
-    small = np.where(np.abs(values) < _BOUNDS[-1], values, 0)
-    seconds = np.floor(small / parts)
-    rest = np.clip(np.floor((small - seconds * parts) * (_NANO / parts)), 0, _NANO - 1)
+    seconds = np.floor(values / parts)
+    rest = np.clip(np.floor((values - seconds * parts) * (_NANO / parts)), 0, _NANO - 1)
     return seconds.astype(np.int64), rest.astype(np.int64)
 
 
