@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from numbers import Integral, Real
 
-ABSENT_WORDS = ("nan", "none", "null", "<na>", "nat")
-"""What stands for no value where a number is meant, in any case; a title may be called so."""
+ABSENT_WORDS = ("nan", "none", "null", "na", "<na>", "nat", r"\n")
+"""What Python, R, pandas and databases write for no value, where a number is meant; a title may be called so."""
 NUMBER = r"^\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d{1,3})?\s*$"
 WHOLE = r"^-?(0|[1-9]\d*)(\.0)?$"
 WHOLE_FLOAT = r"^(-?(0|[1-9]\d*))\.0$"

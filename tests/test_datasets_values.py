@@ -107,7 +107,7 @@ def test_users_of_both_tables_are_the_same(tmp_path: Path) -> None:
     ("column", "settled"),
     [
         (["128.0", "", "7.0"], ["128", "", "7"]),
-        (["128.0", "nan", "<NA>"], ["128", "", ""]),
+        (["128.0", "nan", "<NA>", "NA", "\\N"], ["128", "", "", "", ""]),
         (["128", "129.0"], ["128", "129"]),  # a table written in parts, of which one had a gap
         (["-0.0", "-3.0"], ["0", "-3"]),
         *(
@@ -163,7 +163,7 @@ GENRES = Field("genres", type="list")
 @pytest.mark.parametrize(
     ("field", "values", "shown"),
     [
-        (YEAR, pa.array(["1991.0", " 1992 ", "", "nan", "None", None]), [1991, 1992, None, None, None, None]),
+        (YEAR, pa.array(["1991.0", " 1992 ", "", "nan", "None", "NA", "\\N", None]), [1991, 1992, *[None] * 6]),
         (YEAR, pa.array([1991.0, NAN, None]), [1991, None, None]),
         (YEAR, pa.array(["1991.0", "c. 1990"]), ["1991", "c. 1990"]),
         (YEAR, pa.array([4.5, 5.0]), ["4.5", "5"]),

@@ -36,7 +36,7 @@ def test_what_is_missing_is_no_value_anywhere(value: object) -> None:
     assert id_text(value) is None and read_number(value) is None and read_time(value) is None
 
 
-@pytest.mark.parametrize("word", ["", "  ", "nan", "NaN", "None", "null", "<NA>", "NaT"])
+@pytest.mark.parametrize("word", ["", "  ", "nan", "NaN", "None", "null", "NA", "<NA>", "NaT", "\\N"])
 def test_words_are_no_value_where_a_number_is_meant_and_texts_elsewhere(word: str) -> None:
     assert is_absent(word) and not is_missing(word)
     assert read_number(word) is None and read_time(word) is None
