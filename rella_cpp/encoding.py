@@ -12,7 +12,8 @@ from rella_cpp.engine import Encoded, Prompt, Span
 from rella_cpp.errors import ContextError, InputError
 from rella_cpp.lengths import LongItem, longest_field
 from rella_cpp.prompts import item_start, item_text
-from rella_cpp.records import Item, quoted
+from rella_cpp.records import Item
+from rella_cpp.values import quoted
 
 _GROUP = 64  # texts embedded together, their vectors written to the cache at once: what a kill can lose
 

@@ -13,8 +13,9 @@ from pathlib import Path
 from rella_cpp.domains import Domain
 from rella_cpp.errors import InputError
 from rella_cpp.field_names import missing_field
-from rella_cpp.records import Behavior, Item, User, describe, quoted
+from rella_cpp.records import Behavior, Item, User, describe
 from rella_cpp.unread import warn_of_behaviors, warn_of_items, warn_of_user
+from rella_cpp.values import Unit, quoted, unit_of
 from rella_gguf.near_names import unknown_key
 from rella_gguf.strict_json import NotFinite, loads
 
@@ -218,7 +219,26 @@ def _behaviors(
             place=entries[untimed].place,
             remedy=refusal.remedy,
         )
+    _refuse_mixed_units(entries, source)
     return sorted(enumerate(behaviors), key=lambda pair: pair[1].timestamp or 0.0)
+
+
+def _refuse_mixed_units(entries: Sequence[_Entry], source: str | None) -> None:
+    """Refuse a history whose times, as numbers, are of several units."""
+    first: tuple[object, Unit] | None = None
+    for entry in entries:
+        value = entry.value
+        time = value.timestamp if isinstance(value, Behavior) else value.get("timestamp")  # type: ignore[attr-defined]
+        unit = unit_of(time)
+        if first is None and unit is not None:
+            first = (time, unit)
+        if first is not None and unit not in (None, first[1]):
+            raise InputError(
+                f"timestamp is {quoted(time)}, {unit.name}, but {quoted(first[0])} before it, {first[1].name}",
+                source=source,
+                place=entry.place,
+                remedy="give all times of a history in one unit",
+            )
 
 
 def _items(entries: Sequence[_Entry], domain: Domain, source: str | None) -> tuple[Item, ...]:
@@ -288,7 +308,7 @@ def _parses(line: str) -> bool:
 
 
 def parse_json(text: str, source: str | None = None, first_line: int | None = None) -> object:
-    """Parse one JSON value.
+    """Parse one JSON value. NaN, as Python writes a missing value, is null.
 
     Parameters
     ----------
@@ -300,11 +320,11 @@ def parse_json(text: str, source: str | None = None, first_line: int | None = No
     Raises
     ------
     InputError
-        It is no JSON, or holds a number that is not finite.
+        It is no JSON, or holds an infinity or a number beyond every float.
 
     """
     try:
-        return loads(text)
+        return loads(text, nan_is_null=True)
     except NotFinite as error:
         raise InputError(
             f"holds {error.name}, which is no number that can be used", source=source, remedy="leave the value out"

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from rella_cpp.domains import Domain
 from rella_cpp.engine.segments import Encoded, Span
 from rella_cpp.errors import ContextError, InputError
-from rella_cpp.records import Item, quoted
+from rella_cpp.records import Item
+from rella_cpp.values import quoted
 
 
 class LongItem(ContextError):

@@ -23,12 +23,13 @@ from rella_cpp.inputs import take_history
 from rella_cpp.lengths import LongItem, located_in
 from rella_cpp.prompts import Order
 from rella_cpp.query import Query
-from rella_cpp.records import Behavior, Item, PreferenceSummary, Score, User, quoted
+from rella_cpp.records import Behavior, Item, PreferenceSummary, Score, User
 from rella_cpp.retrieval import Retrieval, Selection
 from rella_cpp.scoring import Answer, Question
 from rella_cpp.summarization.settings import SummarySettings
 from rella_cpp.templates import warm_up
 from rella_cpp.tuned import Tuned
+from rella_cpp.values import quoted
 
 logger = logging.getLogger("rella_cpp")
 logger.addHandler(logging.NullHandler())  # silent unless somebody listens

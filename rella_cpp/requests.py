@@ -50,7 +50,7 @@ def parse_line(line: bytes) -> object:
     Raises
     ------
     InputError
-        It is too long, not UTF-8, not JSON, holds a number that is not finite, or is nested too deeply.
+        It is too long, not UTF-8, not JSON, holds a number that is infinite, or is nested too deeply.
 
     """
     if len(line) > LONGEST_LINE:

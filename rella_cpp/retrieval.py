@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from rella_cpp.errors import InputError, RellaError
 from rella_cpp.prompts import Order
-from rella_cpp.records import quoted
+from rella_cpp.values import quoted
 
 _MOST = 1_000_000
 

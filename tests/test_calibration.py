@@ -245,6 +245,8 @@ def test_a_blend_without_ratings_is_refused(judge: Rella, tmp_path: Path) -> Non
     rated = [{"title": "A", "rating": 4}]
     known = judge.score(rated, {"id": 7, "title": "B"}, **reading)
     unknown = judge.score(rated, {"id": 8, "title": "B"}, **reading)
+    for same in (7.0, "7", "7.0"):  # as tables with gaps write it
+        assert judge.score(rated, {"id": same, "title": "B"}, **reading).calibrated == known.calibrated
     assert known.calibrated != unknown.calibrated and known.probability == unknown.probability
 
 

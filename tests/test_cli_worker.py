@@ -103,10 +103,22 @@ def test_results_are_those_of_score_and_rank(
     assert second == rella("rank", *files, "-k", 2, "--show-prompt").lines() != first
 
 
+def test_nan_is_what_is_missing(roomy_model: Path) -> None:
+    film = {**FILMS[0], "year": float("nan"), "rating": "4.5", "timestamp": 1.6e12}
+    told = [{**film, "year": None, "rating": 4.5, "timestamp": 1.6e9}]
+    nan = line(id=float("nan"), k=float("nan"), history=[film], item=film)
+    done = run(
+        roomy_model, nan + line(id=None, k=None, history=told, item={**told[0], "rating": "4.5", "timestamp": 1.6e12})
+    )
+    rows = [json.loads(row, parse_constant=pytest.fail) for row in done.stdout.splitlines()]
+    assert done.returncode == 0 and rows[0]["id"] is None and "score" in rows[0]
+    assert rows[0]["score"] == rows[1]["score"]
+
+
 LINES: list[tuple[bytes, int | None, str]] = [
     (b"nonsense\n", None, "column 1: is not JSON"),
     (b'{"id": 1, "history": [], "item": {"title": "\xff"}}\n', None, "is not UTF-8"),
-    (b'{"id": 1, "k": NaN}\n', None, "holds NaN"),
+    (b'{"id": 1, "k": Infinity}\n', None, "holds Infinity"),
     (b'"id"\n', None, "a request is an object"),
     (b"[" * 5000 + b"\n", None, "maximum recursion depth"),
     (b"[" * 90 + b"]" * 90 + b"\n", None, "nested more than 64 levels"),

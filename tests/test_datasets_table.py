@@ -281,7 +281,12 @@ RATED = Recipe("movies", EventColumns(rating="rating", timestamp="t"), rules=Sam
 BAD_TABLES: list[tuple[str, object, Recipe, str]] = [
     ("a.csv", [*GOOD, GOOD[0] | {"item": 9, "rating": "good"}], RATED, "a.csv, line 5: a rating that is no number"),
     ("a.csv", [*GOOD, GOOD[0] | {"item": 9, "rating": 7}], RATED, "a.csv, line 5: a rating outside 0.5 to 5"),
-    ("a.csv", [*GOOD, GOOD[0] | {"item": 9, "t": "soon"}], RATED, "a.csv, line 5: a time that is none"),
+    (
+        "a.csv",
+        [*GOOD, GOOD[0] | {"item": 9, "t": "soon"}],
+        RATED,
+        "a.csv, line 5: 'soon' is no time; of 4 rows 1 is broken",
+    ),
     ("a.csv", [*GOOD, GOOD[0] | {"item": ""}], RATED, "a.csv, line 5: an empty item"),
     ("a.csv", [*GOOD, GOOD[0] | {"user": " "}], RATED, "a.csv, line 5: an empty user"),
     ("a.csv", [*GOOD, GOOD[0]], RATED, "a.csv, line 2: an item that comes again with the same user"),
@@ -333,7 +338,8 @@ def test_files_that_are_not_there_and_folders_without_a_file_are_named(tmp_path:
         make(tmp_path / "a.csv", Recipe(items=RecordColumns(file="items.csv")))
     write_csv(tmp_path / "i.csv", [{"item": 1, "title": "T"}])
     with pytest.raises(
-        InputError, match="line 3: an item that the file of items does not have; of 3 rows 2 are broken"
+        InputError,
+        match="line 3: an item that the file of items does not have: '2'; its ids are such as '1'; of 3 rows 2",
     ):
         make(tmp_path / "a.csv", Recipe(items=RecordColumns(file="i.csv")))
     data = make(tmp_path / "a.csv", Recipe(items=RecordColumns(file="i.csv")), skip_bad_rows=True)

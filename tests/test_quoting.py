@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rella_cpp.records import describe, quoted
+from rella_cpp.records import describe
+from rella_cpp.values import quoted
 
 ENDLESS: list[object] = []
 ENDLESS.append(ENDLESS)

@@ -21,7 +21,7 @@ _TEXTS = ("file", "user", "item", "rating", "timestamp", "label", "id", "separat
 class EventColumns:
     """The columns of the interactions; `file` is empty where the source is the file itself.
 
-    A `timestamp` is Unix seconds or ISO 8601, a `label` 0 or 1.
+    A `timestamp` is Unix seconds (also ms, µs, ns) or ISO 8601, a `label` 0 or 1.
     """
 
     user: str = "user"

@@ -8,8 +8,9 @@ from typing import Literal, get_args
 from rella_cpp.errors import InputError, refuse
 from rella_cpp.field_names import missing_field
 from rella_cpp.files import digest
-from rella_cpp.records import Behavior, Item, User, describe, encodable, quoted
+from rella_cpp.records import Behavior, Item, User, describe, encodable
 from rella_cpp.templates import TemplateFailure, check, mentions
+from rella_cpp.values import as_whole, id_text, is_absent, is_missing, quoted, same_id
 
 FieldType = Literal["text", "value", "list"]
 
@@ -34,8 +35,9 @@ def flatten(text: str) -> str:
 class Field:
     """One field of an item or a user that prompts show.
 
-    `show` is the text in a prompt, with `{}` for the value. `type` is `text`, `value` (text or a number) or `list`
-    (several texts, shown with commas; one text is taken as it is). `label` names the field in an item's own text.
+    `show` is the text in a prompt, with `{}` for the value. `type` is `text`, `value` (text or a number; 1991.0 is
+    1991) or `list` (several texts, shown with commas; one text is taken as it is). `label` names the field in an item's
+    own text.
     A `long` one (a plot, a product's description) is shown where a preference summary takes part, and nowhere else.
     A `naming` one belongs to the item's name, as the required ones do: what tells it from others in a list.
     """
@@ -72,8 +74,12 @@ class Field:
 
         """
         if self.type == "list" and isinstance(value, list | tuple):
-            return ", ".join(part for part in (self._single(entry, "value") for entry in value) if part)
-        return self._single(value, self.type)
+            parts = (self._single(entry, "value") for entry in value if not is_missing(entry))
+            return ", ".join(part for part in parts if part)
+        if self.type == "value":
+            value = "" if is_absent(value) else value
+            return as_whole(self._single(value, "value"))
+        return "" if is_missing(value) else self._single(value, self.type)
 
     def _single(self, value: object, wanted: FieldType) -> str:
         if isinstance(value, str):
@@ -205,13 +211,13 @@ class SummaryWords:
 class Identity:
     """What tells an item from others; see `Domain.identity`."""
 
-    id: object
+    id: str | None
     shown: str
 
     def same(self, other: "Identity") -> bool:
         """Tell whether two items are the same: by their ids where both have one, else as prompts show them."""
         if self.id is not None and other.id is not None:
-            return str(self.id) == str(other.id)
+            return same_id(self.id, other.id)
         return self.shown == other.shown
 
 
@@ -346,7 +352,7 @@ class Domain:
 
     def identity(self, item: Item) -> "Identity":
         """Return what tells an item from others: its `id`, if it has one, and how prompts show it."""
-        return Identity(item.fields.get("id"), self.show_item(item))
+        return Identity(id_text(item.fields.get("id")), self.show_item(item))
 
 
 def _short(fields: tuple[Field, ...]) -> list[dict[str, object]]:

@@ -19,7 +19,8 @@ from rella_cpp.evaluation.runs import Run
 from rella_cpp.evaluation.statistics import STATISTICS, statistics_of
 from rella_cpp.field_names import missing_field
 from rella_cpp.files import brief, digest, first_difference, read_json, write_json
-from rella_cpp.records import click_probability, describe, quoted
+from rella_cpp.records import click_probability, describe
+from rella_cpp.values import as_whole, id_text, quoted
 from rella_cpp.versions import library_versions
 
 _FORMAT = 1
@@ -101,7 +102,12 @@ class Calibration:
 
     def knows(self, item_id: object) -> bool:
         """Tell whether a blend has statistics of an item; without a blend there is nothing to know."""
-        return self.popularity is None or (item_id is not None and str(item_id) in self.popularity["items"])
+        return self.popularity is None or self._name(item_id) is not None
+
+    def _name(self, item_id: object) -> str | None:
+        """Return the id by which the statistics know an item; None where they do not."""
+        known, text = (self.popularity or {"items": {}})["items"], id_text(item_id)
+        return None if text is None else next((name for name in (text, as_whole(text)) if name in known), None)
 
     def statistics(self, ratings: Sequence[float | None], item_id: object) -> Mapping[str, float] | None:
         """Return a blend's statistics of a history, oldest first, and a target by its id; None where none are needed.
@@ -121,9 +127,10 @@ class Calibration:
                 "the calibration blends ratings, and no behavior has one",
                 remedy="give ratings, or calibrate without --blend",
             )
-        known = self.popularity["items"][str(item_id)] if self.knows(item_id) else (0.0, 0.0)
+        name = self._name(item_id)
+        known = (0.0, 0.0) if name is None else self.popularity["items"][name]
         found = statistics_of(ratings, known, self.popularity["mean"])
-        if self.ranges is not None and not self.knows(item_id):
+        if self.ranges is not None and name is None:
             found |= {name: self.ranges[name][1] for name in ("item_mean", "log_item_count")}
         return found
 

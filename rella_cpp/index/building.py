@@ -22,6 +22,7 @@ from rella_cpp.index.manifest import IndexManifest
 from rella_cpp.index.projection import Projection
 from rella_cpp.lengths import LongItem
 from rella_cpp.records import Item, ModelIdentity, encodable
+from rella_cpp.values import settled_ids
 from rella_cpp.versions import library_versions
 from rella_gguf.files import locked, refuse_link, writing
 
@@ -112,7 +113,7 @@ def build_index(
         An item's text does not fit the context.
 
     """
-    settings, out, items = settings or IndexSettings(), named(out), list(items)
+    settings, out, items = settings or IndexSettings(), named(out), [Item.of(item) for item in items]
     table = _table(items, embedder.domain)
     refuse_foreign(out, _MARK, "index")
     there = (out / "manifest.json").is_file() and not force
@@ -177,7 +178,7 @@ def add_to_index(
         folder, manifest = index.folder, index.manifest
         manifest.check_model(embedder.base.name, embedder.base.fingerprint, folder)
         manifest.check_domain(embedder.domain, folder)
-        new = _new_items(index, embedder.domain, items)
+        new = _new_items(index, embedder.domain, [Item.of(item) for item in items])
         if not new:
             return index, 0
         table = _table([*index.items(), *new], embedder.domain)
@@ -304,7 +305,8 @@ def _table(items: Sequence[Item], domain: Domain) -> Any:
     """
     import pyarrow as pa
 
-    ids = [None if item.fields.get("id") is None else encodable(str(item.fields["id"])) for item in items]
+    found = settled_ids([item.fields.get("id") for item in items])
+    ids = [None if known is None else encodable(known) for known in found]
     seen: dict[object, int] = {}
     for place, (item, known) in enumerate(zip(items, ids, strict=True)):
         key = (True, known) if known is not None else (False, domain.show_item(item))
