@@ -137,6 +137,8 @@ def test_items_can_be_added_by_the_same_model_only(judge: Rella, tmp_path: Path)
     assert add_to_index(grown, judge.vectors, CATALOG)[1] == 0
     with pytest.raises(InputError, match="with other fields"):
         add_to_index(grown, judge.vectors, [Item({"id": "3", "title": "Movie 3", "year": 2000})])
+    # The same item, as a table with gaps writes it.
+    add_to_index(grown, judge.vectors, [Item({"id": 3.0, "title": CATALOG[3].fields["title"], "year": 1983.0})])
     other = write_model(tmp_path / "other.gguf", seed=9)
     with Rella.from_gguf(other, cache=Cache(None)) as stranger:
         with pytest.raises(InputError, match="was built with the model"):

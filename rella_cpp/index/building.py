@@ -29,6 +29,7 @@ from rella_gguf.files import locked, refuse_link, writing
 DType = Literal["f16", "f32"]
 
 _MARK = "explained"  # a key that only an index's manifest has
+_EXACT = 2**53  # from there on floats have gaps between whole numbers
 _CHUNK = 4096  # items embedded, projected or added at a time: what memory holds
 
 
@@ -216,7 +217,7 @@ def _new_items(index: ItemIndex, domain: Domain, items: Sequence[Item]) -> list[
         row = index.row(item, domain)
         if row is None:
             new.append(item)
-        elif _fields(index.item(row)) != _fields(item):
+        elif _besides_id(index.item(row)) != _besides_id(item):
             raise InputError(
                 f"{domain.show_item(item)[:60]!r} is in the index with other fields",
                 source=index.folder,
@@ -291,7 +292,19 @@ def _embedded(
 
 
 def _fields(item: Item) -> str:
-    return json.dumps(dict(item.fields), ensure_ascii=True, sort_keys=True)
+    """Write an item's fields as JSON; 1991.0, as a table with gaps has a year, is 1991."""
+    fields = {name: _whole(value) for name, value in item.fields.items()}
+    return json.dumps(fields, ensure_ascii=True, sort_keys=True)
+
+
+def _besides_id(item: Item) -> str:
+    return _fields(Item({name: value for name, value in item.fields.items() if name != "id"}))
+
+
+def _whole(value: object) -> object:
+    if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT:
+        return int(value)
+    return value
 
 
 def _table(items: Sequence[Item], domain: Domain) -> Any:
