@@ -41,7 +41,7 @@ if typing.TYPE_CHECKING:  # for readers and type checkers; the same again below
         load_domain,
     )
     from rella_cpp.engine import Adapter, BuildInfo, Engine, EngineSettings, build_info
-    from rella_cpp.errors import ContextError, EngineError, GGUFError, InputError, RellaError
+    from rella_cpp.errors import ContextError, EngineError, FaultsError, GGUFError, InputError, RellaError
     from rella_cpp.evaluation.calibration import Calibration, fit_calibration
     from rella_cpp.evaluation.comparison import compare_runs
     from rella_cpp.evaluation.evaluating import EvaluationSettings, evaluate
@@ -104,7 +104,7 @@ else:
                 "Domain Field RatingScale SummaryWords Templates builtin_domains domain_source load_domain"
             ),
             "rella_cpp.engine": "Adapter BuildInfo Engine EngineSettings build_info",
-            "rella_cpp.errors": "ContextError EngineError GGUFError InputError RellaError",
+            "rella_cpp.errors": "ContextError EngineError FaultsError GGUFError InputError RellaError",
             "rella_cpp.evaluation.calibration": "Calibration fit_calibration",
             "rella_cpp.evaluation.comparison": "compare_runs",
             "rella_cpp.evaluation.evaluating": "EvaluationSettings evaluate",
@@ -172,6 +172,7 @@ __all__ = [
     "EventColumns",
     "Example",
     "Examples",
+    "FaultsError",
     "Field",
     "GGUFError",
     "Head",

@@ -1,20 +1,25 @@
 """From a prompt's text to a question for one model: framed, tokenised, its answer tokens found."""
 
+import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from rella_cpp.chat import CHAT_FORMATS, HISTORY, TARGET, ChatFrame, chat_frame
+from rella_cpp.chat import chat_frame
+from rella_cpp.chat_formats import CHAT_FORMATS
 from rella_cpp.choosing.question import ChoiceQuestion, ask_which
 from rella_cpp.domains import Domain
 from rella_cpp.engine import Engine, Prompt
 from rella_cpp.engine.segments import Span
 from rella_cpp.errors import ContextError
+from rella_cpp.frames import HISTORY, TARGET, ChatFrame
 from rella_cpp.prompts import PromptText
 from rella_cpp.scoring import Question, ask
 from rella_cpp.soft import SoftBlock, unmarked, with_block
+
+logger = logging.getLogger("rella_cpp")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,13 @@ class Asker:
         self.frame = self._frame(chat_format, system=bool(domain.system))
         self._frames = {bool(domain.system): self.frame}
         self._marked = domain.templates.marked
+        if self.frame.inside and domain.templates.lead is None:
+            logger.warning(
+                "the chat template of %s ends every prompt in %r and shows no answer behind it: the answer is asked "
+                "inside it (choose another frame with --chat-format)",
+                engine.header.path,
+                self.frame.inside,
+            )
         self.soft: SoftBlock | None = None
 
     def ask(self, text: PromptText) -> Question:
@@ -61,7 +73,7 @@ class Asker:
     @property
     def lead(self) -> str:
         """What stands between the prompt and the answer, and belongs to the answer's token."""
-        return self._lead(self.frame)
+        return self._leading(self.frame).lead
 
     def ready(self, text: str) -> Question:
         """Make a question of a ready prompt: the user's turn, with no system line of the domain's.
@@ -82,8 +94,8 @@ class Asker:
 
     def choice(self, text: PromptText, answers: Sequence[str]) -> ChoiceQuestion:
         """Make a question of a prompt that any of several texts may answer; see `ask_which`."""
-        frame = self._reframed(system=bool(text.system))
-        return ask_which(self._engine.encode, self.spans(frame, text), answers, self._lead(frame), self._block)
+        frame = self._leading(self._reframed(system=bool(text.system)))
+        return ask_which(self._engine.encode, self.spans(frame, text), answers, frame.lead, self._block)
 
     def generation(self, text: PromptText) -> GenerationPrompt:
         """Frame a prompt for a text that the model is to write."""
@@ -102,13 +114,11 @@ class Asker:
         return self._frames[system]
 
     def _frame(self, name: str | None, *, system: bool) -> ChatFrame:
-        words = self._engine.vocabulary
-        bos, eos = words.text(words.bos), words.text(words.eos)
-        return chat_frame(self._engine.header, name, system=system, bos=bos, eos=eos)
+        return chat_frame(self._engine.header, name, system=system, text_of=self._engine.vocabulary.text)
 
     def _question(self, frame: ChatFrame, text: PromptText) -> Question:
-        answers, lead = self._domain.answers, self._lead(frame)
-        return ask(self._engine.encode, self.spans(frame, text), answers, lead, self._block)
+        frame = self._leading(frame)
+        return ask(self._engine.encode, self.spans(frame, text), self._domain.answers, frame.lead, self._block)
 
     @property
     def _block(self) -> npt.NDArray[np.float32] | None:
@@ -128,6 +138,7 @@ class Asker:
             return spans
         return unmarked(spans) if self.soft is None else with_block(spans, self._domain.name)
 
-    def _lead(self, frame: ChatFrame) -> str:
+    def _leading(self, frame: ChatFrame) -> ChatFrame:
+        """Put the domain's own lead, if it has one, in the place of the frame's."""
         own = self._domain.templates.lead
-        return frame.lead if own is None else own
+        return frame if own is None else replace(frame, opening="", lead=own)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from rella_cpp.domains import Domain
 from rella_cpp.records import Behavior, Item, Score
+from rella_cpp.values import id_text
 
 if TYPE_CHECKING:
     from rella_cpp.evaluation.calibration import Calibration
@@ -98,7 +99,7 @@ class Calibrator:
 
     def _known_id(self, item: Item) -> object:
         """Return the id that a blend may know an item by: its own, else that of the same item in the index."""
-        known, index = item.fields.get("id"), self._index()
+        known, index = id_text(item.fields.get("id")), self._index()
         if index is None or self.calibration.knows(known):
             return known
         row = index.row(item, self._domain)

@@ -12,6 +12,7 @@ from rella_cpp.domains import Domain
 from rella_cpp.errors import InputError
 from rella_cpp.records import Behavior, Item, Score
 from rella_cpp.scoring import ranks
+from rella_cpp.values import id_text, same_id
 from rella_cpp.vectors import ItemVectors
 
 if TYPE_CHECKING:
@@ -156,9 +157,9 @@ class _Names:
         return tuple(fields[entry.name].casefold() for entry in self._domain.item if entry.required)
 
     def _same(self, item: Item, other: Item) -> bool:
-        ids = item.fields.get("id"), other.fields.get("id")
-        if None not in ids:
-            return str(ids[0]) == str(ids[1])
+        own, its_own = id_text(item.fields.get("id")), id_text(other.fields.get("id"))
+        if own is not None and its_own is not None:
+            return same_id(own, its_own)
         mine, its = self._domain.item_fields(item), self._domain.item_fields(other)
         values = [entry.name for entry in self._domain.item if entry.type == "value"]
         return all(mine[name] == its[name] for name in values if name in mine and name in its)

@@ -10,8 +10,10 @@ from rella_cpp.cache import Cache, Progress, no_progress
 from rella_cpp.domains import Domain
 from rella_cpp.engine import Encoded, Prompt, Span
 from rella_cpp.errors import ContextError, InputError
+from rella_cpp.lengths import LongItem, longest_field
 from rella_cpp.prompts import item_start, item_text
 from rella_cpp.records import Item
+from rella_cpp.values import quoted
 
 _GROUP = 64  # texts embedded together, their vectors written to the cache at once: what a kill can lose
 
@@ -83,7 +85,14 @@ class ItemEncoder:
         self.asked = 0
 
     def encode(self, items: Sequence[Item], progress: Progress = no_progress) -> npt.NDArray[np.float32]:
-        """Return the items' vectors, float32 of shape (n, n_embd), in the order of the items."""
+        """Return the items' vectors, float32 of shape (n, n_embd), in the order of the items.
+
+        Raises
+        ------
+        LongItem
+            An item's text does not fit the context; those of the groups before it are in the cache.
+
+        """
         texts = [item_text(self._domain, item) for item in items]
         distinct = list(dict.fromkeys(texts))
         known = self._cache.vectors(self._key, distinct, self._width)
@@ -92,7 +101,11 @@ class ItemEncoder:
         for start in range(0, len(distinct), _GROUP):
             group = [text for text in distinct[start : start + _GROUP] if text not in known]
             if group:
-                vectors = dict(zip(group, self._vectors(group), strict=True))
+                try:
+                    vectors = dict(zip(group, self._vectors(group), strict=True))
+                except ContextError as error:
+                    number = texts.index(max(group, key=lambda text: len(self._prompt(text))))
+                    raise self._too_long(number, items[number], texts[number], error) from None
                 self._cache.add_vectors(self._key, vectors)
                 known |= vectors
                 done += len(group)
@@ -102,13 +115,13 @@ class ItemEncoder:
     def _vectors(self, texts: Sequence[str]) -> list[npt.NDArray[np.float32]]:
         prompts, last = [self._prompt(text) for text in texts], self._pool == "item"
         calls = [prompts] if self._together else [[prompt] for prompt in prompts]
-        try:
-            vectors = [vector for call in calls for vector in self._model.hidden_means(call, last=last)]
-        except ContextError as error:
-            longest = texts[max(range(len(texts)), key=lambda place: len(prompts[place]))]
-            raise error.located(place=f"the item {longest[:40]!r}…") from None
+        vectors = [vector for call in calls for vector in self._model.hidden_means(call, last=last)]
         self.asked += sum(map(len, prompts))
         return vectors
+
+    def _too_long(self, number: int, item: Item, text: str, error: ContextError) -> LongItem:
+        told = longest_field(self._domain, item, len(self._prompt(text)), self._model.encode)
+        return LongItem.of(number, f"{told or f'the item {quoted(text)}'}: {error.finding}")
 
     def _prompt(self, text: str) -> Prompt:
         start = self._start if text.startswith(self._start) else ""

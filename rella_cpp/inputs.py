@@ -7,15 +7,20 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rella_cpp.domains import Domain
 from rella_cpp.errors import InputError
+from rella_cpp.field_names import missing_field
 from rella_cpp.records import Behavior, Item, User, describe
+from rella_cpp.unread import warn_of_behaviors, warn_of_items, warn_of_user
+from rella_cpp.values import Unit, quoted, unit_of
+from rella_gguf.near_names import unknown_key
 from rella_gguf.strict_json import NotFinite, loads
 
 STANDARD_INPUT = "-"
+_HISTORY_KEYS = ("user", "history")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +32,20 @@ class _Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class Places:
+    """Where records were read: the file's name for messages, and each one's place in it (None: all there is)."""
+
+    source: str
+    places: tuple[str | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class History:
-    """A history file: its behaviors as they stand in it, and the user where it names one."""
+    """A history file: its behaviors as they stand in it, the user where it names one, and where they stood."""
 
     behaviors: tuple[Behavior, ...]
     user: User | None = None
+    places: Places | None = field(default=None, compare=False, repr=False)
 
 
 def read_history(path: str | Path, domain: Domain, *, allow_empty: bool = False) -> History:
@@ -47,20 +61,26 @@ def read_history(path: str | Path, domain: Domain, *, allow_empty: bool = False)
     user: User | None = None
     value = entries[0].value if len(entries) == 1 else None
     if isinstance(value, dict) and "history" in value:
-        if unknown := sorted(set(value) - {"user", "history"}):
-            raise InputError(f"unknown key {unknown[0]}", source=source, remedy='known are "user" and "history"')
+        if unknown := sorted(set(value) - set(_HISTORY_KEYS)):
+            raise unknown_key(unknown[0], _HISTORY_KEYS).located(source)
         if not isinstance(value["history"], list):
             raise InputError(
                 f"history is {describe(value['history'])}", source=source, remedy="give a list of behaviors"
             )
         with _at(source, "user"):
             user = None if value.get("user") is None else take_user(value["user"], domain)
+        if user is not None:
+            warn_of_user(source, "user", user, domain)
         entries = _numbered(value["history"], "history")
     elif isinstance(value, list):
         entries = _numbered(value, "history")
+    elif isinstance(value, dict):
+        _refuse_misnamed_history(value, domain, source)
     behaviors = _behaviors(entries, domain, source, allow_empty=allow_empty)
-    in_file_order = sorted(behaviors, key=lambda pair: pair[0])
-    return History(tuple(behavior for _, behavior in in_file_order), user)
+    in_file_order = tuple(behavior for _, behavior in sorted(behaviors, key=lambda pair: pair[0]))
+    places = _places(source, entries)
+    warn_of_behaviors(source, places.places, in_file_order, domain)
+    return History(in_file_order, user, places)
 
 
 def read_items(path: str | Path, domain: Domain) -> tuple[Item, ...]:
@@ -72,10 +92,18 @@ def read_items(path: str | Path, domain: Domain) -> tuple[Item, ...]:
         It cannot be read, holds no item, or an item does not fit the domain.
 
     """
+    return read_placed_items(path, domain)[0]
+
+
+def read_placed_items(path: str | Path, domain: Domain) -> tuple[tuple[Item, ...], Places]:
+    """Read target items as `read_items` does; return where they stood, too."""
     source, entries = _read(path)
     if len(entries) == 1 and isinstance(entries[0].value, list):
         entries = _numbered(entries[0].value, "item")
-    return _items(entries, domain, source)
+    items = _items(entries, domain, source)
+    places = _places(source, entries)
+    warn_of_items(source, places.places, items, domain)
+    return items, places
 
 
 def read_user(path: str | Path, domain: Domain) -> User:
@@ -91,7 +119,9 @@ def read_user(path: str | Path, domain: Domain) -> User:
     if len(entries) != 1:
         raise InputError(f"holds {len(entries)} values", source=source, remedy="give one object")
     with _at(source, entries[0].place):
-        return take_user(entries[0].value, domain)
+        user = take_user(entries[0].value, domain)
+    warn_of_user(source, entries[0].place, user, domain)
+    return user
 
 
 def read_values(path: str | Path) -> tuple[str, list[tuple[str, object]]]:
@@ -152,6 +182,19 @@ def take_user(value: object, domain: Domain) -> User:
     return user
 
 
+def _refuse_misnamed_history(value: Mapping[str, object], domain: Domain, source: str) -> None:
+    """Refuse what would be one behavior, but holds a list by a name near to `history` in place of an item's fields."""
+    required = {field.name for field in domain.item if field.required}
+    lists = {key: entry for key, entry in value.items() if isinstance(entry, list)}
+    refusal = missing_field("history", lists, (), "")
+    if not required & value.keys() and refusal.finding != "has no history":
+        raise refusal.located(source)
+
+
+def _places(source: str, entries: Sequence[_Entry]) -> Places:
+    return Places(source, tuple(entry.place for entry in entries))
+
+
 def _behaviors(
     entries: Sequence[_Entry], domain: Domain, source: str | None, *, allow_empty: bool
 ) -> list[tuple[int, Behavior]]:
@@ -168,13 +211,34 @@ def _behaviors(
             domain.check_behavior(behaviors[-1])
     timed = [behavior.timestamp is not None for behavior in behaviors]
     if any(timed) and not all(timed):
+        untimed = timed.index(False)
+        refusal = missing_field("timestamp", behaviors[untimed].item.fields, (), "give every behavior one, or none")
         raise InputError(
-            f"has no timestamp, but {sum(timed)} of {len(timed)} behaviors have one",
+            f"{refusal.finding}, but {sum(timed)} of {len(timed)} behaviors have one",
             source=source,
-            place=entries[timed.index(False)].place,
-            remedy="give every behavior one, or none",
+            place=entries[untimed].place,
+            remedy=refusal.remedy,
         )
+    _refuse_mixed_units(entries, source)
     return sorted(enumerate(behaviors), key=lambda pair: pair[1].timestamp or 0.0)
+
+
+def _refuse_mixed_units(entries: Sequence[_Entry], source: str | None) -> None:
+    """Refuse a history whose times, as numbers, are of several units."""
+    first: tuple[object, Unit] | None = None
+    for entry in entries:
+        value = entry.value
+        time = value.timestamp if isinstance(value, Behavior) else value.get("timestamp")  # type: ignore[attr-defined]
+        unit = unit_of(time)
+        if first is None and unit is not None:
+            first = (time, unit)
+        if first is not None and unit not in (None, first[1]):
+            raise InputError(
+                f"timestamp is {quoted(time)}, {unit.name}, but {quoted(first[0])} before it, {first[1].name}",
+                source=source,
+                place=entry.place,
+                remedy="give all times of a history in one unit",
+            )
 
 
 def _items(entries: Sequence[_Entry], domain: Domain, source: str | None) -> tuple[Item, ...]:
@@ -244,7 +308,7 @@ def _parses(line: str) -> bool:
 
 
 def parse_json(text: str, source: str | None = None, first_line: int | None = None) -> object:
-    """Parse one JSON value.
+    """Parse one JSON value. NaN, as Python writes a missing value, is null.
 
     Parameters
     ----------
@@ -256,19 +320,20 @@ def parse_json(text: str, source: str | None = None, first_line: int | None = No
     Raises
     ------
     InputError
-        It is no JSON, or holds a number that is not finite.
+        It is no JSON, or holds an infinity or a number beyond every float.
 
     """
     try:
-        return loads(text)
+        return loads(text, nan_is_null=True)
     except NotFinite as error:
         raise InputError(
             f"holds {error.name}, which is no number that can be used", source=source, remedy="leave the value out"
         ) from None
     except json.JSONDecodeError as error:
+        found = text[error.pos :].split("\n")[0].strip()[:20]
         line = "" if first_line is None else f"line {first_line + error.lineno - 1}, "
         raise InputError(
-            f"is not JSON ({error.msg})",
+            f"is not JSON ({error.msg}){f' at {quoted(found)}' if found else ' at its end'}",
             source=source,
             place=f"{line}column {error.colno}",
             remedy="mend it there",

@@ -11,6 +11,7 @@ from rella_cpp.calibrating import Calibrator
 from rella_cpp.domains import Domain
 from rella_cpp.engine import Engine
 from rella_cpp.inputs import take_history, take_items, take_user
+from rella_cpp.lengths import longest_field
 from rella_cpp.ordering import share
 from rella_cpp.prompts import Preference, write_prompt
 from rella_cpp.query import Query
@@ -18,6 +19,7 @@ from rella_cpp.reading import Choice, Reading
 from rella_cpp.records import Behavior, Item, PreferenceSummary, Score, User
 from rella_cpp.scoring import Answer, Question
 from rella_cpp.summarization.summarizer import Summarizer
+from rella_cpp.unread import warn_of_mappings
 from rella_cpp.vectors import ItemVectors
 
 logger = logging.getLogger("rella_cpp")
@@ -122,6 +124,7 @@ class Judge:
         shown, domain = query.shown, self._domain
         behaviors = take_history(query.history, domain, allow_empty=query.selection.allow_empty_history)
         targets, person = take_items(query.items, domain), take_user(query.user, domain)
+        warn_of_mappings(query.history, query.items, query.user, domain)
         if self._answerer.head is not None:
             self._answerer.head.check_reading(
                 shown.k, shown.order, contrast=self.contrast, summary=query.summary is not None
@@ -136,6 +139,7 @@ class Judge:
             embed=self._vectors,
             identity=domain.identity,
             n_ctx=self._engine.n_ctx,
+            told=lambda item, tokens: longest_field(domain, item, tokens, self._engine.encode),
         )
         case = _Case(query, person, targets, reading, [None] * len(targets))
         return case

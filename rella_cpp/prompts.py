@@ -165,7 +165,7 @@ def render_part(domain: Domain, part: str, source: str, names: Mapping[str, Any]
 
     """
     try:
-        return render(source, names)
+        return render(source, names, built_in=source != getattr(domain.templates, part, None))
     except TemplateFailure as error:
         raise InputError(
             f"the template {part} fails: {error}", source=f"domain {domain.name}", remedy="mend [template] in its file"

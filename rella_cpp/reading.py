@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from rella_cpp.domains import Identity
 from rella_cpp.errors import ContextError
+from rella_cpp.lengths import LongItem
 from rella_cpp.query import Shown
 from rella_cpp.records import Behavior, Item
 from rella_cpp.retrieval import nearest
@@ -58,6 +59,8 @@ class Reading(Generic[Q]):
         Tells an item from others.
     n_ctx
         Tokens that a question may have.
+    told
+        Says of a target what makes a question of so many tokens long; empty where nothing of it does.
     together
         Ask one question about all targets. Then `shown` must be the latest in the order of time: nothing is near to
         all of them.
@@ -74,6 +77,7 @@ class Reading(Generic[Q]):
         embed: Callable[[Sequence[Item]], npt.NDArray[np.float32]],
         identity: Callable[[Item], Identity],
         n_ctx: int,
+        told: Callable[[Item, int], str] = lambda _item, _tokens: "",
         together: bool = False,
     ) -> None:
         if together and (shown.retrieval, shown.order) != ("recent", "time"):
@@ -81,7 +85,8 @@ class Reading(Generic[Q]):
         self._behaviors = [behavior for _, behavior in behaviors]
         self._places = [place for place, _ in behaviors]
         self._items, self._shown = items, shown
-        self._make_question, self._embed, self._n_ctx = ask, embed, n_ctx
+        self._make_question, self._embed, self._n_ctx, self._told = ask, embed, n_ctx, told
+        self._together = together
         self._identities = [identity(behavior.item) for behavior in self._behaviors]
         targets = [identity(item) for item in items]
         self._targets = [targets] if together else [[target] for target in targets]
@@ -156,12 +161,17 @@ class Reading(Generic[Q]):
         """Ask with no history; refuse where even that does not fit: the target and the question are never cut."""
         question = self._ask([], target)
         if not self._fits(question):
-            raise ContextError(
-                f"a prompt of {len(question)} tokens with no history does not fit the context of {self._n_ctx}",
-                place=f"item[{target}]",
-                remedy="raise --ctx, or shorten the item",
-            )
+            raise self._too_long(target, len(question))
         return question
+
+    def _too_long(self, target: int, tokens: int) -> ContextError:
+        finding = f"a prompt of {tokens} tokens with no history does not fit the context of {self._n_ctx}"
+        for number in range(len(self._items)) if self._together else (target,):
+            if told := self._told(self._items[number], min(tokens, self._n_ctx)):
+                finding, remedy = f"{told}: {finding}", "shorten it, or raise --ctx"
+                return ContextError(finding, place=f"item[{number}]", remedy=remedy)
+        place = None if self._together else f"item[{target}]"
+        return ContextError(finding, place=place, remedy="raise --ctx, or shorten the item")
 
     def others(self, target: int) -> list[int]:
         """Return the rows of behaviors that are not a target itself."""
@@ -224,4 +234,9 @@ class Reading(Generic[Q]):
     @cached_property
     def _vectors(self) -> npt.NDArray[np.float32]:
         """Vectors of all behaviors, then of all targets."""
-        return self._embed([*(behavior.item for behavior in self._behaviors), *self._items])
+        try:
+            return self._embed([*(behavior.item for behavior in self._behaviors), *self._items])
+        except LongItem as error:
+            target = error.number - len(self._behaviors)
+            place = f"item[{target}]" if target >= 0 else f"history[{self._places[error.number]}]"
+            raise error.at(place) from None

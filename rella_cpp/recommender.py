@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Self
@@ -12,19 +13,23 @@ import numpy.typing as npt
 from rella_cpp.adapters import Adapters
 from rella_cpp.cache import Cache, Progress, no_progress
 from rella_cpp.candidates import Candidate, Recommendation, best_of, candidates_near
-from rella_cpp.chat import check_chat_format
+from rella_cpp.chat_formats import check_chat_format
 from rella_cpp.choosing.likelihood import ChoiceQuery, Likelihood
 from rella_cpp.domains import Domain, load_domain
 from rella_cpp.engine import Engine, EngineSettings
 from rella_cpp.engine.trial import Trial
+from rella_cpp.errors import ContextError
 from rella_cpp.inputs import take_history
+from rella_cpp.lengths import LongItem, located_in
 from rella_cpp.prompts import Order
 from rella_cpp.query import Query
 from rella_cpp.records import Behavior, Item, PreferenceSummary, Score, User
 from rella_cpp.retrieval import Retrieval, Selection
 from rella_cpp.scoring import Answer, Question
 from rella_cpp.summarization.settings import SummarySettings
+from rella_cpp.templates import warm_up
 from rella_cpp.tuned import Tuned
+from rella_cpp.values import quoted
 
 logger = logging.getLogger("rella_cpp")
 logger.addHandler(logging.NullHandler())  # silent unless somebody listens
@@ -133,7 +138,9 @@ class Rella(Tuned):
             settings = replace(settings, exact=exact)
         if not isinstance(domain, Domain):
             domain = load_domain(domain)
-        if chat_format is not None:
+        if chat_format is None:
+            warm_up()  # most models bring a chat template: it can be rendered as soon as the model is there
+        else:
             check_chat_format(chat_format)
         cache = cache or Cache.default()
         tried = Trial(cache, progress) if trial else None
@@ -304,7 +311,8 @@ class Rella(Tuned):
         """
         found = self._candidates(history, candidates, count)
         items = [candidate.item for candidate in found]
-        scores = self.rank(history, items, user=user, k=k, retrieval=retrieval, order=order, summary=summary)
+        with self._placed_in_index(items):
+            scores = self.rank(history, items, user=user, k=k, retrieval=retrieval, order=order, summary=summary)
         return best_of(scores, found, count)
 
     def recommend_next(
@@ -318,15 +326,31 @@ class Rella(Tuned):
     ) -> list[Recommendation[Likelihood]]:
         """Recommend items of the index as `recommend` does, by which comes next: see `choose`."""
         found = self._candidates(history, candidates, count)
-        likelihoods = self.choose(history, [candidate.item for candidate in found], user=user, k=k)
+        items = [candidate.item for candidate in found]
+        with self._placed_in_index(items):
+            likelihoods = self.choose(history, items, user=user, k=k)
         return best_of(likelihoods, found, count)
 
     def _candidates(
         self, history: Sequence[Behavior | Mapping[str, object]], candidates: int, count: int
     ) -> list[Candidate]:
         places, behaviors = zip(*take_history(history, self.domain), strict=True)
-        found = candidates_near(self.vectors, behaviors, candidates, count)
+        try:
+            found = candidates_near(self.vectors, behaviors, candidates, count)
+        except LongItem as error:
+            raise error.at(f"history[{places[error.number]}]") from None
         return [replace(candidate, near=places[candidate.near]) for candidate in found]
+
+    @contextmanager
+    def _placed_in_index(self, items: Sequence[Item]) -> Iterator[None]:
+        """Say of a candidate that is too long which item of the index it is."""
+        try:
+            yield
+        except ContextError as error:
+            ids = [item.fields.get("id") for item in items]
+            names = [self.domain.show_item(item) if id is None else id for id, item in zip(ids, items, strict=True)]
+            places, index = [f"the item {quoted(name)}" for name in names], self.vectors.index
+            raise located_in(error, "item", places, "the index" if index is None else str(index.folder)) from None
 
     def embed(self, items: Sequence[Item | Mapping[str, object]]) -> npt.NDArray[np.float32]:
         """Return the items' vectors, float32 of shape (n, n_embd), in input order; see `ItemVectors.embed`."""

@@ -3,9 +3,9 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
 
 from rella_cpp.errors import InputError
+from rella_cpp.values import TIMES_TAKEN, plain, quoted, read_number, read_time
 
 _BEHAVIOR_KEYS = ("rating", "timestamp")
 
@@ -14,7 +14,7 @@ _BEHAVIOR_KEYS = ("rating", "timestamp")
 class Item:
     """Something to recommend: its fields by name, as the domain names them (`title`, `genres`, …).
 
-    Fields that the domain does not show (an `id`, a link) may be there too; they never reach a prompt.
+    Fields that the domain does not show (an `id`, a link) may be there too; they never reach a prompt. NaN is None.
     """
 
     fields: Mapping[str, object]
@@ -30,10 +30,11 @@ class Item:
 
         """
         if isinstance(value, Item) and isinstance(value.fields, Mapping):
-            return value
+            fields = _plain(value.fields)
+            return value if fields is value.fields else cls(fields)
         if not isinstance(value, Mapping):
             raise InputError(f"an item is an object, found {describe(value)}", remedy='give {"title": "…"}')
-        return cls(dict(value))
+        return cls(dict(_plain(value)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,8 @@ class Behavior:
     def of(cls, value: "Behavior | Mapping[str, object]") -> "Behavior":
         """Take a behavior as it is, or a plain mapping: an item's fields, `rating` and `timestamp`.
 
-        A timestamp is a number (Unix seconds) or ISO 8601 text (without an offset: UTC).
+        A timestamp is a number (Unix seconds; also ms, µs or ns, told by size), ISO 8601 text or a datetime (without
+        an offset: UTC). Numbers may come as text; NaN and blanks are no value.
 
         Raises
         ------
@@ -60,16 +62,15 @@ class Behavior:
             return replace(
                 value,
                 item=Item.of(value.item),
-                rating=None if value.rating is None else _number(value.rating, "rating", "give a number"),
-                timestamp=None if value.timestamp is None else _time(value.timestamp),
+                rating=_number(value.rating, "rating", "give a number"),
+                timestamp=_time(value.timestamp),
             )
         if not isinstance(value, Mapping):
             raise InputError(f"a behavior is an object, found {describe(value)}", remedy='give {"title": "…"}')
-        rating, timestamp = value.get("rating"), value.get("timestamp")
         return cls(
-            Item({key: entry for key, entry in value.items() if key not in _BEHAVIOR_KEYS}),
-            None if rating is None else _number(rating, "rating", "give a number"),
-            None if timestamp is None else _time(timestamp),
+            Item.of({key: entry for key, entry in value.items() if key not in _BEHAVIOR_KEYS}),
+            _number(value.get("rating"), "rating", "give a number"),
+            _time(value.get("timestamp")),
         )
 
 
@@ -89,13 +90,14 @@ class User:
             `value` is none of these.
 
         """
-        if isinstance(value, User):
-            return value
+        if isinstance(value, User) and isinstance(value.fields, Mapping):
+            fields = _plain(value.fields)
+            return value if fields is value.fields else cls(fields)
         if value is None:
             return cls()
         if not isinstance(value, Mapping):
             raise InputError(f"a user is an object, found {describe(value)}", remedy='give {"age": "25-34"}')
-        return cls(dict(value))
+        return cls(dict(_plain(value)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,28 +331,30 @@ def encodable(text: str) -> str:
 
 
 def describe(value: object) -> str:
-    """Name a JSON value's type and show its beginning, for messages."""
+    """Name a JSON value's type and show its beginning in quotes, for messages."""
     names = {type(None): "null", bool: "true/false", str: "text", list: "a list", dict: "an object"}
     kind = names.get(type(value), "a number" if isinstance(value, int | float) else type(value).__name__)
-    shown = repr(value)
-    return kind if value is None else f"{kind} ({shown if len(shown) <= 40 else shown[:39] + '…'})"
+    return kind if value is None else f"{kind} ({quoted(value)})"
 
 
-def _number(value: object, name: str, remedy: str) -> float:
+def _plain(fields: Mapping[str, object]) -> Mapping[str, object]:
+    """Return fields with None for what is missing (NaN) and Python's own numbers for numpy's: themselves, mostly."""
+    known = {name: plain(value) for name, value in fields.items()}
+    return fields if all(known[name] is value for name, value in fields.items()) else known
+
+
+def _number(value: object, name: str, remedy: str) -> float | None:
     try:
-        if not isinstance(value, bool) and isinstance(value, int | float) and math.isfinite(value):
-            return float(value)
-    except OverflowError:  # an integer beyond every float
-        pass
-    raise InputError(f"{name} is {describe(value)}, not a number", remedy=remedy)
-
-
-def _time(value: object) -> float:
-    remedy = "give Unix seconds, or ISO 8601 such as 2024-05-01T20:15:00"
-    if not isinstance(value, str):
-        return _number(value, "timestamp", remedy)
-    try:
-        moment = datetime.fromisoformat(value)
+        return read_number(value)
     except ValueError:
-        raise InputError(f"timestamp is {describe(value)}, not a time", remedy=remedy) from None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        raise InputError(f"{name} is {describe(value)}, not a number", remedy=remedy) from None
+
+
+def _time(value: object) -> float | None:
+    try:
+        return read_time(value)
+    except (ValueError, OverflowError):
+        kind = "a time" if isinstance(value, str) else "a number that is a time"
+        raise InputError(
+            f"timestamp is {describe(value)}, not {kind}", remedy=f"give {TIMES_TAKEN} such as 2024-05-01T20:15:00"
+        ) from None

@@ -3,16 +3,17 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from difflib import get_close_matches
 from typing import Any
 
 from rella_cpp.domains import Domain
 from rella_cpp.errors import InputError
+from rella_cpp.field_names import meant_field
 from rella_cpp.inputs import parse_json, take_history, take_items, take_user
 from rella_cpp.query import Query
 from rella_cpp.records import describe
 from rella_cpp.retrieval import Selection
 from rella_cpp.summarization.settings import SummarySettings
+from rella_gguf.near_names import unknown_key
 
 LONGEST_LINE = 1 << 26
 """Bytes that a line may have."""
@@ -49,7 +50,7 @@ def parse_line(line: bytes) -> object:
     Raises
     ------
     InputError
-        It is too long, not UTF-8, not JSON, holds a number that is not finite, or is nested too deeply.
+        It is too long, not UTF-8, not JSON, holds a number that is infinite, or is nested too deeply.
 
     """
     if len(line) > LONGEST_LINE:
@@ -87,9 +88,7 @@ def take_request(value: object, domain: Domain, defaults: Selection, summary: Su
         raise InputError(f"a request is an object, found {describe(value)}", remedy=_WANTED)
     for key in value:
         if key not in _KEYS:
-            near = get_close_matches(key, _KEYS, n=1)
-            remedy = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(_KEYS)}"
-            raise InputError(f"unknown key {key}", remedy=remedy)
+            raise unknown_key(key, _KEYS, meant=meant_field(key, _KEYS))
     given = {key: entry for key, entry in value.items() if entry is not None}
     if "history" not in given:
         raise InputError("has no history", remedy=_WANTED)

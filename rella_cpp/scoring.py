@@ -7,9 +7,9 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from rella_cpp.chat import HISTORY, TARGET
 from rella_cpp.engine.segments import Encoded, Prompt, Span
 from rella_cpp.errors import EngineError, InputError
+from rella_cpp.frames import HISTORY, TARGET
 from rella_cpp.records import click_probability
 
 LOW_ANSWER_MASS = 0.2

@@ -13,6 +13,7 @@ from rella_cpp.encoding import ItemEncoder, Pool
 from rella_cpp.engine import Engine, build_info
 from rella_cpp.errors import InputError
 from rella_cpp.inputs import take_items
+from rella_cpp.lengths import LongItem
 from rella_cpp.records import Item, ModelIdentity
 
 if TYPE_CHECKING:
@@ -145,7 +146,10 @@ class ItemVectors:
                     remedy="add it with that model (rella index add), or leave the index out",
                 )
             unknown, pool = [items[place] for place in missing], self.index.manifest.pool
-            hidden = self._encode(unknown, pool, self.progress, together=False)  # type: ignore[arg-type]
+            try:
+                hidden = self._encode(unknown, pool, self.progress, together=False)  # type: ignore[arg-type]
+            except LongItem as error:
+                raise LongItem.of(missing[error.number], error.finding) from None
             vectors[missing] = self.index.project(hidden)
         return vectors
 

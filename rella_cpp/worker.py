@@ -13,6 +13,7 @@ from rella_cpp.requests import LONGEST_LINE, Request, parse_line, placed_in_requ
 from rella_cpp.retrieval import Retrieval, Selection
 from rella_cpp.scoring import LOW_ANSWER_MASS, ranks
 from rella_cpp.summarization.settings import SummarySettings
+from rella_cpp.unread import unshown_fields, warn_of_behaviors, warn_of_items, warn_of_user
 
 logger = logging.getLogger("rella_cpp")
 _BOM = b"\xef\xbb\xbf"
@@ -122,6 +123,7 @@ def _answer(
     try:
         value = parse_line(line)
         request = take_request(value, domain, *reading)
+        _warn_of_unread(request, domain, number)
         found = _rank(ranker, request)
         _warn(request, found, domain, number)
         result = _result(request, found, prompts)
@@ -150,10 +152,20 @@ def _result(request: Request, scores: Sequence[Score], prompts: bool) -> dict[st
     return {"scores": [row | {"rank": rank} for row, rank in zip(rows, ranks(scores), strict=True)]}
 
 
+def _warn_of_unread(request: Request, domain: Domain, number: int) -> None:
+    """Say which fields are not read, though another was probably meant by them."""
+    query, line = request.query, f"line {number}"
+    past = [Behavior.of(behavior) for behavior in query.history]
+    warn_of_behaviors(line, [f"history[{i}]" for i in range(len(past))], past, domain)
+    places = ["item"] if request.one else [f"items[{i}]" for i in range(len(query.items))]
+    warn_of_items(line, places, [Item.of(item) for item in query.items], domain)
+    warn_of_user(line, "user", User.of(query.user), domain)
+
+
 def _warn(request: Request, scores: Sequence[Score], domain: Domain, number: int) -> None:
     """Say what a reader of results would not see: fields that are not shown, answers in another form."""
     items = [*(Behavior.of(behavior).item for behavior in request.query.history), *(score.item for score in scores)]
-    if unshown := domain.unshown(items, long=request.query.summary is not None):
+    if unshown := unshown_fields(items, domain, long=request.query.summary is not None):
         logger.warning("line %d: the domain %s does not show %s", number, domain.name, ", ".join(unshown[:8]))
     low = [score.answer_mass for score in scores if score.answer_mass < LOW_ANSWER_MASS and score.head is None]
     if low:

@@ -125,19 +125,28 @@ def test_it_holds_for_what_it_was_fitted_for_alone(tmp_path: Path) -> None:
             found.check(judge, reading)
 
 
+def test_a_key_that_is_missing_is_found_by_another_name(tmp_path: Path) -> None:
+    path = tmp_path / "cal.json"
+    fit(fake_run(tmp_path / "run")).save(path)
+    path.write_text(path.read_text().replace('"offset"', '"Offset"'))
+    with pytest.raises(InputError, match="cal.json: is no calibration: has no offset, found Offset; did you mean"):
+        Calibration.load(path)
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
         ("[]", "no JSON object"),
         ("{", "is damaged"),
-        ({"format": 2}, "is of format 2"),
-        ({"weights": {}}, "is no calibration"),
-        ({"weights": {"gap": "steep"}}, "is no calibration"),
-        ({"offset": None}, "is no calibration"),
-        ({"made_for": 3}, "is no calibration"),
+        ({"format": 2}, "is of format '2'"),
+        ({"weights": {}}, r"is no calibration: its weights is an object \('{}'\)"),
+        ({"weights": {"gap": "steep"}}, r"""is no calibration: its weights is an object \('{"gap": "steep"}'\)"""),
+        ({"offset": None}, "is no calibration: its offset is null; make one"),
+        ({"made_for": 3}, r"is no calibration: its made_for is a number \('3'\)"),
+        ({"made_for": {"judge": {}}}, "is no calibration"),
         ({"kind": "blend"}, "is no calibration"),
-        ({"contrast": "no"}, "is no calibration"),
-        ({"made_for": {"judge": {}, "reading": True}}, "is no calibration"),
+        ({"contrast": "no"}, r"is no calibration: its contrast is text \('no'\)"),
+        ({"made_for": {"judge": {}, "reading": True}}, "is no calibration: its made_for is an object"),
         ('{"format": 1, "offset": NaN}', "is damaged"),
     ],
 )
@@ -236,6 +245,8 @@ def test_a_blend_without_ratings_is_refused(judge: Rella, tmp_path: Path) -> Non
     rated = [{"title": "A", "rating": 4}]
     known = judge.score(rated, {"id": 7, "title": "B"}, **reading)
     unknown = judge.score(rated, {"id": 8, "title": "B"}, **reading)
+    for same in (7.0, "7", "7.0"):  # as tables with gaps write it
+        assert judge.score(rated, {"id": same, "title": "B"}, **reading).calibrated == known.calibrated
     assert known.calibrated != unknown.calibrated and known.probability == unknown.probability
 
 

@@ -88,4 +88,5 @@ def test_a_history_from_elsewhere_is_recognised_by_title_and_year(judge: Rella, 
     elsewhere = {"title": "the thing", "genres": ["Science Fiction", "Horror"]}
     assert ids(**elsewhere, year=1982) == everything - {"1"}
     assert ids(**elsewhere) == everything - {"1", "2"}  # which of the two it was is not known
+    assert ids(**elsewhere, year="1982.0", id=1.0) == everything - {"1"}  # as a table with gaps writes it
     assert ids(**elsewhere, year=1982, id="900") == everything  # another id: another item

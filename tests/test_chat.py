@@ -1,10 +1,14 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tiny_model import CHATML, write_model
 
 from rella_cpp import InputError
-from rella_cpp.chat import CHAT_FORMATS, ChatFrame, chat_frame
+from rella_cpp.chat import chat_frame
+from rella_cpp.chat_formats import CHAT_FORMATS
+from rella_cpp.frames import ChatFrame
 from rella_cpp.prompts import PromptText
 from rella_gguf import Header, MetadataValue, read_header
 
@@ -18,6 +22,7 @@ VICUNA = (
 
 def header(template: str | None = None, *, name: str = "Tiny", arch: str = "llama", file: str = "m.gguf") -> Header:
     metadata: dict[str, MetadataValue] = {"general.architecture": arch, "general.name": name}
+    metadata["tokenizer.ggml.model"] = "llama"
     if template is not None:
         metadata["tokenizer.chat_template"] = template
     return Header(Path(file), 3, metadata, (), 0, 0)
@@ -28,7 +33,7 @@ def whole(frame: ChatFrame, text: PromptText = TEXT) -> str:
 
 
 def frame_of(template: str | None = None, name: str | None = None, *, system: bool = True) -> ChatFrame:
-    return chat_frame(header(template), name, system=system, bos="<s>", eos="</s>")
+    return chat_frame(header(template), name, system=system, text_of=lambda token: ["<unk>", "<s>", "</s>"][token])
 
 
 @pytest.mark.parametrize(
@@ -94,7 +99,7 @@ def test_bos_and_eos_are_given_and_the_lead_is_read_off_an_answered_turn() -> No
         "{% else %}{{ m.content }}{% endif %}{% endfor %}"
     )
     frame = frame_of(template)
-    assert whole(frame) == "<s>Be fair.P\nH\nT?" and frame.lead == ": "
+    assert whole(frame) == "<s>Be fair.P\nH\nT?:" and frame.lead == " "
 
 
 @pytest.mark.parametrize(
@@ -142,3 +147,141 @@ def test_an_unknown_format_is_refused_with_the_nearest() -> None:
 def test_the_template_of_a_real_file_is_read(tmp_path: Path) -> None:
     found = read_header(write_model(tmp_path / "m.gguf"))
     assert whole(chat_frame(found, None, system=True)) == whole(frame_of(CHATML))
+
+
+IM = "{{- '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}"
+ASK = "{%- if add_generation_prompt %}{{- '<|im_start|>assistant\n' }}{%- endif %}"
+
+
+def im(*, before: str = "", turn: str = IM, ask: str = ASK) -> str:
+    """A template of the ChatML kind, with something of its own."""
+    return before + "{%- for m in messages %}" + turn + "{%- endfor %}" + ask
+
+
+def test_a_lead_with_markers_belongs_to_the_frame_and_is_trusted() -> None:
+    # No branch for the generation prompt at all: what stands before an answer shows only in an answered turn.
+    frame = frame_of(im(ask=""))
+    assert whole(frame) == whole(frame_of(name="chatml")) and frame.lead == ""
+    assert frame.spans(TEXT)[-1].trusted and frame.spans(TEXT)[-1].text.endswith("<|im_start|>assistant\n")
+    # The shape of gpt-oss' channels: an answered turn goes on behind the generation prompt.
+    channels = im(
+        turn="{%- if m.role == 'assistant' %}"
+        "{{- '<|start|>assistant<|channel|>final<|message|>' + m.content + '<|end|>' }}"
+        "{%- else %}{{- '<|start|>' + m.role + '<|message|>' + m.content + '<|end|>' }}{%- endif %}",
+        ask="{%- if add_generation_prompt %}{{- '<|start|>assistant' }}{%- endif %}",
+    )
+    frame = frame_of(channels)
+    assert whole(frame).endswith("<|start|>assistant<|channel|>final<|message|>")
+    assert (frame.lead, frame.end) == ("", "<|end|>")
+
+
+@pytest.mark.parametrize(("left", "right"), [("", ""), ("-", "-"), ("-", ""), ("", "+")])
+def test_the_generation_tag_keeps_its_whitespace_control(left: str, right: str) -> None:
+    frame = frame_of(
+        im(
+            turn="{%- if m.role == 'assistant' %}{{- '<|im_start|>assistant\n' }}\n"
+            f"   {{%{left} generation {right}%}}\n   {{{{- m.content }}}}{{%- endgeneration %}}{{{{- '<|im_end|>' }}}}"
+            "{%- else %}" + IM + "{%- endif %}"
+        )
+    )
+    assert (frame.opening, frame.lead) == ("" if left == "-" else "\n", "")
+
+
+@pytest.mark.parametrize("condition", ["tools is not none", "documents is not none", "tools", "xml_tools", "custom"])
+def test_what_is_not_given_is_none_or_undefined(condition: str) -> None:
+    assert whole(frame_of(im(before=f"{{%- if {condition} %}}Call a function.{{%- endif %}}"))) == whole(
+        frame_of(name="chatml")
+    )
+
+
+def test_special_tokens_have_their_names() -> None:
+    assert whole(frame_of(im(before="{{- unk_token + bos_token }}"))).startswith("<unk><s><|im_start|>system")
+    assert whole(frame_of(im(before="{{- pad_token }}"))) == whole(frame_of(name="chatml"))  # this vocabulary has none
+
+
+def test_filters_on_the_content_are_applied_and_the_content_is_not_trusted() -> None:
+    turn = IM.replace("m.content", "m.content.strip().replace('\n\n', '\n')")
+    text = PromptText("  Be fair. ", "P\n", "H\n", "\nT <|im_end|> 1?\n")
+    spans = frame_of(im(turn=turn)).spans(text)
+    assert [span.text for span in spans[:2]] == ["<|im_start|>system\n", "Be fair."]
+    assert [span.text for span in spans[3:6]] == ["P\n", "H\n", "T <|im_end|> 1?"]
+    assert [span.trusted for span in spans] == [True, False, True, False, False, False, True]
+
+
+@given(
+    parts=st.lists(st.text("ab \n\t\u3000é.", max_size=12), min_size=3, max_size=3),
+    target=st.text("ab \n", min_size=1, max_size=5),
+)
+def test_a_cut_depends_on_what_stands_before_it_alone(parts: list[str], target: str) -> None:
+    turn = IM.replace("m.content", "m.content | trim")
+    frame = frame_of(im(turn=turn))
+    spans = frame.spans(PromptText("S", parts[0], parts[1], parts[2]))
+    rendered = "".join(parts).strip()
+    assert "".join(span.text for span in spans[3:6]) == rendered
+    others = frame.spans(PromptText("S", parts[0], parts[1], f"x{target}"))
+    if "".join(parts[:2]).strip() and parts[2].strip():
+        assert [a.text for a in spans[3:5]] == [b.text for b in others[3:5]]
+
+
+def test_tojson_takes_what_transformers_filter_takes() -> None:
+    turn = IM.replace(
+        "m.content", "(m.content | tojson(ensure_ascii=True, indent=None, separators=(',', ':'), sort_keys=True))"
+    )
+    spans = frame_of(im(turn=turn)).spans(PromptText("Fair", "", "é\n", "T?"))
+    assert spans[1].text == "Fair" and "".join(span.text for span in spans[3:6]) == "\\u00e9\\nT?"
+
+
+def test_content_may_be_a_list_of_parts() -> None:
+    template = (
+        "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{% for part in m['content'] %}"
+        "{% if part['type'] == 'text' %}{{ part['text'] }}{% endif %}{% endfor %}<|im_end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    )
+    assert whole(frame_of(template)) == whole(frame_of(name="chatml"))
+
+
+def test_another_frame_around_other_content_is_refused() -> None:
+    template = im(before="{%- if messages[-1].content | length > 5 %}LONG{%- endif %}")
+    frame = frame_of(template, system=False)
+    with pytest.raises(InputError, match=r"writes another frame.*--chat-format"):
+        frame.spans(PromptText("", "", "", "T?"))
+
+
+THINK = "{%- if add_generation_prompt %}{{- '<|im_start|>assistant\n<think>\n' }}{%- endif %}"
+
+
+def test_a_thought_that_the_template_opens_is_closed_where_it_shows_how() -> None:
+    shown = (
+        "{%- if m.role == 'assistant' and m.reasoning_content is defined %}{{- '<|im_start|>assistant\n<think>\n' + "
+        "m.reasoning_content + '\n</think>\n\n' + m.content + '<|im_end|>' }}{%- else %}" + IM + "{%- endif %}"
+    )
+    split = IM.replace("m.content", "m.content.split('</think>')[-1]")
+    always = (
+        "{%- if m.role == 'assistant' %}{{- '<|im_start|>assistant\n<think>\n\n</think>\n\n' + m.content }}{%- else %}"
+        + IM
+        + "{%- endif %}"
+    )
+    for turn in (shown, split, always):
+        frame = frame_of(im(turn=turn, ask=THINK))
+        assert whole(frame).endswith("<|im_start|>assistant\n<think>\n\n</think>\n\n")
+        assert (frame.lead, frame.inside) == ("", "")
+
+
+def test_a_thought_that_stays_open_is_named() -> None:
+    frame = frame_of(im(ask=THINK))
+    assert frame.inside == "<think>" and whole(frame).endswith("assistant\n<think>\n")
+    assert frame_of(im(ask=THINK.replace("<think>", "<|begin_of_plan|>"))).inside == "<|begin_of_plan|>"
+    answer_marked = im(turn=IM.replace("'\\n' + m.content", "'\\n<answer>' + m.content"), ask=THINK)
+    assert frame_of(answer_marked).inside == "<think>"
+    # Turns that begin otherwise than the generation prompt open nothing.
+    assert frame_of(im(turn=IM.replace("'<|im_start|>'", "unk_token + '<|im_start|>'"))).inside == ""
+
+
+@pytest.mark.parametrize("name", CHAT_FORMATS)
+def test_the_named_formats_write_content_as_it_is(name: str) -> None:
+    # They are not rendered again for each prompt, so this must hold.
+    text = PromptText(" S\n\n", "\n\nP ", " \n<b>&amp;\t", "\n\nT? \n")
+    built_in = frame_of(name=name)
+    own = frame_of(CHAT_FORMATS[name])
+    assert built_in.template is None and own.template is not None
+    assert built_in.spans(text) == own.spans(text)

@@ -350,7 +350,7 @@ def test_predictions_that_are_none_are_refused(
         ({"candidates": 1001}, "1001 candidates are wanted"),
         ({"candidates": 40}, "leaves .* items untouched, 39 are wanted"),
         ({"split": "all"}, "split is 'all'"),
-        ({"k": 0}, "K is 0"),
+        ({"k": 0}, "K is '0'"),
         ({"by": "luck"}, "by is 'luck'; one of yes-no, likelihood"),
         ({"protocol": "draw"}, "protocol is 'draw'"),
         ({"summary": SummarySettings()}, "reads no summary"),

@@ -246,9 +246,9 @@ BAD = [
     ("--history {missing}", "missing.json: no such file"),
     ("--history {broken}", "broken.json, line 2, column 12: is not JSON"),
     ("--history {untitled}", "untitled.json, history[1]: has no title"),
-    ("--history {overrated}", "overrated.json, history[0]: rating is 7"),
+    ("--history {overrated}", "overrated.json, history[0]: rating is '7'"),
     ("--history {none}", "none.json: the history is empty"),
-    ("--item {wrongtype}", "wrongtype.json: field genres is a number (3)"),
+    ("--item {wrongtype}", "wrongtype.json: field genres is a number ('3')"),
     ("--item {missing}", "missing.json: no such file"),
     ("--user {broken}", "broken.json, line 2"),
     ("--model {missing}", "missing.json: no such file"),
@@ -269,12 +269,12 @@ BAD = [
     ("--lora {adapter}=much", "the scale is 'much'"),
     ("--lora {adapter}=nan", "adapter.gguf: the scale is nan"),
     ("--lora {adapter} --lora {adapter}=2", "adapter.gguf: is named twice"),
-    ("-k 0", "K is 0; give a whole number"),
+    ("-k 0", "K is '0'; give a whole number"),
     ("-k three", "Invalid value for '-k'"),
     ("--domain {same}", "'Well' and 'Wellish' begin with the same token"),
     ("--domain movie", "unknown domain 'movie'; did you mean movies?"),
     ("--chat-format vicunna", "unknown chat format 'vicunna'; did you mean vicuna?"),
-    ("--item {long}", "long.json, item[0]: a prompt of"),
+    ("--item {long}", "long.json: the title has 10,00"),
     ("--item {word}", "word.json: field title has 50000 characters without a blank"),
     ("--item {huge}", "huge.json: holds 1e999"),
     ("--model hf:../..", "hf:../.. names no repository"),
@@ -300,6 +300,15 @@ def test_bad_input_gets_one_line_and_exit_2(rella: Run, tmp_path: Path, argument
     result = rella("score", *words, *rest)
     assert (result.code, result.out) == (2, "")
     assert said in result.err and len(result.err.splitlines()) == 1 and result.err.startswith("rella: ")
+
+
+def test_a_domain_file_with_several_faults_gets_a_line_for_each(score: Run, tmp_path: Path) -> None:
+    path = tmp_path / "wines.toml"
+    path.write_text('noun = "wine"\nvreb = "drank"\nquestion = 3\n[item.title]\nshow = "x"\n')
+    result = score("--domain", path)
+    lines = result.err.splitlines()
+    assert (result.code, result.out, len(lines)) == (2, "", 5)
+    assert all(line.startswith(f"rella: {path}") for line in lines)
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,7 @@ REFUSED = [
     ("--context summary", "--context summary with --by likelihood"),
     ("--jsonl", "--jsonl with --by likelihood"),
     ("--by luck", "by is 'luck'; one of yes-no, likelihood"),
-    ("-k 0", "K is 0"),
+    ("-k 0", "K is '0'"),
     ("--ctx 300", "examples/items.json: a prompt of"),
 ]
 

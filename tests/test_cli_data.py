@@ -114,7 +114,7 @@ BAD = [
     ("table {source} {out} --recipe {missing}", "missing.zip: no such file"),
     ("table {source} {out}", "small.zip: is of no known kind"),
     ("table {source} {out} --split 8:1:1", "--split is '8:1:1'"),
-    ("table {source} {out} --split 8,1", "split is a list ([8, 1])"),
+    ("table {source} {out} --split 8,1", "split is a list ('[8, 1]')"),
     ("table {source} {out} --rating-column r", "which ratings are liked is not said"),
     ("table {source} {out} --domain film", "unknown domain 'film'"),
     ("bookcrossing {source} {out} --valid 2", "valid is 2.0"),

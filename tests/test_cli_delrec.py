@@ -58,7 +58,7 @@ BAD = [
     ("{data} --ranking {late} -o {out}", "late: has no list at a position that trains; write training positions"),
     ("{data} --task next --rows 99999 -o {out}", "99,999 are wanted; ask for --rows"),
     ("{data} --task next --rows 0 -o {out}", "rows is 0"),
-    ("{data} --task next -k 0 -o {out}", "K is 0"),
+    ("{data} --task next -k 0 -o {out}", "K is '0'"),
     ("{data} --task next --candidates 1 -o {out}", "candidates is 1"),
     ("{data} --task next --candidates 36 -o {out}", "ask for fewer --candidates"),
     ("{data} --task next --seed -1 -o {out}", "seed is -1"),

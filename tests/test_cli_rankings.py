@@ -128,7 +128,7 @@ JSON_ROWS: list[tuple[Sequence[Mapping[str, object]], str]] = [
     ([row(), row(position=2, items=[], scores=[])], "a.jsonl, line 2: there are no items"),
     ([row(), {"user": "1", "position": 2, "items": ["1"]}], "a.jsonl, line 2: there are no scores"),
     ([row(), row(position=2, scores=[1, None])], "a.jsonl, line 2: score is null; give a finite number"),
-    ([row(), row(position=2, scores=[1, float("nan")])], "a.jsonl, line 2: score is a number (nan)"),
+    ([row(), row(position=2, scores=[1, float("nan")])], "a.jsonl, line 2: score is a number ('NaN')"),
     ([row(), row(position=2, scores=[1, "x"])], "a.jsonl, line 2: score is text ('x')"),
     ([row(), row(position=2, items=["1", None])], "a.jsonl, line 2: the item is missing"),
     ([row(), row(position=2, items=["1", "x"])], "a.jsonl, line 2: the item 'x' is not in the data set"),

@@ -280,3 +280,11 @@ def test_any_rows_are_joined_as_a_dict_joins_them(
 def test_an_id_column_without_texts_is_refused() -> None:
     with pytest.raises(InputError, match="--texts-id is given without --texts"):
         PrepareOptions(texts_id="id")
+
+
+@pytest.mark.parametrize(("ending", "write"), [entry for entry in WRITERS if entry[0]])
+def test_ids_that_a_table_wrote_as_floats_are_joined(
+    source: Path, tmp_path: Path, ending: str, write: Callable[[Path, Sequence[Mapping[str, Any]]], None]
+) -> None:
+    write(tmp_path / f"plots{ending}", [row | {"movieId": float(row["movieId"])} for row in PLOTS])
+    assert overviews(make(source, tmp_path / f"plots{ending}")) == WANTED

@@ -14,6 +14,7 @@ from test_datasets_movielens import brute_force, told
 from rella_cpp import (
     DataSet,
     EventColumns,
+    FaultsError,
     InputError,
     PrepareOptions,
     Recipe,
@@ -216,19 +217,19 @@ BAD_RECIPES = [
     ("liked_abov = 3", "liked_above = 3", "recipe.toml, [rules]: unknown key liked_abov"),
     ('domain = "films"', 'domain = "movies"', "unknown domain 'films'"),
     ('domain = "news"', 'domain = "movies"', "the domain news has no ratings"),
-    ("domain = 3", 'domain = "movies"', "domain is a number (3); give text"),
-    ("user = 3", 'user = "uid"', "[interactions]: user is a number (3)"),
-    ("title = 3", 'title = "name"', "title is a number (3)"),
+    ("domain = 3", 'domain = "movies"', "domain is a number ('3'); give text"),
+    ("user = 3", 'user = "uid"', "[interactions]: user is a number ('3')"),
+    ("title = 3", 'title = "name"', "title is a number ('3')"),
     ("", "liked_above = 3", "which ratings are liked is not said"),
     ("liked_from = 3\nliked_above = 3", "liked_above = 3", "both liked_above and liked_from"),
     ('liked_above = "3"', "liked_above = 3", "liked_above is text ('3'); give a rating"),
     ("liked_above = nan", "liked_above = 3", "liked_above is"),
     ("", 'rating = "stars"', "liked_above and liked_from need ratings"),
-    ("min_history = -1", "min_history = 5", "min_history is a number (-1)"),
-    ("split = [8, 1]", "split = [8, 1, 1]", "split is a list ([8, 1]); give three whole numbers"),
-    ("split = 8", "split = [8, 1, 1]", "split is a number (8)"),
+    ("min_history = -1", "min_history = 5", "min_history is a number ('-1')"),
+    ("split = [8, 1]", "split = [8, 1, 1]", "split is a list ('[8, 1]'); give three whole numbers"),
+    ("split = 8", "split = [8, 1, 1]", "split is a number ('8')"),
     ('by = "day"', 'by = "time"', "by is text ('day'); one of time, users"),
-    ("items = 3\n[interactions]", "[interactions]", "items is a number (3)"),
+    ("items = 3\n[interactions]", "[interactions]", "items is a number ('3')"),
     ("[interactions", "[interactions]", "is no TOML"),
 ]
 
@@ -246,12 +247,46 @@ def test_a_wrong_recipe_is_refused_by_name(tmp_path: Path, new: str, old: str, s
     assert "\n" not in str(caught.value)
 
 
+def test_all_faults_of_a_recipe_are_named_at_once(tmp_path: Path) -> None:
+    text = 'domian = "movies"\nusers = 3\n[interactions]\nuser = ""\nratting = "stars"\n[items]\ntitle = 3\nid = 4\n'
+    (tmp_path / "recipe.toml").write_text(text + '[rules]\nmin_history = -1\nby = "day"\nsplit = [8, 1]\n')
+    with pytest.raises(FaultsError) as caught:
+        read_recipe(tmp_path / "recipe.toml")
+    start = f"{tmp_path / 'recipe.toml'}"
+    assert str(caught.value).splitlines() == [
+        f"{start}: unknown key domian; did you mean domain?",
+        f"{start}: users is a number ('3'); give a table [users]",
+        f"{start}, [interactions]: unknown key ratting; did you mean rating?",
+        f"{start}, [interactions]: user is text (''); give text",
+        f"{start}, [items]: title is a number ('3'); give the name of a column",
+        f"{start}, [items]: id is a number ('4'); give text",
+        f"{start}, [rules]: min_history is a number ('-1'); give a whole number from 0",
+        f"{start}, [rules]: by is text ('day'); one of time, users",
+        f"{start}, [rules]: split is a list ('[8, 1]'); give three whole numbers from 0, such as 8, 1, 1: "
+        "train, valid, test",
+    ]
+
+
+def test_what_contradicts_itself_in_a_recipe_is_named_at_once(tmp_path: Path) -> None:
+    text = 'domain = "news"\n[interactions]\nrating = "stars"\n[items]\ntitel = "name"\n'
+    (tmp_path / "recipe.toml").write_text(text)
+    with pytest.raises(FaultsError) as caught:
+        read_recipe(tmp_path / "recipe.toml")
+    said = ("[items]: unknown key titel; did you mean title?", "the domain news has no ratings", "which ratings")
+    assert all(each in line for each, line in zip(said, str(caught.value).splitlines(), strict=True))
+
+
 GOOD = [{"user": 1, "item": n, "title": "T", "rating": 4, "t": n} for n in range(1, 4)]
 RATED = Recipe("movies", EventColumns(rating="rating", timestamp="t"), rules=SampleRules(liked_above=3))
 BAD_TABLES: list[tuple[str, object, Recipe, str]] = [
     ("a.csv", [*GOOD, GOOD[0] | {"item": 9, "rating": "good"}], RATED, "a.csv, line 5: a rating that is no number"),
     ("a.csv", [*GOOD, GOOD[0] | {"item": 9, "rating": 7}], RATED, "a.csv, line 5: a rating outside 0.5 to 5"),
-    ("a.csv", [*GOOD, GOOD[0] | {"item": 9, "t": "soon"}], RATED, "a.csv, line 5: a time that is none"),
+    (
+        "a.csv",
+        [*GOOD, GOOD[0] | {"item": 9, "t": "soon"}],
+        RATED,
+        "a.csv, line 5: 'soon' is no time; of 4 rows 1 is broken",
+    ),
     ("a.csv", [*GOOD, GOOD[0] | {"item": ""}], RATED, "a.csv, line 5: an empty item"),
     ("a.csv", [*GOOD, GOOD[0] | {"user": " "}], RATED, "a.csv, line 5: an empty user"),
     ("a.csv", [*GOOD, GOOD[0]], RATED, "a.csv, line 2: an item that comes again with the same user"),
@@ -303,7 +338,8 @@ def test_files_that_are_not_there_and_folders_without_a_file_are_named(tmp_path:
         make(tmp_path / "a.csv", Recipe(items=RecordColumns(file="items.csv")))
     write_csv(tmp_path / "i.csv", [{"item": 1, "title": "T"}])
     with pytest.raises(
-        InputError, match="line 3: an item that the file of items does not have; of 3 rows 2 are broken"
+        InputError,
+        match="line 3: an item that the file of items does not have: '2'; its ids are such as '1'; of 3 rows 2",
     ):
         make(tmp_path / "a.csv", Recipe(items=RecordColumns(file="i.csv")))
     data = make(tmp_path / "a.csv", Recipe(items=RecordColumns(file="i.csv")), skip_bad_rows=True)

@@ -244,7 +244,7 @@ def test_sets_of_rows_are_written_by_one_process_and_through_no_link(sparse_data
     ("changed", "words"),
     [
         ({"rows": 0}, "rows is 0"),
-        ({"k": 0}, "K is 0"),
+        ({"k": 0}, "K is '0'"),
         ({"candidates": 1}, "candidates is 1"),
         ({"seed": -1}, "seed is -1"),
     ],

@@ -4,7 +4,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rella_cpp import Behavior, Domain, Field, InputError, Item, User, builtin_domains, domain_source, load_domain
+from rella_cpp import (
+    Behavior,
+    Domain,
+    FaultsError,
+    Field,
+    InputError,
+    Item,
+    User,
+    builtin_domains,
+    domain_source,
+    load_domain,
+)
 from rella_cpp.domains.definition import flatten
 
 MINIMAL = """
@@ -45,9 +56,9 @@ def test_an_item_is_shown_by_the_fields_it_has() -> None:
         ({}, "has no title"),
         ({"title": ""}, "has no title"),
         ({"title": " \n\t"}, "has no title"),
-        ({"title": 300}, "field title is a number (300)"),
+        ({"title": 300}, "field title is a number ('300')"),
         ({"title": ["Heat"]}, "field title is a list"),
-        ({"title": "Heat", "year": True}, "field year is true/false (True)"),
+        ({"title": "Heat", "year": True}, "field year is true/false ('true')"),
         ({"title": "Heat", "genres": {"a": 1}}, "field genres is an object"),
         ({"title": "Heat", "genres": [["a"]]}, "field genres is a list"),
         ({"title": "a" * 4001}, "field title has 4001 characters without a blank"),
@@ -114,13 +125,13 @@ def test_a_built_in_domain_can_be_copied_and_loads_alike(tmp_path: Path) -> None
         ("noun = ", "is no TOML"),
         (MINIMAL.replace('verb = "drank"', ""), "has no verb"),
         ("vreb = 1\n" + MINIMAL, "unknown key vreb; did you mean verb?"),
-        (MINIMAL.replace('"drank"', "3"), "verb is a number (3)"),
+        (MINIMAL.replace('"drank"', "3"), "verb is a number ('3')"),
         (MINIMAL.replace("required = true", 'shwo = "{}"'), "[item.title]: unknown key shwo; did you mean show?"),
         (MINIMAL.replace("required = true", 'show = "x"'), "[item.title]: show is 'x'; it needs {} once"),
         (MINIMAL.replace("required = true", 'type = "colour"'), "[item.title]: type is 'colour'; one of"),
         (MINIMAL.replace("required = true", "required = 1"), "[item.title]: required is a number"),
         (MINIMAL.replace("required = true", ""), "no field of an item is required"),
-        (MINIMAL + "[rating]\nmin = 5\nmax = 1\n", "[rating]: the rating scale goes from 5 to 1"),
+        (MINIMAL + "[rating]\nmin = 5\nmax = 1\n", "[rating]: the rating scale goes from '5' to '1'"),
         (MINIMAL + '[rating]\nmin = "a"\nmax = 1\n', "[rating]: min is text"),
         ('answers = ["Yes"]\n' + MINIMAL, "answers is"),
         ('answers = "YN"\n' + MINIMAL, "answers is text"),
@@ -129,7 +140,7 @@ def test_a_built_in_domain_can_be_copied_and_loads_alike(tmp_path: Path) -> None
         ('item = {title = "x"}\n' + MINIMAL.split("[item")[0], "[item]: title is text"),
         ("template = 3\n" + MINIMAL, "[template]: is a number"),
         (MINIMAL + '[template]\nlead = ["a"]\n', "[template]: lead is a list"),
-        (MINIMAL + "[rating]\nmin = 1\nmax = inf\n", "[rating]: the rating scale goes from 1 to inf"),
+        (MINIMAL + "[rating]\nmin = 1\nmax = inf\n", "[rating]: the rating scale goes from '1' to 'Infinity'"),
         (MINIMAL + "x = " + "[" * 5000 + "]" * 5000, "is no TOML"),
         ("x = " + "9" * 5000 + "\n" + MINIMAL, "is no TOML"),
     ],
@@ -200,7 +211,7 @@ SUMMARY = '[summary]\nsystem = ""\nblock = "Say it."\nupdate = "Say it anew."\nm
         (SUMMARY.replace("update", "upgrade"), r"\[summary\]: unknown key upgrade; did you mean update"),
         (SUMMARY.replace('merge = "Say it once."\n', ""), r"\[summary\]: has no merge; add it"),
         (SUMMARY.replace('"Say it."', '" "'), r"\[summary\]: block is empty"),
-        (SUMMARY.replace('"Say it."', "3"), r"\[summary\]: block is a number \(3\); give text"),
+        (SUMMARY.replace('"Say it."', "3"), r"\[summary\]: block is a number \('3'\); give text"),
         ("[item.notes]\nlong = true\nrequired = true\n", r"\[item.notes\]: a long field is required"),
         ('[item.notes]\nlong = "yes"\n', r"long is text \('yes'\); give true or false"),
     ],
@@ -208,3 +219,82 @@ SUMMARY = '[summary]\nsystem = ""\nblock = "Say it."\nupdate = "Say it anew."\nm
 def test_wrong_words_for_summaries_are_refused(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(InputError, match=said):
         load_domain(write(tmp_path, MINIMAL + text))
+
+
+FAULTY = """
+noun = "wine"
+plural = 3
+vreb = "drank"
+system = ""
+question = "Good?"
+answers = ["Yes"]
+[item.Title]
+requird = true
+type = "txt"
+show = "x"
+[item.year]
+long = "no"
+[rating]
+min = 5
+max = 1
+liked = "x"
+[template]
+history = "{% if"
+target = "{{ x"
+lead = 3
+[summary]
+system = ""
+block = " "
+update = "Say it anew."
+"""
+
+
+def test_all_faults_of_a_domain_file_are_named_at_once(tmp_path: Path) -> None:
+    path = write(tmp_path, FAULTY)
+    with pytest.raises(FaultsError) as caught:
+        load_domain(path)
+    lines = str(caught.value).splitlines()
+    said = [
+        "[item.Title]: unknown key requird; did you mean required?",
+        "[item.Title]: type is 'txt'; one of text, value, list",
+        "[item.Title]: show is 'x'; it needs {} once, where the value stands",
+        "[item.year]: long is text ('no'); give true or false",
+        "[rating]: liked is text ('x'); give a number",
+        "[rating]: the rating scale goes from '5' to '1'; give min < max",
+        "[summary]: has no merge; add it",
+        "[summary]: block is empty; say what to write",
+        "[template]: lead is a number ('3'); give text",
+        "[template]: the template history fails: ",
+        "[template]: the template target fails: ",
+        "plural is a number ('3'); give text",
+        "unknown key vreb; did you mean verb?",
+        """answers is a list ('["Yes"]'); give two texts, such as ["Yes", "No"]""",
+    ]
+    found = [line.removeprefix(f"{path}, ").removeprefix(f"{path}: ") for line in lines]
+    assert all(line.startswith(str(path)) for line in lines)
+    assert [line[: len(each)] for line, each in zip(found, said, strict=True)] == said
+    assert [str(fault) for fault in caught.value.faults] == lines
+
+
+def test_faults_that_are_located_keep_their_own_places() -> None:
+    faults = FaultsError([InputError("is bad", place="[a]"), InputError("is worse", source="own")])
+    assert str(faults.located("file", "[b]")) == "file, [a]: is bad\nown, [b]: is worse"
+
+
+def test_a_table_called_templates_is_not_passed_over(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="unknown key templates; did you mean template"):
+        load_domain(write(tmp_path, MINIMAL + '[templates]\nhistory = "x"\n'))
+
+
+@pytest.mark.parametrize("liked", ["true", "nan", "inf", '"3"', "[3]"])
+def test_a_liked_that_is_no_rating_is_refused(tmp_path: Path, liked: str) -> None:
+    with pytest.raises(InputError, match=r"\[rating\]: liked is "):
+        load_domain(write(tmp_path, MINIMAL + f"[rating]\nmin = 1\nmax = 5\nliked = {liked}\n"))
+
+
+def test_domains_made_in_python_are_checked_likewise() -> None:
+    with pytest.raises(FaultsError) as caught:
+        Field("plot", show="x", type="txt", long=True, required=True)  # type: ignore[arg-type]
+    assert len(caught.value.faults) == 3
+    with pytest.raises(FaultsError, match="no field of an item is required\n?.*\n?.*answers is"):
+        Domain("x", "x", "x", "x", "", "?", (), answers=("Yes", " "))

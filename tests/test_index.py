@@ -137,6 +137,8 @@ def test_items_can_be_added_by_the_same_model_only(judge: Rella, tmp_path: Path)
     assert add_to_index(grown, judge.vectors, CATALOG)[1] == 0
     with pytest.raises(InputError, match="with other fields"):
         add_to_index(grown, judge.vectors, [Item({"id": "3", "title": "Movie 3", "year": 2000})])
+    # The same item, as a table with gaps writes it.
+    add_to_index(grown, judge.vectors, [Item({"id": 3.0, "title": CATALOG[3].fields["title"], "year": 1983.0})])
     other = write_model(tmp_path / "other.gguf", seed=9)
     with Rella.from_gguf(other, cache=Cache(None)) as stranger:
         with pytest.raises(InputError, match="was built with the model"):
@@ -338,3 +340,16 @@ def test_nothing_is_added_through_a_link(judge: Rella, tmp_path: Path, name: str
 def test_an_id_with_half_a_surrogate_pair_is_kept_out_of_trouble(judge: Rella, tmp_path: Path) -> None:
     index = build_index(judge.vectors, [Item({"id": "\ud800", "title": "A"}), *CATALOG], tmp_path / "i")
     assert len(index) == 41 and index.ids()[0] == "?"
+
+
+def test_ids_of_a_table_with_gaps_are_those_of_one_without(judge: Rella, tmp_path: Path) -> None:
+    movies, nan = load_domain("movies"), float("nan")
+    items = [Item({"id": 1.0, "title": "A"}), Item({"id": "2.0", "title": "B"}), Item({"id": nan, "title": "C"})]
+    index = build_index(judge.vectors, items, tmp_path / "i")
+    assert index.ids() == ["1", "2", None] and index.item(2).fields == {"id": None, "title": "C"}
+    asked = [(1, "A"), ("1.0", "A"), (2.0, "B"), ("2", "B"), (nan, "B")]
+    assert [index.row(Item({"id": known, "title": title}), movies) for known, title in asked] == [0, 0, 1, 1, 1]
+    with pytest.raises(InputError, match=r"is the same item as item\[0\] \('1'\)"):
+        build_index(judge.vectors, [Item({"id": 1, "title": "A"}), Item({"id": 1.0, "title": "B"})], tmp_path / "j")
+    texts = [Item({"id": "1.0", "title": "A"}), Item({"id": "1.0a", "title": "B"})]
+    assert build_index(judge.vectors, texts, tmp_path / "k").ids() == ["1.0", "1.0a"]

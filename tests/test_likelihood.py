@@ -24,10 +24,10 @@ from rella_cpp import (
     load_domain,
     ranks,
 )
-from rella_cpp.chat import ChatFrame
 from rella_cpp.choosing.question import ask_which, log_probability
 from rella_cpp.choosing.wording import write_choice
 from rella_cpp.engine import Engine, Prompt, Span
+from rella_cpp.frames import ChatFrame
 from rella_cpp.prompts import PromptText
 from rella_cpp.query import Shown
 from rella_cpp.reading import Reading
@@ -231,7 +231,7 @@ def test_log_probabilities_hold_for_any_logits() -> None:
     [
         ({"items": []}, "there is no item"),
         ({"history": []}, "the history is empty"),
-        ({"k": 0}, "K is 0"),
+        ({"k": 0}, "K is '0'"),
         ({"items": [{"year": 1995}]}, r"item\[0\]"),
         ({"user": 5}, "a user is an object"),
     ],

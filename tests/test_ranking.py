@@ -267,7 +267,7 @@ def test_what_cannot_be_scored_is_named_by_its_user(sparse_data: DataSet, tmp_pa
         ({"split": "all"}, "split is 'all'"),
         ({"limit": 0}, "limit is 0; give at least 1 user"),
         ({"seed": -1}, "seed is -1"),
-        ({"k": 0}, "K is 0"),
+        ({"k": 0}, "K is '0'"),
         ({"negatives": 0}, "0 negatives are wanted; give 1 to 1,000"),
         ({"negatives": 1001}, "1001 negatives"),
         ({"negatives": 36}, "leaves .* items untouched, 36 are wanted"),

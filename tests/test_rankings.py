@@ -263,3 +263,18 @@ def test_odd_types_of_parquet_are_read(small_data: DataSet, tmp_path: Path) -> N
     }
     parquet.write_table(pa.table(columns), tmp_path / "b.parquet")
     assert contents(taken(tmp_path / "b.parquet", small_data).folder) == first
+
+
+@pytest.mark.parametrize(("ending", "write"), [entry for entry in WRITERS if entry[0]])
+def test_ids_that_a_table_wrote_as_floats_are_the_data_sets(
+    small_data: DataSet, tmp_path: Path, ending: str, write: Callable[[Path, Sequence[Mapping[str, Any]]], None]
+) -> None:
+    plain, floats = as_rows(small_data, LISTS), as_rows(small_data, LISTS)
+    for row in floats:
+        row |= {"user": float(row["user"]), "item": float(row["item"]), "position": float(row["position"])}
+    found = []
+    for name, rows in (("plain", plain), ("floats", floats)):
+        (tmp_path / name).mkdir()
+        write(tmp_path / name / f"a{ending}", rows)
+        found.append(contents(taken(tmp_path / name / f"a{ending}", small_data).folder))
+    assert found[0] == found[1]

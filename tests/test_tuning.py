@@ -211,7 +211,7 @@ def test_a_data_set_without_a_validation_split_gives_no_validation_file(tmp_path
     [
         ({"shots": 0}, "shots is 0"),
         ({"mix": "all"}, "mix is 'all'"),
-        ({"k": 0}, "K is 0"),
+        ({"k": 0}, "K is '0'"),
         ({"seed": -1}, "seed is -1"),
     ],
 )

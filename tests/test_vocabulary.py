@@ -1,10 +1,16 @@
+from collections.abc import Iterator
+
+import gguf
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tiny_model import TURN
+from tiny_model import CONTROLS, TURN, bpe_vocab, spm_vocab, with_tokens, write_model
 
 from rella_cpp import Engine
+from rella_cpp.chat import chat_frame
+from rella_cpp.chat_formats import CHAT_FORMATS
 from rella_cpp.engine import Span
+from rella_cpp.prompts import PromptText
 
 shared = settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 # Text that likes to look like control tokens, frames and byte fallbacks, besides anything else in Unicode.
@@ -94,3 +100,38 @@ def test_bytes_come_back(any_engine: Engine, text: str) -> None:
     expected = text.encode("utf-8", "replace").decode()
     sentencepiece = any_engine.vocabulary.adds_bos
     assert back == (" " + expected.replace("▁", " ") if sentencepiece and text else expected)
+
+
+MARKS = ["<img>", "<|tool|>", "<<b>>", "[/INST]", "Rambo", "    "]
+
+
+@pytest.fixture(scope="module", params=["spm", "bpe"])
+def marked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    path = tmp_path_factory.mktemp("marks") / "marks.gguf"
+    vocab = with_tokens(spm_vocab() if request.param == "spm" else bpe_vocab(), MARKS, gguf.TokenType.USER_DEFINED)
+    with Engine.from_gguf(write_model(path, tokenizer=request.param, vocab=vocab)) as engine:
+        yield engine
+
+
+titles = st.lists(
+    st.sampled_from([*MARKS, *CONTROLS, TURN, "<", ">", "|", "<im", "g>", "[", "INST]", " ", "the "])
+).map("".join)
+
+
+@shared
+@given(title=titles, name=st.sampled_from([*CHAT_FORMATS, None]))
+def test_no_title_forms_a_mark_in_any_frame(marked: Engine, title: str, name: str | None) -> None:
+    words = marked.vocabulary
+    frame = chat_frame(marked.header, name, system=True, text_of=words.text)
+
+    def reserved(title: str) -> list[str]:
+        text = PromptText("Be fair.", "P\n", f"1. {title} - 5 stars\n", f"\n{title}\nGood?")
+        found = [words.text(token) for token in marked.encode(frame.spans(text)).tokens]
+        return [text for text in found if text in {*MARKS[:4], *CONTROLS, TURN, "<s>", "</s>"}]
+
+    assert reserved(title) == reserved("a")
+
+
+def test_words_and_blanks_that_a_vocabulary_defines_stay_whole(marked: Engine) -> None:
+    found = [marked.vocabulary.text(token) for token in marked.encode([Span("<img> Rambo    x")]).tokens]
+    assert "Rambo" in found and "    " in found and "<img>" not in found

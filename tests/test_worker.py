@@ -86,7 +86,7 @@ ERRORS = [
     (b'{"id": 1, "item": \xff}', None, "byte 19", "input", "is not UTF-8"),
     (b"[1]", None, None, "input", "a request is an object"),
     (b'{"id": 3}', 3, None, "input", "has no history"),
-    (line(id=[4], item={"title": 5}), [4], "item", "input", "item: field title is a number (5)"),
+    (line(id=[4], item={"title": 5}), [4], "item", "input", "item: field title is a number ('5')"),
     (line(id=5, items=[{"title": "x"}, {"title": "x" * 100}]), 5, "items[1]", "input", "items[1]: does not fit"),
     (line(id=6, item={"title": "x" * 100}), 6, "item", "input", "item: does not fit"),
     (line(id=7, item={"title": "broken"}), 7, None, "engine", "llama_decode failed"),
@@ -115,7 +115,10 @@ def test_blank_lines_count_and_get_nothing_and_the_first_may_have_a_byte_order_m
 def test_what_readers_of_results_would_not_see_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "rella_cpp"):
         answers(line(item={"title": "x", "colour": 1}, history=[{"title": "Heat", "raiting": 3, "id": 7}]))
-    assert caplog.messages == ["line 1: the domain movies does not show colour, raiting"]
+    assert caplog.messages == [
+        "line 1, history[0]: raiting is not read; did you mean rating?",
+        "line 1: the domain movies does not show colour, raiting",
+    ]
 
 
 @pytest.fixture

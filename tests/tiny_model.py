@@ -1,6 +1,6 @@
 """Writes real GGUF files of a few kilobytes: a random Llama with a SentencePiece or a byte-level vocabulary."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,12 @@ def bpe_vocab() -> Vocab:
     return Vocab(tokens, [int(t) for t in types], merges=merges)
 
 
+def with_tokens(vocab: Vocab, texts: Sequence[str], kind: gguf.TokenType) -> Vocab:
+    """Return a vocabulary with more tokens of one kind."""
+    scores = [*vocab.scores, *[0.0] * len(texts)] if vocab.scores else []
+    return Vocab([*vocab.tokens, *texts], [*vocab.types, *[int(kind)] * len(texts)], scores, vocab.merges)
+
+
 def random_weights(n_vocab: int, shape: Shape, seed: int) -> Weights:
     """Weights by their GGUF names, in numpy order (rows = outputs), queries and keys not yet permuted."""
     random = np.random.default_rng(seed)
@@ -106,15 +112,16 @@ def write_model(
     weights: Weights | None = None,
     tensors_a_file: int = 0,
     arch: str = "llama",
+    vocab: Vocab | None = None,
     change: Callable[[gguf.GGUFWriter], object] | None = None,
 ) -> Path:
     """Write a whole model; `weights` instead of random ones, which are a Llama's. Returns `path`.
 
     With `tensors_a_file` it is split into files NAME-0000N-of-0000M.gguf; the first one's path is returned. `change`
-    gets the writer when all metadata are in it.
+    gets the writer when all metadata are in it. `vocab` stands in the place of the tokenizer's own.
     """
     shape = shape or Shape()
-    vocab = spm_vocab() if tokenizer == "spm" else bpe_vocab()
+    vocab = vocab or (spm_vocab() if tokenizer == "spm" else bpe_vocab())
     writer = gguf.GGUFWriter(path, arch, split_max_tensors=tensors_a_file)
     writer.add_name(name)
     writer.add_type("model")

@@ -73,7 +73,7 @@ def prepare(
     item_column: Annotated[str | None, _column("--item-column", "Item id; else item.")] = None,
     rating_column: Annotated[str | None, _column("--rating-column", "Rating.")] = None,
     label_column: Annotated[str | None, _column("--label-column", "1 liked, 0 not.")] = None,
-    time_column: Annotated[str | None, _column("--time-column", "Unix seconds or ISO 8601.")] = None,
+    time_column: Annotated[str | None, _column("--time-column", "Unix seconds (also ms, µs, ns) or ISO 8601.")] = None,
     title_column: Annotated[str | None, _column("--title-column", "The items' title; else title.")] = None,
     liked_above: Annotated[float | None, _of_table("--liked-above", text="Liked: a rating above this.")] = None,
     liked_from: Annotated[float | None, _of_table("--liked-from", text="Liked: a rating from this on.")] = None,

@@ -9,6 +9,7 @@ from rella_cli import options
 
 if TYPE_CHECKING:
     from rella_cpp import Domain, Item, ItemIndex
+    from rella_cpp.inputs import Places
 
 app = typer.Typer(help="Make, extend and search a catalog's index.", no_args_is_help=True)
 
@@ -57,20 +58,20 @@ def build(
     import time
     from contextlib import nullcontext
 
-    from rella_cli.loading import engine_settings, open_rella, resumable
+    from rella_cli.loading import engine_settings, open_rella, placed_in_files, resumable
     from rella_cli.progress import ProgressBar
     from rella_cli.terminal import note
     from rella_cpp import IndexSettings, build_index
 
     settings = IndexSettings(dim, pool, dtype)  # type: ignore[arg-type]  # it checks them
     engine = engine_settings(ctx, threads, gpu_layers, "auto", "f16")
-    words, items = read_catalog(catalog, domain)
+    words, items, places = read_catalog(catalog, domain)
     start, there = time.monotonic(), (out / "manifest.json").is_file() and not force
     with (
         open_rella(embed_model, words, [], None, engine, no_cache, verbose, no_trial=no_trial) as rella,
         ProgressBar() as bar,
     ):
-        with nullcontext() if no_cache else resumable():
+        with placed_in_files(items=places), nullcontext() if no_cache else resumable():
             index = build_index(rella.vectors, items, out, settings=settings, force=force, progress=bar)
         asked, computed = rella.vectors.tokens(settings.pool)
     if there:
@@ -92,16 +93,17 @@ def add(
     as_json: options.Json = False,
 ) -> None:
     """Add new items to an index. Those that are there already, unchanged, are left as they are."""
-    from rella_cli.loading import engine_settings, open_index, open_rella
+    from rella_cli.loading import engine_settings, open_index, open_rella, placed_in_files
     from rella_cli.progress import ProgressBar
     from rella_cpp import add_to_index
 
     index = open_index(folder, no_cache)
-    words, items = read_catalog(catalog, domain, index)
+    words, items, places = read_catalog(catalog, domain, index)
     settings = engine_settings(None, threads, gpu_layers, "auto", "f16")
     with (
         open_rella(embed_model, words, [], None, settings, no_cache, verbose, no_trial=no_trial) as rella,
         ProgressBar() as bar,
+        placed_in_files(items=places),
     ):
         index, added = add_to_index(index, rella.vectors, items, progress=bar)
     _show(index, as_json, added=added)
@@ -163,11 +165,15 @@ def info(folder: Folder, as_json: options.Json = False) -> None:
     _show(ItemIndex.open(folder), as_json)
 
 
-def read_catalog(catalog: str, domain: str | None, index: "ItemIndex | None" = None) -> "tuple[Domain, list[Item]]":
-    """Read items from a prepared data set or a file, and the domain that fits them: for an index, its own."""
-    from rella_cli.loading import domain_of
-    from rella_cpp import DataSet, load_domain, read_items
+def read_catalog(
+    catalog: str, domain: str | None, index: "ItemIndex | None" = None
+) -> "tuple[Domain, list[Item], Places]":
+    """Read items from a prepared data set or a file, and where they stood; first the domain: for an index, its own."""
+    from rella_cli.loading import domain_of, listen
+    from rella_cpp import DataSet, load_domain
+    from rella_cpp.inputs import Places, read_placed_items
 
+    listen(False)
     data = DataSet.open(catalog) if catalog != "-" and Path(catalog).is_dir() else None
     if index is not None:
         words = domain_of(index.folder, index.manifest.domain, domain)
@@ -176,8 +182,10 @@ def read_catalog(catalog: str, domain: str | None, index: "ItemIndex | None" = N
     else:
         words = load_domain(domain or "movies")
     if data is not None:
-        return words, data.all_items()
-    return words, list(read_items(catalog, words))
+        items = data.all_items()
+        return words, items, Places(str(data.folder), tuple(f"the item {item.fields['id']}" for item in items))
+    found, places = read_placed_items(catalog, words)
+    return words, list(found), places
 
 
 def _show(index: "ItemIndex", as_json: bool, **more: object) -> None:

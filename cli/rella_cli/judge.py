@@ -10,7 +10,8 @@ from rella_cli import options
 from rella_cli.summary_options import with_summary
 
 if TYPE_CHECKING:
-    from rella_cpp import Behavior, Domain, Item, Likelihood, Rella, Score, Selection, SummarySettings, User
+    from rella_cpp import Behavior, Domain, History, Item, Likelihood, Rella, Score, Selection, SummarySettings, User
+    from rella_cpp.inputs import Places
 
 _FILES = (
     '\n\nA history is a list of behaviors, oldest first: [{"title": "Alien", "year": 1979, "rating": 5}, …]. '
@@ -135,12 +136,17 @@ def _chooses(context: typer.Context, by: str) -> bool:
 
 
 class _Given(NamedTuple):
-    """What the files hold, and the name of the items' file for messages."""
+    """What the files hold, and where the items stood."""
 
-    behaviors: "tuple[Behavior, ...]"
+    past: "History"
     items: "tuple[Item, ...]"
     user: "User | None"
-    source: str
+    places: "Places"
+
+    @property
+    def behaviors(self) -> "tuple[Behavior, ...]":
+        """The history."""
+        return self.past.behaviors
 
 
 def _check_worker(context: typer.Context, history: str | None, item: str | None, user: str | None) -> None:
@@ -166,8 +172,7 @@ def _read(
 ) -> _Given:
     """Read the files; --history and --item are required unless a worker is asked for."""
     from rella_cli.loading import read_past, refuse_second_stdin
-    from rella_cpp import read_items
-    from rella_cpp.inputs import source_name
+    from rella_cpp.inputs import read_placed_items
 
     if history is None:
         context.fail("Missing option '--history'.")
@@ -175,27 +180,22 @@ def _read(
         context.fail("Missing option '--item' / '--items'.")
     refuse_second_stdin(history, item, user)
     past, person = read_past(history, user, domain, allow_empty=allow_empty)
-    return _Given(past.behaviors, read_items(item, domain), person, source_name(item))
+    items, places = read_placed_items(item, domain)
+    return _Given(past, items, person, places)
 
 
 def _rank(rella: "Rella", given: _Given, selection: "Selection", summary: "SummarySettings | None") -> "list[Score]":
+    from rella_cli.loading import placed_in_files
     from rella_cli.progress import ProgressBar
-    from rella_cpp import ContextError
 
-    try:
-        with ProgressBar() as rella.progress:
-            return rella.rank(given.behaviors, given.items, user=given.user, summary=summary, **asdict(selection))
-    except ContextError as error:
-        raise error.located(given.source if str(error.place).startswith("item[") else None) from None
+    with placed_in_files(given.past, given.places), ProgressBar() as rella.progress:
+        return rella.rank(given.behaviors, given.items, user=given.user, summary=summary, **asdict(selection))
 
 
 def _choose(rella: "Rella", given: _Given, selection: "Selection") -> "list[Likelihood]":
+    from rella_cli.loading import placed_in_files
     from rella_cli.progress import ProgressBar
-    from rella_cpp import ContextError
 
     allow = selection.allow_empty_history
-    try:
-        with ProgressBar() as rella.progress:
-            return rella.choose(given.behaviors, given.items, user=given.user, k=selection.k, allow_empty_history=allow)
-    except ContextError as error:
-        raise error.located(given.source) from None
+    with placed_in_files(given.past, given.places), ProgressBar() as rella.progress:
+        return rella.choose(given.behaviors, given.items, user=given.user, k=selection.k, allow_empty_history=allow)

@@ -14,6 +14,7 @@ from rella_gguf.shown import one_line
 
 if TYPE_CHECKING:
     from rella_cpp import DataSet, Domain, EngineSettings, History, ItemIndex, Rella, User
+    from rella_cpp.inputs import Places
 
 
 _LATEST = 64  # warnings that are not said again; a worker has many
@@ -118,6 +119,7 @@ def read_past(
     """Read a history, and the user from it or from a file of its own."""
     from rella_cpp import InputError, read_history, read_user
 
+    listen(False)
     past = read_history(history, domain, allow_empty=allow_empty)
     if user is None:
         return past, past.user
@@ -125,6 +127,23 @@ def read_past(
     if past.user is not None:
         raise InputError("names a user, and so does --user", source=history, remedy="give one of them")
     return past, person
+
+
+@contextmanager
+def placed_in_files(past: "History | None" = None, items: "Places | None" = None) -> Iterator[None]:
+    """Say of a behavior or an item that is refused only now, such as one too long, where in which file it stands."""
+    from rella_cpp import ContextError, InputError
+    from rella_cpp.lengths import located_in
+
+    behaviors = None if past is None else past.places
+    try:
+        yield
+    except InputError as error:
+        for name, known in (("history", behaviors), ("item", items)):
+            if known is not None:
+                error = located_in(error, name, known.places, known.source)
+        whole = behaviors if items is None or str(error.place).startswith("history") else items
+        raise (error.located(whole.source) if isinstance(error, ContextError) and whole else error) from None
 
 
 def parse_adapter(text: str) -> tuple[Path, float]:

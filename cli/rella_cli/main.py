@@ -133,14 +133,18 @@ def _show_fault(_kind: type[BaseException], error: BaseException, _trace: object
 
 
 def _explain(error: Exception) -> int:
-    """Print an expected error as one line and return its exit code; raise what is a fault of ours."""
-    from rella_cpp.errors import InputError, RellaError
+    """Print an expected error, each fault as one line, and return its exit code; raise what is a fault of ours."""
+    from rella_cpp.errors import InputError, RellaError, faults_of
 
     if told := no_memory(error):
         _say(told)
         end(1)
+    if isinstance(error, InputError):
+        for fault in faults_of(error):
+            _say(str(fault))
+        return 1 if no_disk(error) else 2
     if isinstance(error, RellaError):
-        text, code = str(error), 2 if isinstance(error, InputError) and not no_disk(error) else 1
+        text, code = str(error), 1
     elif hasattr(error, "format_message"):  # Typer's own, wherever this version of it keeps the class
         text, code = error.format_message(), 2
     elif isinstance(error, OSError):  # a full disk, a closed stream: the machine's, not ours

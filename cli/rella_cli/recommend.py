@@ -53,7 +53,7 @@ def recommend(
 ) -> None:
     """Recommend items of a catalog: candidates from its index, near to what the user liked, judged by the model."""
     from rella_cli.choices import RecommendingNext, by_likelihood
-    from rella_cli.loading import domain_of, engine_settings, open_index, open_rella, read_past
+    from rella_cli.loading import domain_of, engine_settings, open_index, open_rella, placed_in_files, read_past
     from rella_cli.progress import ProgressBar
     from rella_cli.scores import Recommending
     from rella_cpp import InputError, Selection
@@ -85,7 +85,7 @@ def recommend(
         rella.use_index(catalog, allow_mismatch=allow_mismatch)
         if calibration is not None:
             rella.use_calibration(calibration, allow_mismatch=allow_mismatch)
-        with ProgressBar() as rella.progress:
+        with placed_in_files(past), ProgressBar() as rella.progress:
             most = max(count, candidates)
             if chooses:
                 chosen = rella.recommend_next(past.behaviors, count, candidates=most, user=person, k=k)

@@ -225,7 +225,9 @@ def hint_of_packaged(model: "ModelIdentity") -> None:
 
 def note_unshown(domain: "Domain", items: "Sequence[Item]", *, long: bool) -> None:
     """Name the fields that items have and no prompt shows; `long` says that prompts show long ones, too."""
-    if unshown := domain.unshown(items, long=long):
+    from rella_cpp.unread import unshown_fields
+
+    if unshown := unshown_fields(items, domain, long=long):
         note(
             f"note: the domain {domain.name} does not show {', '.join(unshown[:8])}"
             f"{' …' if len(unshown) > 8 else ''}; another --domain, or a file of your own, may"

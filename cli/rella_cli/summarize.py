@@ -92,12 +92,15 @@ def summarize(
 
 def _one(history: str, domain: str, load: "Load", settings: "SummarySettings", *, as_json: bool) -> None:
     """Summarise one history; show how."""
+    from rella_cli.loading import listen, placed_in_files
     from rella_cli.progress import ProgressBar
     from rella_cpp import load_domain, read_history
 
+    listen(False)
     words = load_domain(domain)
-    behaviors = read_history(history, words).behaviors
-    with load(words) as rella, ProgressBar() as rella.progress:
+    past = read_history(history, words)
+    behaviors = past.behaviors
+    with load(words) as rella, placed_in_files(past), ProgressBar() as rella.progress:
         (found,) = rella.summarize([behaviors], settings)
         base = rella.vectors.base
     from rella_cli import summaries  # it brings rich

@@ -1,9 +1,9 @@
 """The quantisations that llama.cpp can write, by the names that its users know."""
 
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 from rella_gguf.errors import InputError
+from rella_gguf.near_names import did_you_mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +66,8 @@ def file_type(name: str) -> FileType:
     known = {alias: found for found in FILE_TYPES for alias in (found.name, *found.aliases)}
     found = known.get(name.upper())
     if found is None:
-        near = get_close_matches(name.upper(), known, n=1)
         usable = ", ".join(found.name for found in FILE_TYPES if not found.matrix)
-        raise InputError(
-            f"unknown quantisation {name!r}", remedy=f"did you mean {near[0]}?" if near else f"there are {usable}"
-        )
+        raise InputError(f"unknown quantisation {name!r}", remedy=did_you_mean(name, known) or f"there are {usable}")
     if found.matrix:
         raise InputError(
             f"{found.name} needs an importance matrix, which rella does not make",

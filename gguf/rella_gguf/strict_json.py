@@ -2,7 +2,6 @@
 
 import json
 import math
-from typing import NoReturn
 
 
 class NotFinite(ValueError):
@@ -13,13 +12,16 @@ class NotFinite(ValueError):
         super().__init__(f"it holds {name}")
 
 
-def loads(text: str | bytes) -> object:
-    """Parse JSON; a number that is not finite raises NotFinite."""
+def loads(text: str | bytes, *, nan_is_null: bool = False) -> object:
+    """Parse JSON; a number that is not finite raises NotFinite, but for NaN where it is taken for null."""
 
-    def refuse(name: str) -> NoReturn:
-        raise NotFinite(name)
+    def refuse(name: str) -> None:
+        if name != "NaN" or not nan_is_null:
+            raise NotFinite(name)
 
     def number(digits: str) -> float:
-        return float(digits) if math.isfinite(float(digits)) else refuse(digits)
+        if not math.isfinite(float(digits)):
+            raise NotFinite(digits)
+        return float(digits)
 
     return json.loads(text, parse_constant=refuse, parse_float=number)

@@ -16,8 +16,10 @@ from rella_cpp.domains import Domain
 from rella_cpp.engine import Engine
 from rella_cpp.errors import ContextError
 from rella_cpp.inputs import take_history, take_items, take_user
+from rella_cpp.lengths import longest_field
 from rella_cpp.reading import Choice, Reading
 from rella_cpp.records import Behavior, Item, ModelIdentity
+from rella_cpp.unread import warn_of_mappings
 
 
 class Chooser:
@@ -88,6 +90,7 @@ class Chooser:
         domain = self._domain
         behaviors = take_history(query.history, domain, allow_empty=query.allow_empty_history)
         items, user = take_items(query.items, domain), take_user(query.user, domain)
+        warn_of_mappings(query.history, query.items, query.user, domain)
         names = [domain.name_item(item) for item in items]
 
         def ask(shown: Sequence[Behavior], _: int) -> ChoiceQuestion:
@@ -101,13 +104,15 @@ class Chooser:
             embed=_no_vectors,
             identity=domain.identity,
             n_ctx=self._engine.n_ctx,
+            told=lambda item, tokens: longest_field(domain, item, tokens, self._engine.encode),
             together=True,
         )
         try:
             (choice,) = reading.choices()
         except ContextError as error:
-            remedy = "raise --ctx, or give fewer candidates, or shorter names"
-            raise ContextError(error.finding, place=name, remedy=remedy) from None
+            place = ", ".join(part for part in (name, error.place) if part) or None
+            remedy = error.remedy if error.place else "raise --ctx, or give fewer candidates, or shorter names"
+            raise ContextError(error.finding, place=place, remedy=remedy) from None
         return choice
 
 

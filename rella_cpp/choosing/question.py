@@ -7,9 +7,9 @@ from os.path import commonprefix
 import numpy as np
 import numpy.typing as npt
 
-from rella_cpp.chat import HISTORY, TARGET
 from rella_cpp.engine.segments import Prompt, Span
 from rella_cpp.errors import EngineError, InputError
+from rella_cpp.frames import HISTORY, TARGET
 from rella_cpp.scoring import Encode
 
 

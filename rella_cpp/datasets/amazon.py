@@ -21,6 +21,7 @@ from rella_cpp.datasets.sources import SourceFile
 from rella_cpp.datasets.texts import clean
 from rella_cpp.errors import InputError
 from rella_cpp.records import describe, encodable
+from rella_cpp.values import id_text, plain
 
 MIN_HISTORY = 1
 SHARES = (10, 1, 1)
@@ -69,7 +70,7 @@ def _read(file: SourceFile, kind: type) -> dict[str, Any]:
     for name, entry in value.items():
         whole = isinstance(entry, kind)
         if whole and kind is list:
-            whole = all(isinstance(known, str | int) and not isinstance(known, bool) for known in entry)
+            whole = all(isinstance(known, str | int | float) and not isinstance(known, bool) for known in entry)
         if not whole:
             raise InputError(f"{name!r} is {describe(entry)}", source=file.name, remedy=f"give {wanted}")
     if not value:
@@ -84,7 +85,7 @@ def _items(file: SourceFile, described: Mapping[str, Mapping[str, object]]) -> p
     """Make the table of items with a title, ascending by id."""
     columns: dict[str, pa.Array] = {"id": pa.array(list(described), pa.string())}
     for name in _TEXTS:
-        values = [entry.get(name) for entry in described.values()]
+        values = [plain(entry.get(name)) for entry in described.values()]
         for key, value in zip(described, values, strict=True):
             if not (value is None or isinstance(value, str)):
                 raise InputError(
@@ -99,6 +100,11 @@ def _items(file: SourceFile, described: Mapping[str, Mapping[str, object]]) -> p
     table = pa.table(columns)
     table = table.take(find_texts(columns["id"], ascending(columns["id"])))
     return table.filter(table["title"].is_valid())
+
+
+def _id(entry: object) -> str:
+    """Return an id as text: a text as it is, `7` for 7.0, and nothing for NaN."""
+    return entry if isinstance(entry, str) else id_text(entry) or ""
 
 
 def _parts(text: str | None) -> list[str] | None:
@@ -118,7 +124,7 @@ def _events(
 ) -> Events:
     names = list(histories)
     owners = np.repeat(np.arange(len(names)), [len(entry) for entry in histories.values()])
-    ids = pa.array([encodable(str(entry)) for entry in chain.from_iterable(histories.values())], pa.string())
+    ids = pa.array([encodable(_id(entry)) for entry in chain.from_iterable(histories.values())], pa.string())
     numbers = find_texts(users, pa.array(names, pa.string()))
     sheet = Sheet(
         file.name,

@@ -1,6 +1,8 @@
-"""Columns of a table of any type brought to what a data set holds: ids, numbers, times, an item's fields."""
+"""Columns of a table of any type brought to what a data set holds: numbers, texts, an item's fields.
 
-from datetime import UTC, datetime
+NaN and null are no values anywhere. Words such as `nan` and `None` are none where a number is meant; elsewhere they are
+texts.
+"""
 
 import numpy as np
 import numpy.typing as npt
@@ -10,87 +12,40 @@ from pyarrow import compute as pc
 from rella_cpp.datasets.texts import clean
 from rella_cpp.domains import Field
 from rella_cpp.errors import InputError
+from rella_cpp.values import ABSENT_WORDS, NUMBER, WHOLE_FLOAT, is_missing
 
-_NUMBER = r"^\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d{1,3})?\s*$"
 _NO_TEXT = pa.scalar(None, pa.string())
+_INT32 = r"^(0|-?[1-9]\d{0,8})$"  # 007 is no number
+_FLAGS = pa.array(["false", "true"])
 
 
-def id_texts(values: pa.Array, name: str) -> pa.Array:
-    """Return ids as texts, empty where there is none; 7.0 (a whole number that was a float) is `7`.
+def numbers(
+    values: pa.Array, name: str, *, flags: bool = False
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+    """Return numbers, NaN where there is none, and which values are something else; both of shape (n,).
 
-    Raises
-    ------
-    InputError
-        The column holds lists or objects.
-
+    With `flags`, the words true and false are 1 and 0.
     """
-    if pa.types.is_floating(values.type):
-        whole = pc.equal(pc.floor(values), values)
-        small = pc.all(pc.and_(whole, pc.less(pc.abs(values), 1e15))).as_py()
-        values = values.cast(pa.int64()) if small is not False else values
-    return pc.utf8_trim_whitespace(_texts(values, name).fill_null(""))
-
-
-def numbers(values: pa.Array, name: str) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-    """Return numbers, NaN where there is none, and which values are something else; both of shape (n,)."""
     if pa.types.is_boolean(values.type):
         values = values.cast(pa.int8())
-    if not _is_number(values.type):
-        texts = _texts(values, name)
-        readable = pc.match_substring_regex(texts, _NUMBER)
-        empty = pc.equal(pc.utf8_trim_whitespace(texts), "")
-        bad = pc.and_not(pc.invert(readable), empty).fill_null(False).to_numpy(zero_copy_only=False)
-        values = pc.utf8_trim_whitespace(pc.if_else(readable, texts, _NO_TEXT)).cast(pa.float64())
+    if not is_number(values.type):
+        texts = texts_of(values, name)
+        if flags:
+            flag = pc.index_in(pc.utf8_lower(pc.utf8_trim_whitespace(texts)), _FLAGS)
+            texts = pc.coalesce(flag.cast(pa.string()), texts)
+        readable = pc.match_substring_regex(texts, NUMBER)
+        bad = pc.and_not(pc.invert(readable), is_absent(texts)).fill_null(False).to_numpy(zero_copy_only=False)
+        values = pc.utf8_ltrim(pc.utf8_trim_whitespace(pc.if_else(readable, texts, _NO_TEXT)), "+").cast(pa.float64())
     else:
         bad = np.zeros(len(values), np.bool_)
     found = values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False).astype(np.float64)
     return found, bad | np.isinf(found)
 
 
-def seconds(values: pa.Array, name: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    """Return Unix seconds, rounded down, and which values are no time; both of shape (n,).
-
-    Takes numbers of seconds, pyarrow's times and ISO 8601 texts (without an offset: UTC).
-    """
-    if pa.types.is_timestamp(values.type) or pa.types.is_date(values.type):
-        values = values.cast(pa.timestamp("s"), safe=False).cast(pa.int64())
-    elif not _is_number(values.type):
-        texts = _texts(values, name)
-        readable = pc.match_substring_regex(texts, _NUMBER).fill_null(False)
-        if not pc.all(readable).as_py():
-            return _moments(texts)
-    found, bad = numbers(values, name)
-    bad |= ~(np.abs(found) < 1e15)  # NaN among them
-    return np.floor(np.where(bad, 0, found)).astype(np.int64), bad
-
-
-def _moments(texts: pa.Array) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    """Read ISO 8601; pyarrow reads a whole column of one shape at once, else text by text."""
-    try:
-        times = texts.cast(pa.timestamp("s"))
-        return times.cast(pa.int64()).fill_null(0).to_numpy(), times.is_null().to_numpy(zero_copy_only=False)
-    except pa.ArrowInvalid:
-        found = [_moment(text) for text in texts.to_pylist()]
-    bad = np.array([value is None for value in found], np.bool_)
-    return np.array([value or 0 for value in found], np.int64), bad
-
-
-def _moment(text: str | None) -> int | None:
-    try:
-        moment = datetime.fromisoformat((text or "").strip())
-        return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() // 1)
-    except (ValueError, OverflowError):
-        pass
-    try:
-        return int(float(text or "") // 1)
-    except (ValueError, OverflowError):
-        return None
-
-
 def field_values(values: pa.Array, field: Field, separator: str) -> pa.Array:
     """Return a field as its domain shows it: text, whole numbers or text, or lists of texts; null where it is empty.
 
-    A long text may be a list of paragraphs.
+    A long text may be a list of paragraphs. Of a `value`, 1991.0 is 1991; texts stay as they are.
 
     Raises
     ------
@@ -100,30 +55,67 @@ def field_values(values: pa.Array, field: Field, separator: str) -> pa.Array:
     """
     listed = pa.types.is_list(values.type) or pa.types.is_large_list(values.type)
     if field.long and field.type == "text" and listed:
-        whole = [" ".join(str(part) for part in parts or () if part is not None) for parts in values.to_pylist()]
+        whole = [" ".join(str(part) for part in parts or () if not is_missing(part)) for parts in values.to_pylist()]
         return clean(pa.array(whole, pa.string()))
     if field.type == "list":
         if listed:
             lists = values.to_pylist()
         else:
-            lists = [None if text is None else text.split(separator) for text in _texts(values, field.name).to_pylist()]
+            texts = texts_of(values, field.name).to_pylist()
+            lists = [None if text is None else text.split(separator) for text in texts]
         tidy = [
-            [str(part).strip() for part in parts or () if part is not None and str(part).strip()] for parts in lists
+            [str(part).strip() for part in parts or () if not is_missing(part) and str(part).strip()] for parts in lists
         ]
         return pa.array([parts or None for parts in tidy], pa.list_(pa.string()))
+    texts = clean(texts_of(values, field.name))
     if field.type == "value":
-        texts = clean(id_texts(values, field.name))
-        whole = pc.match_substring_regex(texts, r"^-?\d{1,9}$")
+        texts = pc.replace_substring_regex(pc.if_else(is_word(texts), _NO_TEXT, texts), WHOLE_FLOAT, r"\1")
+        whole = pc.match_substring_regex(texts, _INT32)
         return texts.cast(pa.int32()) if pc.all(whole).as_py() is not False else texts
-    return clean(id_texts(values, field.name))
+    return texts
 
 
-def _is_number(kind: pa.DataType) -> bool:
+def is_number(kind: pa.DataType) -> bool:
+    """Tell whether a type is one of numbers."""
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
 
 
-def _texts(values: pa.Array, name: str) -> pa.Array:
-    """Return values as texts; nulls stay."""
+def is_word(texts: pa.Array) -> pa.Array:
+    """Mark words for no value; null stays."""
+    marked = pc.is_in(pc.utf8_lower(pc.utf8_trim_whitespace(texts)), pa.array(ABSENT_WORDS))
+    return pc.if_else(texts.is_valid(), marked, pa.scalar(None, pa.bool_()))
+
+
+def is_absent(texts: pa.Array) -> pa.Array:
+    """Mark what is no value where a number is meant: blanks, and words for it; null stays."""
+    return pc.or_(pc.equal(pc.utf8_trim_whitespace(texts), ""), is_word(texts))
+
+
+def present(values: pa.Array) -> pa.Array:
+    """Return floats with null in place of NaN."""
+    return pc.if_else(pc.is_nan(values), pa.scalar(None, values.type), values)
+
+
+def float_texts(values: pa.Array) -> pa.Array:
+    """Return floats as a table writes them, whole ones with `.0`; null where there is none."""
+    if pa.types.is_float16(values.type):
+        values = values.cast(pa.float32())
+    coded = present(values).dictionary_encode()
+    texts = [str(number) for number in coded.dictionary.to_numpy(zero_copy_only=False)]
+    return pa.array(texts, pa.string()).take(coded.indices)
+
+
+def texts_of(values: pa.Array, name: str) -> pa.Array:
+    """Return values as texts; nulls stay, and NaN is one.
+
+    Raises
+    ------
+    InputError
+        The column holds lists or objects.
+
+    """
+    if pa.types.is_floating(values.type):
+        return float_texts(values)
     try:
         return values.cast(pa.string())
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):

@@ -194,6 +194,14 @@ def column_names(file: SourceFile, dialect: Dialect) -> tuple[str, ...]:
     return tuple(name.removeprefix("\ufeff") for name in first[1])
 
 
+def first_rows(file: SourceFile, dialect: Dialect, count: int) -> list[dict[str, str]]:
+    """Return the fields by name of the first whole rows."""
+    names = dialect.names or column_names(file, dialect)
+    start = 0 if dialect.names else 1
+    rows = (fields for _, fields, _ in islice(_rows(file, dialect), start, start + count))
+    return [dict(zip(names, fields, strict=True)) for fields in rows if len(fields) == len(names)]
+
+
 def _place(file: SourceFile, dialect: Dialect, row: int) -> str:
     """Say on which line a row begins; fields may hold line breaks, so the rows before it are read again."""
     at = row + (0 if dialect.names else 1)

@@ -10,7 +10,8 @@ import pyarrow as pa
 from pyarrow import compute as pc
 
 from rella_cpp.cache import Progress
-from rella_cpp.datasets.columns import field_values, id_texts
+from rella_cpp.datasets.columns import field_values
+from rella_cpp.datasets.ids import id_texts, settle
 from rella_cpp.datasets.options import PrepareOptions
 from rella_cpp.datasets.prepared import Prepared, find_texts, repeated
 from rella_cpp.datasets.sheets import Sheet
@@ -93,7 +94,7 @@ def join_texts(prepared: Prepared, texts: TextsTable, options: PrepareOptions) -
     try:
         sheet = table_kind(texts.file).read(texts.file, list(dict.fromkeys([texts.id, *(f.name for f in taken)])))
         fields = {f"field {f.name}": field_values(sheet.columns[f.name], f, separator) for f in taken}
-        ids = id_texts(sheet.columns[texts.id], texts.id)
+        _, ids = settle(prepared.items["id"].combine_chunks(), id_texts(sheet.columns[texts.id], texts.id))
     except InputError as error:
         raise error.located(texts.file.name) from None
     sheet.columns = {"id": ids, "item": _rows(prepared, texts, ids)} | fields

@@ -1,28 +1,36 @@
 """MovieLens: the `.dat` files of ml-1m and the CSV files of ml-25m.
 
-ReLLa §4.1: liked is a rating above 3, a sample needs 5 earlier behaviors, and time splits all samples 8:1:1.
+ReLLa §4.1: liked is a rating above 3, a sample needs 5 earlier behaviors, and time splits all samples 8:1:1. Of a
+movie that its user rates again the latest rating holds.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 from pyarrow import compute as pc
 
-from rella_cpp.datasets.delimited import Dialect, read_delimited
+from rella_cpp.datasets.columns import numbers
+from rella_cpp.datasets.delimited import Dialect, Kind, first_rows, read_delimited
 from rella_cpp.datasets.options import PrepareOptions
 from rella_cpp.datasets.prepared import Events, Prepared, find_rows, repeated
 from rella_cpp.datasets.sampling import samples_by_time
-from rella_cpp.datasets.sheets import Sheet
+from rella_cpp.datasets.sheets import Sheet, Told
 from rella_cpp.datasets.sources import SourceFile
+from rella_cpp.datasets.times import drop_bad_times, of_integers, read_times, take_times
 from rella_cpp.datasets.titles import split_title
+from rella_cpp.values import quoted
 
 LIKED_ABOVE = 3
 MIN_HISTORY = 5
 SHARES = (8, 1, 1)
 _SCALE = (0.5, 5.0)
 _COLUMNS = {"user": "userId", "item": "movieId", "rating": "rating", "timestamp": "timestamp"}
+_LOOKED_AT = 100
+"""Rows from whose values is told how a file was written."""
+_LARGEST_ID = 1e9
 _NO_GENRES = "(no genres listed)"
 
 # 0 is "other" or not specified.
@@ -67,14 +75,52 @@ def prepare_csv(files: Sequence[SourceFile], options: PrepareOptions) -> Prepare
 
 
 def _ratings(file: SourceFile, dialect: Dialect) -> Sheet:
-    return read_delimited(
-        file, dialect, {"userId": "int32", "movieId": "int32", "rating": "float32", "timestamp": "int64"}
-    )
+    sheet = _read(file, dialect, {"userId": "int32", "movieId": "int32", "rating": "float32", "timestamp": "int64"})
+    times = sheet.columns["timestamp"]
+    numbers = isinstance(times, np.ndarray)
+    take_times(sheet, times, of_integers(times) if numbers else read_times(times, "timestamp"))
+    drop_bad_times(sheet)
+    return sheet
+
+
+def _read(file: SourceFile, dialect: Dialect, columns: Mapping[str, Kind]) -> Sheet:
+    """Read columns; where another program wrote the whole numbers, as `128.0` or as dates, the times are texts."""
+    if not _rewritten(file, dialect, [name for name, kind in columns.items() if kind in ("int32", "int64")]):
+        return read_delimited(file, dialect, columns)
+    sheet = read_delimited(file, dialect, dict.fromkeys(columns, "text"))
+    for name, kind in columns.items():
+        if kind in ("int32", "float32"):
+            _to_numbers(sheet, name, kind)
+    return sheet
+
+
+def _rewritten(file: SourceFile, dialect: Dialect, names: Sequence[str]) -> bool:
+    """Tell from the first rows whether most values of a column of whole numbers are written otherwise."""
+    rows = [] if dialect.separator else first_rows(file, dialect, _LOOKED_AT)
+    for name in names:
+        texts = [row.get(name, "").strip() for row in rows]
+        known = [text.removeprefix("-").isdecimal() for text in texts if text]
+        if 2 * sum(known) < len(known):
+            return True
+    return False
+
+
+def _to_numbers(sheet: Sheet, name: str, kind: Kind) -> None:
+    """Read a column of texts; rows without a number are broken."""
+    read = sheet.columns[name]
+    found, bad = numbers(read, name)
+    bad = bad | np.isnan(found)
+    if kind == "int32":
+        bad = bad | ~((found == np.floor(found)) & (np.abs(found) < _LARGEST_ID))
+    sheet.columns[name] = np.where(bad, 0, found).astype(kind)
+    wanted = "no whole number" if kind == "int32" else "no number"
+    told = f"{name} is {wanted}"
+    sheet.drop(bad, told, lambda row: Told(f"{told}: {quoted(read[row].as_py())}"))
 
 
 def _movies(file: SourceFile, dialect: Dialect, options: PrepareOptions, left_out: dict[str, Any]) -> pa.Table:
     """Read the movies, ascending by id."""
-    sheet = read_delimited(file, dialect, {"movieId": "int32", "title": "text", "genres": "text"})
+    sheet = _read(file, dialect, {"movieId": "int32", "title": "text", "genres": "text"})
     titles = [split_title(text) for text in sheet.columns["title"].to_pylist()]
     sheet.columns["name"] = pa.array([title for title, _ in titles], pa.string())
     sheet.columns["year"] = pa.array([year for _, year in titles], pa.int32())
@@ -124,15 +170,17 @@ def _assemble(
     """Give users and movies numbers by ascending id, drop the ratings that are broken, make the samples."""
     rating = sheet.numbers("rating")
     low, high = _SCALE
-    sheet.drop(~((rating >= low) & (rating <= high)), f"a rating outside {low:g} to {high:g}")
+    off = f"a rating outside {low:g} to {high:g}"
+    sheet.drop(~((rating >= low) & (rating <= high)), off, lambda row: Told(f"{off}: '{rating[row]:g}'"))
     users = pa.table({"id": np.unique(sheet.numbers("userId"))}) if people is None else _people(people)
     for column, table, kind in (("userId", users, "user"), ("movieId", items, "movie")):
-        rows = find_rows(table["id"].to_numpy(), sheet.numbers(column))
-        sheet.columns[column] = rows
-        sheet.drop(rows < 0, f"an unknown {kind}")
-    sheet.drop(repeated(sheet.numbers("userId"), sheet.numbers("movieId")), "a movie that its user rates again")
+        _number(sheet, column, table["id"].to_numpy(), kind)
+    times = sheet.columns.get("timestamp"), sheet.columns.get("nanos")
+    again = repeated(sheet.numbers("userId"), sheet.numbers("movieId"), *times)
+    sheet.drop(again, "a movie that its user rates again")
     left_out[sheet.source] = sheet.settle(skip=options.skip_bad_rows)
-    events = Events(*(sheet.columns.pop(name) for name in ("userId", "movieId", "rating", "timestamp")))
+    names = ("userId", "movieId", "rating", "timestamp", "nanos")
+    events = Events(*(sheet.columns.pop(name, None) for name in names))
     interactions = events.sorted(len(users))
     liked = interactions.ratings() > LIKED_ABOVE
     return Prepared(
@@ -151,6 +199,15 @@ def _assemble(
         },
         left_out,
     )
+
+
+def _number(sheet: Sheet, column: str, ids: npt.NDArray[Any], kind: str) -> None:
+    """Put each id's place among known ones in its place; leave out the rows of unknown ones."""
+    read = sheet.numbers(column)
+    rows = find_rows(ids, read)
+    known = f"; known are ids such as '{ids[0]}'" if len(ids) else ""
+    sheet.columns[column] = rows
+    sheet.drop(rows < 0, f"an unknown {kind}", lambda row: Told(f"an unknown {kind}: '{read[row]}'{known}"))
 
 
 def _named(table: pa.Table) -> pa.Table:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -34,18 +34,24 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Events:
-    """What users did, in any order: numbers of users and items, int32; ratings and times where there are some."""
+    """What users did, in any order: numbers of users and items, int32; ratings and times where there are some.
+
+    `nanos` are the nanoseconds that the times, rounded down to seconds, leave out.
+    """
 
     user: npt.NDArray[np.int32]
     item: npt.NDArray[np.int32]
     rating: npt.NDArray[np.float32] | None = None
     timestamp: npt.NDArray[np.int64] | None = None
+    nanos: npt.NDArray[np.int32] | None = None
 
     def order(self) -> npt.NDArray[np.int64]:
         """Return the rows' order by user, then time (where there is one, else as they stand), then item number."""
         if self.timestamp is None:
             return np.argsort(self.user, kind="stable")
-        return np.lexsort((self.item, self.timestamp, self.user))
+        if self.nanos is None:
+            return np.lexsort((self.item, self.timestamp, self.user))
+        return np.lexsort((self.item, self.nanos, self.timestamp, self.user))
 
     def sorted(self, users: int, order: npt.NDArray[np.int64] | None = None) -> Interactions:
         """Bring the rows into an order, by default `order()`; `users` is how many there are."""
@@ -69,13 +75,18 @@ def find_rows(ids: npt.NDArray[_Number], values: npt.NDArray[_Number]) -> npt.ND
     return rows
 
 
-def repeated(user: npt.NDArray[np.int32], item: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
-    """Mark every pair of user and item but the last of its kind, shape (n,)."""
+def repeated(
+    user: npt.NDArray[np.int32], item: npt.NDArray[np.int32], *times: npt.NDArray[Any] | None
+) -> npt.NDArray[np.bool_]:
+    """Mark every pair of user and item but the last of its kind, shape (n,).
+
+    With `times`, the coarse before the fine, the last is the latest; of those at one time the one that stands last.
+    """
     pairs = user.astype(np.int64) << 32 | item
     marked = np.zeros(len(pairs), np.bool_)
     ordered = np.sort(pairs)
     if np.any(ordered[1:] == ordered[:-1]):
-        order = np.argsort(pairs, kind="stable")
+        order = np.lexsort((*(time for time in reversed(times) if time is not None), pairs))
         marked[order[:-1][pairs[order[1:]] == pairs[order[:-1]]]] = True
     return marked
 

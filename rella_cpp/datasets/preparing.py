@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -11,8 +10,8 @@ from rella_cpp.cache import Progress, no_progress
 from rella_cpp.datasets.dataset import DataSet
 from rella_cpp.datasets.options import PrepareOptions
 from rella_cpp.datasets.sources import SourceFile, find_files
-from rella_cpp.errors import InputError
 from rella_cpp.files import named, new_folder, refuse_taken
+from rella_gguf.near_names import unknown_name
 
 if TYPE_CHECKING:
     from rella_cpp.datasets.prepared import Prepared
@@ -87,10 +86,7 @@ def prepare(
     source, out, options = Path(source), named(out), options or PrepareOptions()
     known = next((entry for entry in DATA_FORMATS if entry.name == format), None)
     if known is None:
-        names = [entry.name for entry in DATA_FORMATS]
-        near = get_close_matches(format, names, n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
-        raise InputError(f"unknown format {format!r}", remedy=f"{hint}there are {', '.join(names)}")
+        raise unknown_name("format", format, [entry.name for entry in DATA_FORMATS], most=1)
     options.check_for(format)
 
     from rella_cpp.datasets.joining import join_texts, open_texts

@@ -2,27 +2,26 @@
 
 import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from rella_cpp.datasets.sources import SourceFile
 from rella_cpp.domains import Domain, load_domain
-from rella_cpp.errors import InputError
+from rella_cpp.errors import InputError, faults_of, refuse
 from rella_cpp.records import describe
+from rella_gguf.near_names import unknown_key
 
 _BY = ("time", "users")
 _TEXTS = ("file", "user", "item", "rating", "timestamp", "label", "id", "separator", "by", "domain")
-_Part = TypeVar("_Part", "EventColumns", "RecordColumns", "SampleRules")
 
 
 @dataclass(frozen=True, slots=True)
 class EventColumns:
     """The columns of the interactions; `file` is empty where the source is the file itself.
 
-    A `timestamp` is Unix seconds or ISO 8601, a `label` 0 or 1.
+    A `timestamp` is Unix seconds (also ms, µs, ns) or ISO 8601, a `label` 0 or 1.
     """
 
     user: str = "user"
@@ -63,19 +62,22 @@ class SampleRules:
 
     def __post_init__(self) -> None:
         """Refuse rules that contradict themselves."""
+        refuse(self._faults())
+
+    def _faults(self) -> Iterator[InputError]:
         if self.liked_above is not None and self.liked_from is not None:
-            raise InputError("both liked_above and liked_from are given", remedy="give one of them")
+            yield InputError("both liked_above and liked_from are given", remedy="give one of them")
         for name in ("liked_above", "liked_from"):
             value = getattr(self, name)
             if value is not None and not _is_number(value):
-                raise InputError(f"{name} is {describe(value)}", remedy="give a rating")
+                yield InputError(f"{name} is {describe(value)}", remedy="give a rating")
         least = self.min_history
         if least is not None and (isinstance(least, bool) or not isinstance(least, int) or least < 0):
-            raise InputError(f"min_history is {describe(least)}", remedy="give a whole number from 0")
+            yield InputError(f"min_history is {describe(least)}", remedy="give a whole number from 0")
         if self.by is not None and self.by not in _BY:
-            raise InputError(f"by is {describe(self.by)}", remedy=f"one of {', '.join(_BY)}")
+            yield InputError(f"by is {describe(self.by)}", remedy=f"one of {', '.join(_BY)}")
         if self.split is not None and not _shares(self.split):
-            raise InputError(
+            yield InputError(
                 f"split is {describe(list(self.split) if isinstance(self.split, tuple) else self.split)}",
                 remedy="give three whole numbers from 0, such as 8, 1, 1: train, valid, test",
             )
@@ -103,13 +105,15 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Refuse fields that the domain does not know and ratings where it has none."""
+        refuse(self._faults())
+
+    def _faults(self) -> Iterator[InputError]:
         domain = load_domain(self.domain)
         for part, known in (("items", domain.item), ("users", domain.user)):
             names = [entry.name for entry in known]
-            for name in getattr(self, part).fields:
-                _known(name, [*names, "file", "id", "separator"], f"[{part}]")
+            yield from _unknown(getattr(self, part).fields, [*names, "file", "id", "separator"], f"[{part}]")
         if self.interactions.rating and domain.rating is None:
-            raise InputError(
+            yield InputError(
                 f"a rating column is named, but the domain {domain.name} has no ratings",
                 remedy="name a label column of 0 and 1 instead, or choose another domain",
             )
@@ -118,11 +122,11 @@ class Recipe:
         rules = self.rules
         liked = rules.liked_above is not None or rules.liked_from is not None
         if self.interactions.rating and not liked:
-            raise InputError(
+            yield InputError(
                 "which ratings are liked is not said", remedy="give liked_above or liked_from, or a label column"
             )
         if liked and not self.interactions.rating:
-            raise InputError("liked_above and liked_from need ratings", remedy="name the rating column")
+            yield InputError("liked_above and liked_from need ratings", remedy="name the rating column")
 
     def loaded_domain(self) -> Domain:
         """Load the domain."""
@@ -158,6 +162,8 @@ def read_recipe(path: str | Path) -> Recipe:
     ------
     InputError
         It cannot be read, has an unknown key, or contradicts itself.
+    FaultsError
+        It has several faults: all are named.
 
     """
     try:
@@ -175,53 +181,65 @@ def read_recipe(path: str | Path) -> Recipe:
 
 
 def _parse(table: Mapping[str, Any]) -> Recipe:
-    for key, value in table.items():
-        _known(key, [entry.name for entry in fields(Recipe)], None)
-        if key != "domain" and not isinstance(value, dict):
-            raise InputError(f"{key} is {describe(value)}", remedy=f"give a table [{key}]")
-    rules = dict(table.get("rules", {}))
-    if isinstance(rules.get("split"), list):
-        rules["split"] = tuple(rules["split"])
-    parts: dict[str, Any] = {
-        "interactions": _part(EventColumns, table.get("interactions", {}), "[interactions]"),
-        "items": _part(RecordColumns, _with_fields(table.get("items", {})), "[items]"),
-        "users": _part(RecordColumns, _with_fields(table.get("users", {})), "[users]"),
-        "rules": _part(SampleRules, rules, "[rules]"),
-    }
-    _check_texts(table, None)
+    """Make the recipe of a table; all faults of the parts are found together, then those of the whole."""
+    faults: list[InputError] = list(_unknown(table, [entry.name for entry in fields(Recipe)], None))
+    faults += _wrong_texts(table, None)
+    tables: dict[str, dict[str, Any]] = {name: {} for name in _PARTS}
+    for name in _PARTS:
+        if isinstance(part := table.get(name, {}), dict):
+            tables[name] = dict(part)
+        else:
+            faults.append(InputError(f"{name} is {describe(part)}", remedy=f"give a table [{name}]"))
+    if isinstance(split := tables["rules"].get("split"), list):
+        tables["rules"]["split"] = tuple(split)
+    parts: dict[str, Any] = {name: _part(kind, tables[name], f"[{name}]", faults) for name, kind in _PARTS.items()}
+    refuse(faults)
     return Recipe(**({"domain": table["domain"]} if "domain" in table else {}), **parts)
 
 
-def _with_fields(table: Mapping[str, Any]) -> dict[str, Any]:
+_PARTS: dict[str, type[EventColumns | RecordColumns | SampleRules]] = {
+    "interactions": EventColumns,
+    "items": RecordColumns,
+    "users": RecordColumns,
+    "rules": SampleRules,
+}
+
+
+def _part(
+    kind: type[EventColumns | RecordColumns | SampleRules], table: dict[str, Any], place: str, faults: list[InputError]
+) -> EventColumns | RecordColumns | SampleRules:
+    """Make a part of a recipe; in place of one with a fault, one that stands for it."""
+    found: list[InputError] = []
+    if kind is RecordColumns:
+        table = _with_fields(table, place, found)
+    else:
+        found += _unknown(table, [entry.name for entry in fields(kind)], place)
+    found += _wrong_texts(table, place)
+    known = {entry.name for entry in fields(kind)}
+    try:
+        made = kind(**{key: value for key, value in table.items() if key in known})
+    except InputError as error:
+        found += (fault.located(None, place) for fault in faults_of(error))
+    faults += found
+    return kind() if found else made
+
+
+def _with_fields(table: Mapping[str, Any], place: str, faults: list[InputError]) -> dict[str, Any]:
     """Gather what is no setting: a domain's field and its column. `Recipe` refuses unknown ones."""
     own = ("id", "file", "separator")
     columns = {key: value for key, value in table.items() if key not in own}
     for key, value in columns.items():
         if not isinstance(value, str):
-            raise InputError(f"{key} is {describe(value)}", remedy="give the name of a column")
+            fault = InputError(f"{key} is {describe(value)}", place=place, remedy="give the name of a column")
+            faults.append(fault)
     return {key: table[key] for key in own if key in table} | {"fields": columns}
 
 
-def _part(kind: type[_Part], table: Mapping[str, Any], place: str) -> _Part:
-    known = [entry.name for entry in fields(kind)]
-    for key in table:
-        _known(key, known, place)
-    _check_texts(table, place)
-    try:
-        return kind(**table)
-    except InputError as error:
-        raise error.located(None, place) from None
-
-
-def _check_texts(table: Mapping[str, Any], place: str | None) -> None:
+def _wrong_texts(table: Mapping[str, Any], place: str | None) -> Iterator[InputError]:
     for key in _TEXTS:
         if key in table and not (isinstance(table[key], str) and table[key]):
-            raise InputError(f"{key} is {describe(table[key])}", place=place, remedy="give text")
+            yield InputError(f"{key} is {describe(table[key])}", place=place, remedy="give text")
 
 
-def _known(key: str, known: list[str], place: str | None) -> None:
-    if key in known:
-        return
-    near = get_close_matches(key, known, n=1)
-    remedy = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(known)}"
-    raise InputError(f"unknown key {key}", place=place, remedy=remedy)
+def _unknown(keys: Iterable[str], known: list[str], place: str | None) -> Iterator[InputError]:
+    return (unknown_key(key, known, place=place) for key in keys if key not in known)

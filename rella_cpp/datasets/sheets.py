@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,14 @@ from rella_cpp.errors import InputError
 _log = logging.getLogger(__name__)
 _ONE_IN = 1000
 """Broken rows are left out silently up to one row in so many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What is wrong with a broken row, its value among it, and what would be right."""
+
+    finding: str
+    remedy: str = "mend the file"
 
 
 class Sheet:
@@ -43,6 +52,7 @@ class Sheet:
         self.columns = columns
         self.place = place
         self._broken = dict(broken or {})  # kind: (how many, the first one's row)
+        self._told: dict[str, Told] = {}
         self._total = len(self) + len(removed)
         self._rows: npt.NDArray[np.int64] | None = None  # None: all of them are there
         if len(removed):
@@ -57,11 +67,24 @@ class Sheet:
         found: npt.NDArray[Any] = self.columns[name]
         return found
 
-    def drop(self, bad: npt.NDArray[np.bool_], kind: str) -> None:
-        """Leave rows out as broken: `bad` has the shape (rows,), `kind` says what is wrong with them."""
+    def drop(self, bad: npt.NDArray[np.bool_], kind: str, told: Callable[[int], "Told"] | None = None) -> None:
+        """Leave rows out as broken.
+
+        Parameters
+        ----------
+        bad
+            Which rows, shape (rows,).
+        kind
+            What is wrong with them, without their values.
+        told
+            Says it of one row, by its number among those that are left.
+
+        """
         if not bad.any():
             return
         first = int(np.argmax(bad))
+        if told is not None and kind not in self._broken:
+            self._told[kind] = told(first)
         count, before = self._broken.get(kind, (0, self._total))
         first = first if self._rows is None else int(self._rows[first])
         self._broken[kind] = (count + int(bad.sum()), min(first, before))
@@ -88,7 +111,8 @@ class Sheet:
         if self._broken:
             kind, (_, row) = min(self._broken.items(), key=lambda entry: entry[1][1])
             total = sum(count for count, _ in self._broken.values())
-            told = f"{kind}; of {self._total:,} rows {total:,} {'is' if total == 1 else 'are'} broken"
+            told, remedy = astuple(self._told.get(kind, Told(kind)))
+            told += f"; of {self._total:,} rows {total:,} {'is' if total == 1 else 'are'} broken"
             if len(self._broken) > 1:
                 told += f" ({', '.join(f'{count:,} × {kind}' for kind, (count, _) in sorted(self._broken.items()))})"
             if total * _ONE_IN > self._total and not skip:
@@ -96,9 +120,13 @@ class Sheet:
                     f"{told}, more than 0.1 %",
                     source=self.source,
                     place=self.place(row),
-                    remedy="mend the file, or leave them out with --skip-bad-rows",
+                    remedy=f"{remedy}, or leave them out with --skip-bad-rows",
+                )
+            if not len(self):
+                raise InputError(
+                    f"{told}, and no row is left", source=self.source, place=self.place(row), remedy=remedy
                 )
             _log.warning("%s, %s: %s; left out", self.source, self.place(row), told)
         if not len(self):
-            raise InputError("holds no rows" if not self._broken else "holds no whole row", source=self.source)
+            raise InputError("holds no rows", source=self.source)
         return {kind: count for kind, (count, _) in sorted(self._broken.items())}

@@ -3,6 +3,9 @@
 What a recipe leaves open follows from the data. With ratings or labels, every interaction with 5 earlier ones is a
 sample. With neither, a user's last item is the one sample, its label 1; there are no negatives. Times
 split samples 8:1:1 by global time; without them, users are split at random (10:1:1 where there are no labels).
+
+Of a user's item that comes again, the latest rating or label in time holds; without times, and in sequences with
+neither, the one that stands last in the file.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,17 +16,21 @@ import numpy.typing as npt
 import pyarrow as pa
 from pyarrow import compute as pc
 
-from rella_cpp.datasets.columns import field_values, id_texts, numbers, seconds
+from rella_cpp.datasets.columns import field_values, numbers
 from rella_cpp.datasets.dataset import Interactions, Samples
+from rella_cpp.datasets.described import Described, choose, read_described, refuse_missing, with_required
+from rella_cpp.datasets.ids import id_texts, settle
 from rella_cpp.datasets.options import PrepareOptions
 from rella_cpp.datasets.prepared import Events, Prepared, ascending, find_texts, repeated
-from rella_cpp.datasets.recipe import Recipe, RecordColumns
+from rella_cpp.datasets.recipe import Recipe
 from rella_cpp.datasets.sampling import BY_USERS, UNKNOWN, last_samples, samples_by_time, samples_by_users
-from rella_cpp.datasets.sheets import Sheet
+from rella_cpp.datasets.sheets import Sheet, Told
 from rella_cpp.datasets.sources import SourceFile
 from rella_cpp.datasets.tables import table_kind
-from rella_cpp.domains import Domain, Field
+from rella_cpp.datasets.times import drop_bad_times, read_times, take_times
+from rella_cpp.domains import Domain
 from rella_cpp.errors import InputError
+from rella_cpp.values import quoted
 
 _MIN_HISTORY = {True: 5, False: 1}  # with labels, without
 _SHARES = {True: (8, 1, 1), False: (10, 1, 1)}
@@ -48,15 +55,24 @@ def prepare_table(files: Sequence[SourceFile], options: PrepareOptions) -> Prepa
     rest = list(files[1:])
     items_file = rest.pop(0) if recipe.items.file else None
     users_file = rest.pop(0) if recipe.users.file else None
-    items = None
-    described = None
+    domain, columns, skip = reading.domain, recipe.interactions, options.skip_bad_rows
+    items_read = users_read = None
     if items_file is not None:
-        described, items = _records(items_file, recipe.items, "item", reading)
-    sheet = _read_events(files[0], items, reading)
-    if items is None or described is None:
+        items_read = read_described(items_file, recipe.items, "an item", columns.item, domain.item)
+    sheet = _read_events(files[0], items_read is None, reading)
+    if users_file is not None:
+        users_read = read_described(users_file, recipe.users, "a user", columns.user, domain.user)
+    _settle_ids(sheet, "item", items_read)
+    _settle_ids(sheet, "user", users_read)
+    for role in ("user", "item"):
+        sheet.drop(_mask(pc.equal(sheet.columns[role], "")), f"an empty {role}")
+    _drop_bad(sheet, domain)
+    if items_read is None:
         items = _items_of(sheet, reading)
         described = items["id"].combine_chunks()
-    known = None if users_file is None else _records(users_file, recipe.users, "user", reading)[1]
+    else:
+        described, items = items_read.table(reading.left_out, skip=skip)
+    known = None if users_read is None else users_read.table(reading.left_out, skip=skip)[1]
     users = _all_users(sheet, known)
     events, labels = _events(sheet, users, items, described, reading)
     order = events.order()
@@ -65,115 +81,61 @@ def prepare_table(files: Sequence[SourceFile], options: PrepareOptions) -> Prepa
     return Prepared(recipe.domain, users, items, interactions, samples, rules, reading.left_out)
 
 
-def _records(file: SourceFile, columns: RecordColumns, role: str, reading: _Reading) -> tuple[pa.Array, pa.Table]:
-    """Read items or users, ascending by id: all ids, and those that have what the domain requires."""
-    kind = table_kind(file)
-    there = kind.names(file)
-    event = reading.recipe.interactions
-    id_column = columns.id or next(
-        (name for name in (getattr(event, role), "id") if name in there), getattr(event, role)
-    )
-    wanted = reading.domain.item if role == "item" else reading.domain.user
-    chosen = _choose(file.name, there, [id_column], wanted, columns)
-    sheet = kind.read(file, list(dict.fromkeys([id_column, *chosen.values()])))
-    ids = id_texts(sheet.columns[id_column], id_column)
-    table = _table(ids, sheet, chosen, wanted, columns.separator)
-    numbered = find_texts(ids.unique(), ids)
-    again = repeated(numbered, np.zeros_like(numbered))
-    empty = _mask(pc.equal(ids, ""))
-    sheet.drop(
-        empty | again,
-        f"an {role} without an id, or an id that comes again"
-        if role == "item"
-        else "a user without an id, or an id that comes again",
-    )
-    counts = sheet.settle(skip=reading.options.skip_bad_rows)
-    table = table.filter(pa.array(~(empty | again)))
-    whole_ids = table["id"].combine_chunks()
-    table = table.take(find_texts(whole_ids, ascending(whole_ids)))
-    table, untitled = _with_required(table, wanted)
-    reading.left_out[file.name] = counts | untitled
-    return whole_ids, table
+def _settle_ids(sheet: Sheet, role: str, records: Described | None) -> None:
+    """Bring the interactions' ids and those of the records that describe them to the same texts."""
+    if records is None:
+        (sheet.columns[role],) = settle(sheet.columns[role])
+    else:
+        sheet.columns[role], records.ids = settle(sheet.columns[role], records.ids)
 
 
-def _choose(
-    source: str, there: Sequence[str], needed: Sequence[str], wanted: Sequence[Field], columns: RecordColumns
-) -> dict[str, str]:
-    """Return the column of every field that there is one for; refuse columns that are named and not there."""
-    named = dict(columns.fields)
-    _refuse_missing(source, there, [*needed, *named.values()])
-    chosen = {field.name: named.get(field.name, field.name) for field in wanted}
-    for field in wanted:
-        if field.required and chosen[field.name] not in there:
-            raise InputError(
-                f"has no column {field.name}",
-                source=source,
-                remedy=f"name the one to take as {field.name}; its columns are {', '.join(there) or 'none'}",
-            )
-    return {name: column for name, column in chosen.items() if column in there}
-
-
-def _refuse_missing(source: str, there: Sequence[str], named: Sequence[str]) -> None:
-    missing = [name for name in named if name not in there]
-    if missing:
-        raise InputError(
-            f"has no column {' and no column '.join(missing)}",
-            source=source,
-            remedy=f"its columns are {', '.join(there) or 'none'}",
-        )
-
-
-def _table(ids: pa.Array, sheet: Sheet, chosen: Mapping[str, str], wanted: Sequence[Field], separator: str) -> pa.Table:
-    fields = {field.name: field for field in wanted}
-    return pa.table(
-        {"id": ids}
-        | {name: field_values(sheet.columns[column], fields[name], separator) for name, column in chosen.items()}
-    )
-
-
-def _with_required(table: pa.Table, wanted: Sequence[Field]) -> tuple[pa.Table, dict[str, int]]:
-    """Leave out rows without a field that the domain requires; count them by field."""
-    counts = {}
-    for field in wanted:
-        if field.required and field.name in table.column_names and table[field.name].null_count:
-            counts[f"an empty {field.name}"] = table[field.name].null_count
-            table = table.filter(table[field.name].is_valid())
-    return table, counts
-
-
-def _read_events(file: SourceFile, items: pa.Table | None, reading: _Reading) -> Sheet:
-    """Read the interactions' columns; without a file of items, the items' fields too."""
+def _read_events(file: SourceFile, describe: bool, reading: _Reading) -> Sheet:
+    """Read the interactions' columns; where they `describe` the items, the items' fields too."""
     kind = table_kind(file)
     there = kind.names(file)
     named = reading.recipe.interactions.named()
-    _refuse_missing(file.name, there, list(named.values()))
-    fields = {} if items is not None else _choose(file.name, there, [], reading.domain.item, reading.recipe.items)
+    refuse_missing(file.name, there, list(named.values()))
+    fields = choose(file.name, there, [], reading.domain.item, reading.recipe.items) if describe else {}
     sheet = kind.read(file, list(dict.fromkeys([*named.values(), *fields.values()])))
     read = dict(sheet.columns)
     sheet.columns = {f"field {name}": read[column] for name, column in fields.items()}
     for role in ("user", "item"):
         sheet.columns[role] = id_texts(read[named[role]], named[role])
-    bad = {}
-    for role, convert in (("rating", numbers), ("label", numbers), ("timestamp", seconds)):
+    for role in ("rating", "label"):
         if role in named:
-            sheet.columns[role], bad[role] = convert(read[named[role]], named[role])
-            sheet.columns[f"bad {role}"] = bad[role]
-    for role in ("user", "item"):
-        sheet.drop(_mask(pc.equal(sheet.columns[role], "")), f"an empty {role}")
-    _drop_bad(sheet, reading.domain)
+            sheet.columns[role], bad = numbers(read[named[role]], named[role], flags=True)
+            if bad.any():
+                sheet.columns |= {f"bad {role}": bad, f"read {role}": read[named[role]]}
+    if "timestamp" in named:
+        take_times(sheet, read[named["timestamp"]], read_times(read[named["timestamp"]], named["timestamp"]))
     return sheet
 
 
 def _drop_bad(sheet: Sheet, domain: Domain) -> None:
-    for role, told in (("rating", "a rating that is no number"), ("timestamp", "a time that is none")):
-        if role in sheet.columns:
-            sheet.drop(sheet.columns[f"bad {role}"], told)
+    """Leave out rows with a rating, a time or a label that is none, or off the scale."""
+    _drop_unread(sheet, "rating", "a rating that is no number", "give numbers")
+    drop_bad_times(sheet)
     if "rating" in sheet.columns and domain.rating is not None:
         rating, scale = sheet.columns["rating"], domain.rating
-        sheet.drop((rating < scale.min) | (rating > scale.max), f"a rating outside {scale.min:g} to {scale.max:g}")
+        off = f"a rating outside {scale.min:g} to {scale.max:g}"
+        remedy = f"give ratings of the domain {domain.name}, or name another domain"
+        sheet.drop(
+            (rating < scale.min) | (rating > scale.max), off, lambda row: Told(f"{off}: '{rating[row]:g}'", remedy)
+        )
+    _drop_unread(sheet, "label", "a label not 0 or 1", "give 0 or 1")
     if "label" in sheet.columns:
         label = sheet.columns["label"]
-        sheet.drop(sheet.columns["bad label"] | ~(np.isnan(label) | np.isin(label, [0, 1])), "a label not 0 or 1")
+        sheet.drop(
+            ~(np.isnan(label) | np.isin(label, [0, 1])),
+            "a label not 0 or 1",
+            lambda row: Told(f"a label not 0 or 1: '{label[row]:g}'", "give 0 or 1"),
+        )
+
+
+def _drop_unread(sheet: Sheet, role: str, kind: str, remedy: str) -> None:
+    if f"bad {role}" in sheet.columns:
+        read = sheet.columns[f"read {role}"]
+        sheet.drop(sheet.columns[f"bad {role}"], kind, lambda row: Told(f"{kind}: {quoted(read[row].as_py())}", remedy))
 
 
 def _items_of(sheet: Sheet, reading: _Reading) -> pa.Table:
@@ -185,7 +147,7 @@ def _items_of(sheet: Sheet, reading: _Reading) -> pa.Table:
         if f"field {field.name}" in sheet.columns:
             values = sheet.columns.pop(f"field {field.name}").take(first)
             columns[field.name] = field_values(values, field, reading.recipe.items.separator)
-    table, untitled = _with_required(pa.table(columns), reading.domain.item)
+    table, untitled = with_required(pa.table(columns), reading.domain.item)
     if untitled:
         reading.left_out["items"] = untitled
     return table
@@ -206,10 +168,23 @@ def _events(
     sheet: Sheet, users: pa.Table, items: pa.Table, described: pa.Array, reading: _Reading
 ) -> tuple[Events, npt.NDArray[np.int8] | None]:
     """Put numbers for users and items, leave out what is broken; return the labels too, where there are any."""
-    sheet.drop(find_texts(described, sheet.columns["item"]) < 0, "an item that the file of items does not have")
+    lost, twice = "an item that the file of items does not have", "an item that comes again with the same user"
+
+    def unknown(row: int) -> Told:
+        known = f"; its ids are such as {quoted(described[0].as_py())}" if len(described) else ""
+        item = quoted(sheet.columns["item"][row].as_py())
+        return Told(f"{lost}: {item}{known}", "give the items of these ids")
+
+    def again(row: int) -> Told:
+        item, user = (quoted(sheet.columns[role][row].as_py()) for role in ("item", "user"))
+        return Told(f"{twice}: item {item}, user {user}", "leave the one that holds")
+
+    sheet.drop(find_texts(described, sheet.columns["item"]) < 0, lost, unknown)
     sheet.columns["user row"] = find_texts(users["id"].combine_chunks(), sheet.columns["user"])
     numbered = find_texts(sheet.columns["item"].unique(), sheet.columns["item"])
-    sheet.drop(repeated(sheet.numbers("user row"), numbered), "an item that comes again with the same user")
+    judged = "rating" in sheet.columns or "label" in sheet.columns  # a sequence is taken as it stands
+    times = (sheet.columns.get("timestamp"), sheet.columns.get("nanos")) if judged else ()
+    sheet.drop(repeated(sheet.numbers("user row"), numbered, *times), twice, again)
     counts = sheet.settle(skip=reading.options.skip_bad_rows)
     rows = find_texts(items["id"].combine_chunks(), sheet.columns["item"])
     if (rows < 0).any():
@@ -222,6 +197,7 @@ def _events(
         rows[rows >= 0],
         None if rating is None else rating.astype(np.float32),
         sheet.columns.get("timestamp"),
+        sheet.columns.get("nanos"),
     )
     return events, _labels(sheet, reading.recipe)
 

@@ -15,6 +15,7 @@ from rella_cpp.datasets.sheets import Sheet
 from rella_cpp.datasets.sources import SourceFile, is_saved_dataset, list_files, listed
 from rella_cpp.errors import InputError
 from rella_cpp.records import describe, encodable
+from rella_cpp.values import is_missing
 
 _CHUNK = 1 << 16
 _PART = 1 << 20
@@ -267,9 +268,11 @@ def _as_texts(values: list[object]) -> pa.Array:
 
 
 def _scalar(value: object) -> str | None:
-    if value is None or isinstance(value, str):
-        return None if value is None else encodable(value)
-    return json.dumps(value)
+    if is_missing(value):
+        return None
+    if isinstance(value, str):
+        return encodable(value)
+    return str(value) if isinstance(value, float) else json.dumps(value)
 
 
 def _join(parts: Sequence[pa.Array]) -> pa.Array:

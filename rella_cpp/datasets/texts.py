@@ -5,6 +5,8 @@ import html
 import pyarrow as pa
 from pyarrow import compute as pc
 
+from rella_cpp.values import WHOLE_FLOAT
+
 
 def clean(texts: pa.Array) -> pa.Array:
     """Return texts with HTML entities read and runs of blanks and line breaks made one; null where nothing is left."""
@@ -17,7 +19,8 @@ def clean(texts: pa.Array) -> pa.Array:
 
 
 def whole_numbers(texts: pa.Array, low: int, high: int) -> tuple[pa.Array, int]:
-    """Read texts as int32, null where there is none or it lies outside; count those that lie outside."""
+    """Read texts as int32, null where there is none or it lies outside; count those that lie outside. 18.0 is 18."""
+    texts = pc.replace_substring_regex(texts, WHOLE_FLOAT, r"\1")
     digits = pc.match_substring_regex(texts, r"^\d{1,9}$")
     numbers = pc.if_else(digits, texts, pa.scalar(None, pa.string())).cast(pa.int32())
     inside = pc.and_(pc.greater_equal(numbers, low), pc.less_equal(numbers, high))

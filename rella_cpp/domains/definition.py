@@ -1,14 +1,16 @@
 """The parts of a domain, and what a domain says of an item, a behavior and a user."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Literal, get_args
 
-from rella_cpp.errors import InputError
+from rella_cpp.errors import InputError, refuse
+from rella_cpp.field_names import missing_field
 from rella_cpp.files import digest
 from rella_cpp.records import Behavior, Item, User, describe, encodable
 from rella_cpp.templates import TemplateFailure, check, mentions
+from rella_cpp.values import as_whole, id_text, is_absent, is_missing, quoted, same_id
 
 FieldType = Literal["text", "value", "list"]
 
@@ -33,8 +35,9 @@ def flatten(text: str) -> str:
 class Field:
     """One field of an item or a user that prompts show.
 
-    `show` is the text in a prompt, with `{}` for the value. `type` is `text`, `value` (text or a number) or `list`
-    (several texts, shown with commas; one text is taken as it is). `label` names the field in an item's own text.
+    `show` is the text in a prompt, with `{}` for the value. `type` is `text`, `value` (text or a number; 1991.0 is
+    1991) or `list` (several texts, shown with commas; one text is taken as it is). `label` names the field in an item's
+    own text.
     A `long` one (a plot, a product's description) is shown where a preference summary takes part, and nowhere else.
     A `naming` one belongs to the item's name, as the required ones do: what tells it from others in a list.
     """
@@ -49,14 +52,17 @@ class Field:
 
     def __post_init__(self) -> None:
         """Refuse a field that could not be shown."""
+        refuse(self._faults())
+
+    def _faults(self) -> Iterator[InputError]:
         if self.type not in get_args(FieldType):
-            raise InputError(f"type is {self.type!r}", remedy=f"one of {', '.join(get_args(FieldType))}")
+            yield InputError(f"type is {quoted(self.type)}", remedy=f"one of {', '.join(get_args(FieldType))}")
         if self.show.count("{}") != 1:
-            raise InputError(f"show is {self.show!r}", remedy="it needs {} once, where the value stands")
+            yield InputError(f"show is {quoted(self.show)}", remedy="it needs {} once, where the value stands")
         if self.long and self.required:
-            raise InputError("a long field is required", remedy="require one that every prompt shows, such as title")
+            yield InputError("a long field is required", remedy="require one that every prompt shows, such as title")
         if self.long and self.naming:
-            raise InputError("a long field names the item", remedy="let a short one name it, such as title or year")
+            yield InputError("a long field names the item", remedy="let a short one name it, such as title or year")
 
     def text_of(self, value: object) -> str:
         """Return the value as one line of text; empty where nothing is left of it.
@@ -68,8 +74,12 @@ class Field:
 
         """
         if self.type == "list" and isinstance(value, list | tuple):
-            return ", ".join(part for part in (self._single(entry, "value") for entry in value) if part)
-        return self._single(value, self.type)
+            parts = (self._single(entry, "value") for entry in value if not is_missing(entry))
+            return ", ".join(part for part in parts if part)
+        if self.type == "value":
+            value = "" if is_absent(value) else value
+            return as_whole(self._single(value, "value"))
+        return "" if is_missing(value) else self._single(value, self.type)
 
     def _single(self, value: object, wanted: FieldType) -> str:
         if isinstance(value, str):
@@ -104,9 +114,18 @@ class RatingScale:
     liked: float | None = None
 
     def __post_init__(self) -> None:
-        """Refuse an empty scale."""
+        """Refuse an empty scale, and a `liked` that is no rating."""
+        refuse(self._faults())
+
+    def _faults(self) -> Iterator[InputError]:
         if not self.min < self.max or not all(abs(end) <= _LARGEST for end in (self.min, self.max)):
-            raise InputError(f"the rating scale goes from {self.min:g} to {self.max:g}", remedy="give min < max")
+            ends = f"{quoted(self.min)} to {quoted(self.max)}"
+            yield InputError(f"the rating scale goes from {ends}", remedy="give min < max")
+        liked: object = self.liked
+        number = isinstance(liked, int | float) and not isinstance(liked, bool)
+        if liked is None or (number and abs(self.liked or 0) <= _LARGEST):
+            return
+        yield InputError(f"liked is {describe(liked)}", remedy="give the lowest rating of an item that was liked")
 
     def likes(self, rating: float) -> bool:
         """Tell whether an item rated so was liked."""
@@ -149,19 +168,24 @@ class Templates:
         return any(mentions(source, "soft") for source in sources)
 
     def check(self) -> None:
-        """Refuse a template that cannot be compiled, which takes Jinja and its time.
+        """Refuse templates that cannot be compiled, which takes Jinja and its time.
 
         Raises
         ------
         InputError
             One cannot.
+        FaultsError
+            Several cannot.
 
         """
+        refuse(self._failures())
+
+    def _failures(self) -> Iterator[InputError]:
         for name in (entry.name for entry in fields(self) if entry.name != "lead"):
             try:
                 check(getattr(self, name))
             except TemplateFailure as error:
-                raise InputError(f"the template {name} fails: {error}", remedy="mend it") from None
+                yield InputError(f"the template {name} fails: {error}", remedy="mend it")
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,22 +203,21 @@ class SummaryWords:
 
     def __post_init__(self) -> None:
         """Refuse words that ask for nothing."""
-        for name in ("block", "update", "merge"):
-            if not getattr(self, name).strip():
-                raise InputError(f"{name} is empty", remedy="say what to write")
+        empty = (name for name in ("block", "update", "merge") if not getattr(self, name).strip())
+        refuse(InputError(f"{name} is empty", remedy="say what to write") for name in empty)
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
     """What tells an item from others; see `Domain.identity`."""
 
-    id: object
+    id: str | None
     shown: str
 
     def same(self, other: "Identity") -> bool:
         """Tell whether two items are the same: by their ids where both have one, else as prompts show them."""
         if self.id is not None and other.id is not None:
-            return str(self.id) == str(other.id)
+            return same_id(self.id, other.id)
         return self.shown == other.shown
 
 
@@ -221,15 +244,19 @@ class Domain:
 
     def __post_init__(self) -> None:
         """Refuse a domain whose items could be shown with nothing, or that has not two answers."""
+        refuse(self._faults())
+
+    def _faults(self) -> Iterator[InputError]:
         if not any(entry.required for entry in self.item):
-            raise InputError("no field of an item is required", remedy="add required = true to one, such as title")
+            yield InputError("no field of an item is required", remedy="add required = true to one, such as title")
         answers = self.answers
         if (
             not isinstance(answers, tuple)
             or len(answers) != 2
             or not all(isinstance(a, str) and a.strip() for a in answers)
         ):
-            raise InputError(f"answers is {describe(answers)}", remedy='give two texts, such as ["Yes", "No"]')
+            shown = list(answers) if isinstance(answers, tuple) else answers
+            yield InputError(f"answers is {describe(shown)}", remedy='give two texts, such as ["Yes", "No"]')
 
     @property
     def fingerprint(self) -> str:
@@ -269,7 +296,8 @@ class Domain:
         fields = _texts(self.item, item.fields)
         for entry in self.item:
             if entry.required and entry.name not in fields:
-                raise InputError(f"has no {entry.name}", remedy=f'give every {self.noun} a "{entry.name}"')
+                names = [known.name for known in self.item]
+                raise missing_field(entry.name, item.fields, names, f'give every {self.noun} a "{entry.name}"')
         return fields
 
     def show_item(self, item: Item, *, long: bool = False) -> str:
@@ -316,14 +344,15 @@ class Domain:
         if rating is None:
             return
         if self.rating is None:
-            raise InputError(f"rating is {rating:g}, but the domain {self.name} has no ratings", remedy="leave it out")
+            found = f"rating is '{rating:.12g}', but the domain {self.name} has no ratings"
+            raise InputError(found, remedy="leave it out")
         if not self.rating.min <= rating <= self.rating.max:
             scale = f"the domain {self.name} rates from {self.rating.min:g} to {self.rating.max:g} {self.rating.plural}"
-            raise InputError(f"rating is {rating:g}", remedy=f"{scale}; another --domain may fit")
+            raise InputError(f"rating is '{rating:.12g}'", remedy=f"{scale}; another --domain may fit")
 
     def identity(self, item: Item) -> "Identity":
         """Return what tells an item from others: its `id`, if it has one, and how prompts show it."""
-        return Identity(item.fields.get("id"), self.show_item(item))
+        return Identity(id_text(item.fields.get("id")), self.show_item(item))
 
 
 def _short(fields: tuple[Field, ...]) -> list[dict[str, object]]:

@@ -1,16 +1,18 @@
 """Domains from TOML files: the built-in ones beside this module, and a user's own."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import MISSING, fields
-from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar
+from types import UnionType
+from typing import Any, TypeVar, get_args
 
 from rella_cpp.domains.definition import Domain, Field, RatingScale, SummaryWords, Templates
-from rella_cpp.errors import InputError
+from rella_cpp.errors import InputError, faults_of, refuse
 from rella_cpp.records import describe
+from rella_gguf.near_names import nearest, unknown_key, unknown_name
 
 _Record = TypeVar("_Record", Field, RatingScale, SummaryWords, Templates, Domain)
 
@@ -32,9 +34,7 @@ def domain_source(name: str) -> str:
     """
     names = builtin_domains()
     if name not in names:
-        near = get_close_matches(name, names, n=2, cutoff=0.6)
-        hint = f"did you mean {' or '.join(near)}? " if near else ""
-        raise InputError(f"unknown domain {name!r}", remedy=f"{hint}there are {', '.join(names)}, or give a TOML file")
+        raise unknown_name("domain", name, names, more=", or give a TOML file")
     return resources.files("rella_cpp.domains").joinpath(f"{name}.toml").read_text(encoding="utf-8")
 
 
@@ -45,10 +45,12 @@ def load_domain(name: str | Path) -> Domain:
     ------
     InputError
         There is no such domain or file, or the file is no TOML, or holds an unknown key or a wrong value.
+    FaultsError
+        It has several faults: all are named.
 
     """
     if isinstance(name, str) and not name.endswith(".toml"):
-        return _parse({"name": name, **tomllib.loads(domain_source(name))}, f"domain {name}")
+        return _Reader(f"domain {name}").domain({"name": name, **tomllib.loads(domain_source(name))})
     try:
         table = tomllib.loads(Path(name).read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
@@ -57,72 +59,135 @@ def load_domain(name: str | Path) -> Domain:
         raise InputError(f"cannot be read: {error}", source=name, remedy="give a TOML file in UTF-8") from None
     except (ValueError, RecursionError) as error:  # no TOML, a number of thousands of digits, lists nested as deep
         raise InputError(f"is no TOML: {error}", source=name, remedy="mend the file") from None
-    return _parse({"name": Path(name).stem, **table}, name)
+    return _Reader(name).domain({"name": Path(name).stem, **table})
 
 
-def _parse(table: Mapping[str, Any], source: str | Path) -> Domain:
-    known = dict(table)
-    known["item"] = _fields(known.get("item", {}), "item", "text", source)
-    known["user"] = _fields(known.get("user", {}), "user", "value", source)
-    if "rating" in known:
-        known["rating"] = _build(RatingScale, known["rating"], "[rating]", source)
-    if "summary" in known:
-        known["summary"] = _build(SummaryWords, known["summary"], "[summary]", source)
-    if "answers" in known:
-        answers = known["answers"]
-        known["answers"] = tuple(answers) if isinstance(answers, list) else answers
-    known["templates"] = _build(Templates, known.pop("template", {}), "[template]", source)
-    if known["templates"] != Templates():
+class _Reader:
+    """Reads a domain's table, and gathers what is wrong with it.
+
+    Parameters
+    ----------
+    source
+        The file, or the domain's name, for messages.
+
+    Attributes
+    ----------
+    faults
+        What was found wrong so far.
+
+    """
+
+    def __init__(self, source: str | Path) -> None:
+        self._source = source
+        self.faults: list[InputError] = []
+
+    def domain(self, table: Mapping[str, Any]) -> Domain:
+        """Make the domain of a table.
+
+        Raises
+        ------
+        InputError
+            It has a fault.
+        FaultsError
+            It has several.
+
+        """
+        known = {key: value for key, value in table.items() if key != "template"}
+        known["item"] = self._fields(table.get("item", {}), "item", "text")
+        known["user"] = self._fields(table.get("user", {}), "user", "value")
+        for key, kind in (("rating", RatingScale), ("summary", SummaryWords)):
+            if key in table:
+                known[key] = self._record(kind, table[key], f"[{key}]")
+        if isinstance(answers := table.get("answers"), list):
+            known["answers"] = tuple(answers)
+        if "templates" in table:  # a domain's own name for what a file calls [template]
+            self._add(unknown_key("templates", ["template"]))
+        known["templates"] = self._templates(table.get("template", {}))
+        domain = self._record(Domain, known, None)
+        refuse(self.faults)
+        assert domain is not None
+        return domain
+
+    def _fields(self, table: object, kind: str, default: str) -> tuple[Field, ...]:
+        """Make the fields of an item or a user; where one has a fault, one that stands for all of them."""
+        before = len(self.faults)
+        if not isinstance(table, dict):
+            self._add(InputError(f"{kind} is {describe(table)}", remedy=f"give tables such as [{kind}.title]"))
+            table = {}
+        made = []
+        for name, entry in table.items():
+            if isinstance(entry, dict):
+                made.append(self._record(Field, {"type": default, **entry, "name": name}, f"[{kind}.{name}]"))
+            else:
+                fault = InputError(f"{name} is {describe(entry)}", remedy='give a table such as {show = "{}"}')
+                self._add(fault, f"[{kind}]")
+        if len(self.faults) > before:
+            return (Field("title", required=True),)
+        return tuple(field for field in made if field is not None)
+
+    def _templates(self, table: object) -> Templates:
+        templates = self._record(Templates, table, "[template]") or Templates()
+        if templates != Templates():
+            with self._gathering("[template]"):
+                templates.check()
+        return templates
+
+    def _record(self, kind: type[_Record], table: object, place: str | None) -> _Record | None:
+        """Make a record of a table; keys that are unknown, missing or of a wrong type are faults.
+
+        What is right is put to the record's own checks all the same; None where that cannot be.
+        """
+        if not isinstance(table, dict):
+            self._add(InputError(f"is {describe(table)}", remedy="give a table"), place)
+            return None
+        known = {entry.name: entry for entry in fields(kind)}
+        right: dict[str, Any] = {}
+        meant: set[str] = set()
+        for key, value in table.items():
+            if key not in known:
+                self._add(unknown_key(key, _FILE_KEYS if kind is Domain else known), place)
+                meant.update(nearest(key, known))
+            elif wanted := _wanted(known[key].type, value):
+                self._add(InputError(f"{key} is {describe(value)}", remedy=f"give {wanted}"), place)
+            else:
+                right[key] = value
+        for entry in known.values():
+            if entry.default is not MISSING or entry.default_factory is not MISSING or entry.name in right:
+                continue
+            if entry.name not in table and entry.name not in meant:
+                self._add(InputError(f"has no {entry.name}", remedy="add it"), place)
+            if _name_of(entry.type) != "str":
+                return None
+            right[entry.name] = "?"
+        with self._gathering(place):
+            return kind(**right)
+        return None
+
+    def _add(self, fault: InputError, place: str | None = None) -> None:
+        self.faults.append(fault.located(self._source, place))
+
+    @contextmanager
+    def _gathering(self, place: str | None) -> Iterator[None]:
         try:
-            known["templates"].check()
+            yield
         except InputError as error:
-            raise error.located(source, "[template]") from None
-    return _build(Domain, known, None, source)
-
-
-def _fields(table: object, kind: str, default: str, source: str | Path) -> tuple[Field, ...]:
-    if not isinstance(table, dict):
-        raise InputError(f"{kind} is {describe(table)}", source=source, remedy=f"give tables such as [{kind}.title]")
-    return tuple(
-        _build(Field, {"type": default, **entry, "name": name}, f"[{kind}.{name}]", source)
-        if isinstance(entry, dict)
-        else _refuse(entry, f"[{kind}]", name, source)
-        for name, entry in table.items()
-    )
-
-
-def _refuse(entry: object, place: str, name: str, source: str | Path) -> Field:
-    raise InputError(
-        f"{name} is {describe(entry)}",
-        source=source,
-        place=place,
-        remedy='give a table such as {show = "{}"}',
-    )
+            self.faults += (fault.located(self._source, place) for fault in faults_of(error))
 
 
 _TYPES = {"str": str, "bool": bool, "float": int | float}
-_WANTED = {str: "text", bool: "true or false", int | float: "a number"}
+_WANTED = {"str": "text", "bool": "true or false", "float": "a number"}
+_FILE_KEYS = [entry.name if entry.name != "templates" else "template" for entry in fields(Domain)]
 
 
-def _build(kind: type[_Record], table: object, place: str | None, source: str | Path) -> _Record:
-    """Make a record of a table: unknown and missing keys and wrong types are refused by name."""
-    if not isinstance(table, dict):
-        raise InputError(f"is {describe(table)}", source=source, place=place, remedy="give a table")
-    known = {entry.name: entry for entry in fields(kind)}
-    for key, value in table.items():
-        if key not in known:
-            near = get_close_matches(key, known, n=1)
-            remedy = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(known)}"
-            raise InputError(f"unknown key {key}", source=source, place=place, remedy=remedy)
-        wanted = _TYPES.get(getattr(known[key].type, "__name__", ""))
-        if wanted is not None and (not isinstance(value, wanted) or (wanted is not bool and isinstance(value, bool))):
-            raise InputError(
-                f"{key} is {describe(value)}", source=source, place=place, remedy=f"give {_WANTED[wanted]}"
-            )
-    for entry in known.values():
-        if entry.name not in table and entry.default is MISSING and entry.default_factory is MISSING:
-            raise InputError(f"has no {entry.name}", source=source, place=place, remedy="add it")
-    try:
-        return kind(**table)
-    except InputError as error:
-        raise error.located(source, place) from None
+def _name_of(kind: object) -> str:
+    """Name the type of a record's entry; of one that may be None, the other."""
+    if isinstance(kind, UnionType):
+        kind = next(each for each in get_args(kind) if each is not type(None))
+    return getattr(kind, "__name__", "")
+
+
+def _wanted(kind: object, value: object) -> str | None:
+    """Say what a key takes where the value is none of it."""
+    name = _name_of(kind)
+    fits = name not in _TYPES or (isinstance(value, _TYPES[name]) and (name == "bool" or not isinstance(value, bool)))
+    return None if fits else _WANTED[name]

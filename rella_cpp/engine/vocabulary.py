@@ -1,11 +1,16 @@
 """Text to tokens and back, through the model's own vocabulary."""
 
 import ctypes
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Collection, Iterable, Sequence
+from functools import cached_property
 from typing import Any
 
 from rella_cpp.engine.segments import Encoded, Span
 from rella_cpp.errors import EngineError
+
+_BRACKETS = re.compile(r"[<>\[\]{}|｜◁▷]")
+_ROUNDS = 8
 
 
 class Vocabulary:
@@ -107,7 +112,9 @@ class Vocabulary:
             stretch.clear()
             marks.clear()
 
-        reserved = sorted({name for span in spans if span.trusted for name in self._parts(span.text)[1]})
+        reserved = {name for span in spans if span.trusted for name in self._parts(span.text)[1]}
+        if any(_BRACKETS.search(span.text) for span in spans if not span.trusted):
+            reserved |= self._bracketed
         for span in spans:
             marks.append(self._length("".join(stretch)))
             if span.block is not None:
@@ -155,6 +162,12 @@ class Vocabulary:
             self._user_defined[token] = bool(attributes & self._lib.LLAMA_TOKEN_ATTR_USER_DEFINED)
         return self._user_defined[token]
 
+    @cached_property
+    def _bracketed(self) -> set[str]:
+        """The user-defined tokens that look like marks: other than words and blanks, they have a bracket or a bar."""
+        texts = (self.text(token) for token in range(self.size) if self._is_user_defined(token))
+        return {text for text in texts if len(text) > 1 and _BRACKETS.search(text)}
+
     def _parts(self, text: str) -> tuple[tuple[str | int, ...], tuple[str, ...]]:
         """Split trusted text into plain text and control tokens; name its marks that are user-defined tokens."""
         if text not in self._split:
@@ -180,11 +193,16 @@ class Vocabulary:
         return [*parts, text] if text else parts
 
 
-def _defused(text: str, marks: Sequence[str]) -> str:
-    """Break up what a frame uses as marks though the vocabulary calls it user-defined.
+def _defused(text: str, marks: Collection[str]) -> str:
+    """Break up what looks like a mark, though the vocabulary calls it user-defined, by a blank behind its first letter.
 
     llama.cpp recognises such tokens in any text, parsing specials or not.
     """
-    for mark in marks:
-        text = text.replace(mark, f"{mark[0]} {mark[1:]}")
+    if not any(mark in text for mark in marks):
+        return text
+    found = re.compile("|".join(re.escape(mark) for mark in sorted(marks, key=len, reverse=True)))
+    for _ in range(_ROUNDS):  # what is broken up may leave another
+        text, count = found.subn(lambda match: f"{match[0][0]} {match[0][1:]}", text)
+        if not count:
+            break
     return text

@@ -5,7 +5,7 @@ user's ratings and the item's.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -18,8 +18,10 @@ from rella_cpp.evaluation.logistic import Logistic
 from rella_cpp.evaluation.metrics import Floats, Losses, Ranked, Reliability
 from rella_cpp.evaluation.runs import Run
 from rella_cpp.evaluation.statistics import STATISTICS, statistics_of
+from rella_cpp.field_names import missing_field
 from rella_cpp.files import brief, digest, first_difference, read_json, write_json
-from rella_cpp.records import click_probability
+from rella_cpp.records import click_probability, describe
+from rella_cpp.values import as_whole, id_text, quoted
 from rella_cpp.versions import library_versions
 
 _FORMAT = 1
@@ -101,7 +103,12 @@ class Calibration:
 
     def knows(self, item_id: object) -> bool:
         """Tell whether a blend has statistics of an item; without a blend there is nothing to know."""
-        return self.popularity is None or (item_id is not None and str(item_id) in self.popularity["items"])
+        return self.popularity is None or self._name(item_id) is not None
+
+    def _name(self, item_id: object) -> str | None:
+        """Return the id by which the statistics know an item; None where they do not."""
+        known, text = (self.popularity or {"items": {}})["items"], id_text(item_id)
+        return None if text is None else next((name for name in (text, as_whole(text)) if name in known), None)
 
     def statistics(self, ratings: Sequence[float | None], item_id: object) -> Mapping[str, float] | None:
         """Return a blend's statistics of a history, oldest first, and a target by its id; None where none are needed.
@@ -121,9 +128,10 @@ class Calibration:
                 "the calibration blends ratings, and no behavior has one",
                 remedy="give ratings, or calibrate without --blend",
             )
-        known = self.popularity["items"][str(item_id)] if self.knows(item_id) else (0.0, 0.0)
+        name = self._name(item_id)
+        known = (0.0, 0.0) if name is None else self.popularity["items"][name]
         found = statistics_of(ratings, known, self.popularity["mean"])
-        if self.ranges is not None and not self.knows(item_id):
+        if self.ranges is not None and name is None:
             found |= {name: self.ranges[name][1] for name in ("item_mean", "log_item_count")}
         return found
 
@@ -182,7 +190,8 @@ class Calibration:
         value = read_json(Path(path), _REMEDY, sealed=False)
         try:
             if value["format"] != _FORMAT:
-                raise InputError(f"is of format {value['format']}", source=path, remedy=_REMEDY)
+                raise InputError(f"is of format {quoted(value['format'])}", source=path, remedy=_REMEDY)
+            _check_values(value, path)
             weights = {str(name): float(weight) for name, weight in dict(value["weights"]).items()}  # type: ignore[call-overload]
             names = ("gap", *STATISTICS) if value["kind"] == "blend" else ("gap",)
             popularity: Any = value["popularity"] if value["kind"] == "blend" else None
@@ -207,6 +216,31 @@ class Calibration:
             raise InputError(
                 f"is no calibration (its {error} is missing or wrong)", source=path, remedy=_REMEDY
             ) from None
+
+
+def _check_values(value: Mapping[str, Any], path: str | Path) -> None:
+    """Refuse what is missing in a calibration's file, or none of what it has to be, by key."""
+    for key, fits in _FITS.items():
+        if key not in value:
+            fault = missing_field(key, value, tuple(_FITS), _REMEDY)
+        elif not fits(value[key]):
+            fault = InputError(f"its {key} is {describe(value[key])}", remedy=_REMEDY)
+        else:
+            continue
+        raise InputError(f"is no calibration: {fault.finding}", source=path, remedy=fault.remedy)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+_FITS: dict[str, Callable[[Any], bool]] = {
+    "weights": lambda value: isinstance(value, dict) and bool(value) and all(map(_is_number, value.values())),
+    "kind": lambda value: isinstance(value, str),
+    "offset": _is_number,
+    "contrast": lambda value: isinstance(value, bool),
+    "made_for": lambda value: isinstance(value, dict) and all(isinstance(v, dict) for v in value.values()),
+}
 
 
 def fit_calibration(run: Run, *, blend: bool = False, contrast: bool = False) -> Calibration:

@@ -11,6 +11,7 @@ from rella_cpp.errors import InputError
 from rella_cpp.evaluation.metrics import Floats
 from rella_cpp.index import ItemIndex
 from rella_cpp.retrieval import Retrieval, nearest
+from rella_cpp.values import as_whole
 
 if TYPE_CHECKING:
     from rella_cpp.datasets import DataSet
@@ -125,7 +126,7 @@ def _index_rows(data: "DataSet", index: ItemIndex, domain: Domain) -> npt.NDArra
     ids: dict[str, int] = {name: row for row, name in enumerate(index.ids()) if name is not None}
     rows = np.full(data.items.num_rows, -1, np.int64)
     for number, name in enumerate(data.items["id"].to_pylist()):
-        rows[number] = ids.get(str(name), -1)
+        rows[number] = ids.get(str(name), ids.get(as_whole(str(name)), -1))
     if len(ids) < len(index):
         for place in np.flatnonzero(rows < 0).tolist():
             found = index.row(data.item(place), domain)

@@ -20,13 +20,16 @@ from rella_cpp.index.graph import add_vectors, new_graph, save_graph
 from rella_cpp.index.item_index import ItemIndex
 from rella_cpp.index.manifest import IndexManifest
 from rella_cpp.index.projection import Projection
+from rella_cpp.lengths import LongItem
 from rella_cpp.records import Item, ModelIdentity, encodable
+from rella_cpp.values import settled_ids
 from rella_cpp.versions import library_versions
 from rella_gguf.files import locked, refuse_link, writing
 
 DType = Literal["f16", "f32"]
 
 _MARK = "explained"  # a key that only an index's manifest has
+_EXACT = 2**53  # from there on floats have gaps between whole numbers
 _CHUNK = 4096  # items embedded, projected or added at a time: what memory holds
 
 
@@ -107,9 +110,11 @@ def build_index(
     ------
     InputError
         Two items have one id; or `out` holds something else, or another process writes it.
+    ContextError
+        An item's text does not fit the context.
 
     """
-    settings, out, items = settings or IndexSettings(), named(out), list(items)
+    settings, out, items = settings or IndexSettings(), named(out), [Item.of(item) for item in items]
     table = _table(items, embedder.domain)
     refuse_foreign(out, _MARK, "index")
     there = (out / "manifest.json").is_file() and not force
@@ -174,14 +179,18 @@ def add_to_index(
         folder, manifest = index.folder, index.manifest
         manifest.check_model(embedder.base.name, embedder.base.fingerprint, folder)
         manifest.check_domain(embedder.domain, folder)
-        new = _new_items(index, embedder.domain, items)
+        new = _new_items(index, embedder.domain, [Item.of(item) for item in items])
         if not new:
             return index, 0
         table = _table([*index.items(), *new], embedder.domain)
 
         vectors = index.writable()
-        for start, raw in _embedded(embedder, new, manifest.pool, progress):  # type: ignore[arg-type]
-            add_vectors(vectors, len(index) + start, index.projection(raw), folder)
+        try:
+            for start, raw in _embedded(embedder, new, manifest.pool, progress):  # type: ignore[arg-type]
+                add_vectors(vectors, len(index) + start, index.projection(raw), folder)
+        except LongItem as error:
+            number = next(place for place, item in enumerate(items) if item is new[error.number])
+            raise LongItem.of(number, error.finding) from None
         grown = replace(manifest, items=len(index) + len(new), generation=manifest.generation + 1)
         with writing(folder):
             for name in (grown.vectors_file, grown.items_file):
@@ -208,7 +217,7 @@ def _new_items(index: ItemIndex, domain: Domain, items: Sequence[Item]) -> list[
         row = index.row(item, domain)
         if row is None:
             new.append(item)
-        elif _fields(index.item(row)) != _fields(item):
+        elif _besides_id(index.item(row)) != _besides_id(item):
             raise InputError(
                 f"{domain.show_item(item)[:60]!r} is in the index with other fields",
                 source=index.folder,
@@ -276,11 +285,26 @@ def _embedded(
         def report(task: str, done: int, total: int, before: int = start, size: int = len(chunk)) -> None:
             progress(task, before + size - total + done, len(items))
 
-        yield start, embedder.embed(chunk, pool=pool, progress=report)
+        try:
+            yield start, embedder.embed(chunk, pool=pool, progress=report)
+        except LongItem as error:
+            raise LongItem.of(start + error.number, error.finding) from None
 
 
 def _fields(item: Item) -> str:
-    return json.dumps(dict(item.fields), ensure_ascii=True, sort_keys=True)
+    """Write an item's fields as JSON; 1991.0, as a table with gaps has a year, is 1991."""
+    fields = {name: _whole(value) for name, value in item.fields.items()}
+    return json.dumps(fields, ensure_ascii=True, sort_keys=True)
+
+
+def _besides_id(item: Item) -> str:
+    return _fields(Item({name: value for name, value in item.fields.items() if name != "id"}))
+
+
+def _whole(value: object) -> object:
+    if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT:
+        return int(value)
+    return value
 
 
 def _table(items: Sequence[Item], domain: Domain) -> Any:
@@ -294,7 +318,8 @@ def _table(items: Sequence[Item], domain: Domain) -> Any:
     """
     import pyarrow as pa
 
-    ids = [None if item.fields.get("id") is None else encodable(str(item.fields["id"])) for item in items]
+    found = settled_ids([item.fields.get("id") for item in items])
+    ids = [None if known is None else encodable(known) for known in found]
     seen: dict[object, int] = {}
     for place, (item, known) in enumerate(zip(items, ids, strict=True)):
         key = (True, known) if known is not None else (False, domain.show_item(item))

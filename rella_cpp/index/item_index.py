@@ -18,6 +18,7 @@ from rella_cpp.index.graph import REMEDY, check_graph, open_graph, reading
 from rella_cpp.index.manifest import IndexManifest
 from rella_cpp.index.projection import Projection
 from rella_cpp.records import Item
+from rella_cpp.values import as_whole, id_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -110,9 +111,9 @@ class ItemIndex(CheckedFiles):
             The id is that of an item with another title: the index is another catalog's.
 
         """
-        known = item.fields.get("id")
+        known = id_text(item.fields.get("id"))
         if known is not None:
-            if (row := self._by_id.get(str(known))) is not None:
+            if (row := self._by_id.get(known, self._by_id.get(as_whole(known)))) is not None:
                 self.check_name(row, item, domain)
                 return row
             if self._ids.null_count == 0:

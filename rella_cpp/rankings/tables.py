@@ -11,8 +11,8 @@ import pyarrow as pa
 from pyarrow import compute as pc
 
 from rella_cpp.cache import Progress
-from rella_cpp.datasets.columns import id_texts, numbers
-from rella_cpp.datasets.prepared import find_texts
+from rella_cpp.datasets.columns import numbers
+from rella_cpp.datasets.ids import find_ids, id_texts
 from rella_cpp.datasets.sheets import Sheet
 from rella_cpp.datasets.tables import find_table, table_kind
 from rella_cpp.errors import InputError
@@ -108,7 +108,7 @@ class _Ids:
         if missing[at].any():
             place = sheet.place(rows(int(np.argmax(missing[at]))))
             raise InputError(f"the {self.noun} is missing", place=place, remedy=f"give the id of the {self.noun}")
-        known = np.append(find_texts(self._ids, texts), np.int32(-1))
+        known = np.append(find_ids(self._ids, texts), np.int32(-1))
         found: npt.NDArray[np.int32] = known[at]
         if (found < 0).any():
             unknown = at[found < 0]
