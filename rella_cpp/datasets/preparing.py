@@ -100,7 +100,7 @@ def prepare(
     if options.recipe is None:
         files = find_files(source, format)
     else:
-        files = options.recipe.files(source)
+        files = tuple(map(options.as_written, options.recipe.files(source)))
     texts = None if options.texts is None else open_texts(options, [file.name for file in files])
     every = files if texts is None else (*files, texts.file)
     with new_folder(out, _MARK, _KIND, force=force) as folder:

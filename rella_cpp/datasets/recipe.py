@@ -8,13 +8,29 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
+from rella_cpp.datasets.options import check_reading, delimiter_of
 from rella_cpp.datasets.sources import SourceFile
 from rella_cpp.domains import Domain, load_domain
 from rella_cpp.errors import InputError
+from rella_cpp.plain_text import read_text
 from rella_cpp.records import describe
 
 _BY = ("time", "users")
-_TEXTS = ("file", "user", "item", "rating", "timestamp", "label", "id", "separator", "by", "domain")
+_TEXTS = (
+    "file",
+    "user",
+    "item",
+    "rating",
+    "timestamp",
+    "label",
+    "id",
+    "separator",
+    "by",
+    "domain",
+    "delimiter",
+    "encoding",
+)
+_WHOLE = ("domain", "delimiter", "encoding")
 _Part = TypeVar("_Part", "EventColumns", "RecordColumns", "SampleRules")
 
 
@@ -93,16 +109,22 @@ def _shares(split: object) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How a table becomes a data set. Files are relative to the source; `domain` is a name or a TOML file."""
+    """How a table becomes a data set. Files are relative to the source; `domain` is a name or a TOML file.
+
+    `delimiter` and `encoding` are those of all files; None: what each file's header and mark say.
+    """
 
     domain: str = "movies"
     interactions: EventColumns = field(default_factory=EventColumns)
     items: RecordColumns = field(default_factory=RecordColumns)
     users: RecordColumns = field(default_factory=RecordColumns)
     rules: SampleRules = field(default_factory=SampleRules)
+    delimiter: str | None = None
+    encoding: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse fields that the domain does not know and ratings where it has none."""
+        check_reading(self.delimiter, self.encoding)
         domain = load_domain(self.domain)
         for part, known in (("items", domain.item), ("users", domain.user)):
             names = [entry.name for entry in known]
@@ -148,7 +170,11 @@ class Recipe:
         names = [path.resolve().name for path in paths]
         if len(set(names)) < len(names):
             names = [f"{path.resolve().parent.name}/{path.name}" for path in paths]
-        return tuple(SourceFile(name, str(path)) for name, path in zip(names, paths, strict=True))
+        delimiter = None if self.delimiter is None else delimiter_of(self.delimiter)
+        return tuple(
+            SourceFile(name, str(path), delimiter=delimiter, encoding=self.encoding)
+            for name, path in zip(names, paths, strict=True)
+        )
 
 
 def read_recipe(path: str | Path) -> Recipe:
@@ -160,12 +186,9 @@ def read_recipe(path: str | Path) -> Recipe:
         It cannot be read, has an unknown key, or contradicts itself.
 
     """
+    text = read_text(path, "give a TOML file in UTF-8")
     try:
-        table = tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
-        raise InputError("no such file", source=path, remedy="check the path of the recipe") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot be read: {error}", source=path, remedy="give a TOML file in UTF-8") from None
+        table = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         raise InputError(f"is no TOML: {error}", source=path, remedy="mend the file") from None
     try:
@@ -177,7 +200,7 @@ def read_recipe(path: str | Path) -> Recipe:
 def _parse(table: Mapping[str, Any]) -> Recipe:
     for key, value in table.items():
         _known(key, [entry.name for entry in fields(Recipe)], None)
-        if key != "domain" and not isinstance(value, dict):
+        if key not in _WHOLE and not isinstance(value, dict):
             raise InputError(f"{key} is {describe(value)}", remedy=f"give a table [{key}]")
     rules = dict(table.get("rules", {}))
     if isinstance(rules.get("split"), list):
@@ -189,7 +212,7 @@ def _parse(table: Mapping[str, Any]) -> Recipe:
         "rules": _part(SampleRules, rules, "[rules]"),
     }
     _check_texts(table, None)
-    return Recipe(**({"domain": table["domain"]} if "domain" in table else {}), **parts)
+    return Recipe(**{key: table[key] for key in _WHOLE if key in table}, **parts)
 
 
 def _with_fields(table: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,14 @@ from rella_cpp.errors import InputError
 _log = logging.getLogger(__name__)
 _ONE_IN = 1000
 """Broken rows are left out silently up to one row in so many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What is wrong with a broken row, its value among it, and what would be right."""
+
+    finding: str
+    remedy: str = "mend the file"
 
 
 class Sheet:
@@ -42,7 +51,9 @@ class Sheet:
         self.source = source
         self.columns = columns
         self.place = place
+        self.decimal_comma = False  # set where 5,0 in the file is the number 5.0
         self._broken = dict(broken or {})  # kind: (how many, the first one's row)
+        self._told: dict[str, Told] = {}
         self._total = len(self) + len(removed)
         self._rows: npt.NDArray[np.int64] | None = None  # None: all of them are there
         if len(removed):
@@ -67,6 +78,10 @@ class Sheet:
         self._broken[kind] = (count + int(bad.sum()), min(first, before))
         self.keep(~bad)
 
+    def explain(self, kind: str, told: Told) -> None:
+        """Say more of the first broken row of a kind."""
+        self._told[kind] = told
+
     def keep(self, kept: npt.NDArray[np.bool_]) -> None:
         """Leave out the other rows; they are not broken."""
         self._rows = np.flatnonzero(kept) if self._rows is None else self._rows[kept]
@@ -88,7 +103,8 @@ class Sheet:
         if self._broken:
             kind, (_, row) = min(self._broken.items(), key=lambda entry: entry[1][1])
             total = sum(count for count, _ in self._broken.values())
-            told = f"{kind}; of {self._total:,} rows {total:,} {'is' if total == 1 else 'are'} broken"
+            told, remedy = astuple(self._told.get(kind, Told(kind)))
+            told += f"; of {self._total:,} rows {total:,} {'is' if total == 1 else 'are'} broken"
             if len(self._broken) > 1:
                 told += f" ({', '.join(f'{count:,} × {kind}' for kind, (count, _) in sorted(self._broken.items()))})"
             if total * _ONE_IN > self._total and not skip:
@@ -96,7 +112,7 @@ class Sheet:
                     f"{told}, more than 0.1 %",
                     source=self.source,
                     place=self.place(row),
-                    remedy="mend the file, or leave them out with --skip-bad-rows",
+                    remedy=f"{remedy}, or leave them out with --skip-bad-rows",
                 )
             _log.warning("%s, %s: %s; left out", self.source, self.place(row), told)
         if not len(self):

@@ -21,7 +21,7 @@ from rella_cpp.datasets.recipe import Recipe, RecordColumns
 from rella_cpp.datasets.sampling import BY_USERS, UNKNOWN, last_samples, samples_by_time, samples_by_users
 from rella_cpp.datasets.sheets import Sheet
 from rella_cpp.datasets.sources import SourceFile
-from rella_cpp.datasets.tables import table_kind
+from rella_cpp.datasets.tables import table_kind, with_points
 from rella_cpp.domains import Domain, Field
 from rella_cpp.errors import InputError
 
@@ -73,6 +73,12 @@ def _records(file: SourceFile, columns: RecordColumns, role: str, reading: _Read
     id_column = columns.id or next(
         (name for name in (getattr(event, role), "id") if name in there), getattr(event, role)
     )
+    if not columns.id and id_column not in there:
+        raise InputError(
+            f"has no column {id_column}, and none called id",
+            source=file.name,
+            remedy=f"name the one of the ids: --{role}s-id, or id in the recipe; its columns are {', '.join(there)}",
+        )
     wanted = reading.domain.item if role == "item" else reading.domain.user
     chosen = _choose(file.name, there, [id_column], wanted, columns)
     sheet = kind.read(file, list(dict.fromkeys([id_column, *chosen.values()])))
@@ -156,7 +162,8 @@ def _read_events(file: SourceFile, items: pa.Table | None, reading: _Reading) ->
     bad = {}
     for role, convert in (("rating", numbers), ("label", numbers), ("timestamp", seconds)):
         if role in named:
-            sheet.columns[role], bad[role] = convert(read[named[role]], named[role])
+            values = with_points(read[named[role]]) if sheet.decimal_comma else read[named[role]]
+            sheet.columns[role], bad[role] = convert(values, named[role])
             sheet.columns[f"bad {role}"] = bad[role]
     for role in ("user", "item"):
         sheet.drop(_mask(pc.equal(sheet.columns[role], "")), f"an empty {role}")
