@@ -23,6 +23,7 @@ import numpy.typing as npt
 from rella_cpp.errors import InputError
 from rella_gguf import shard_paths
 from rella_gguf.reading import combined
+from rella_gguf.regular import refuse_special
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, state TEXT NOT NULL, sha256 TEXT NOT NULL) WITHOUT ROWID;
@@ -236,6 +237,7 @@ class Cache:
         if (known := self._known_digest(path)) is not None:
             return known
         digest, done = hashlib.sha256(), 0
+        refuse_special(path)
         with path.open("rb") as file:
             while block := file.read(_BLOCK):
                 digest.update(block)

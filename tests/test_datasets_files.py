@@ -174,7 +174,7 @@ def test_a_header_that_the_usual_delimiter_parts_keeps_it(tmp_path: Path, names:
         ("r.csv", gzip.compress(as_csv(EVENTS).encode()), "r.csv: is compressed (gzip); call it NAME.gz"),
         ("r.csv", as_csv(EVENTS).encode("utf-16-le"), "r.csv: is no text: it holds zero bytes, as UTF-16 without"),
         ("r.csv", as_csv(EVENTS).encode("utf-16")[:-1], "r.csv: is no whole UTF-16"),
-        ("r.parquet.gz", b"x", "r.parquet.gz: is of no known kind; unpack it: Parquet is compressed inside"),
+        ("r.parquet.gz", gzip.compress(b"x"), "r.parquet.gz: is of no known kind; unpack it: Parquet is compressed inside"),
         ("r.csv.bz2", b"x", "r.csv.bz2: is of no known kind; unpack it, or pack it with gzip"),
         ("r.csv", b"uid,iid,stars,when,iid \n1,2,3,4,5\n", "r.csv: has several columns iid; leave one of them"),
         ("r.csv", b"uid,iid,stars,when\n1," + b"x" * (1 << 25), "line 2: is longer than 16 MiB"),
@@ -237,14 +237,7 @@ def test_an_archive_that_expands_too_far_is_refused_before_it_is_read(tmp_path: 
 
 @pytest.mark.parametrize(
     ("name", "line"),
-    [
-        ("r.csv.gz", b"\n"),
-        ("r.csv.gz", b"["),
-        ("r.jsonl.gz", b"["),
-        ("r.jsonl.gz", b"1\n"),
-        ("r.json.gz", b"["),
-        ("r.json.gz", b"{},"),
-    ],
+    [("r.csv.gz", b"\n"), ("r.csv.gz", b"["), ("r.jsonl.gz", b"1\n"), ("r.json.gz", b"{},")],
 )
 def test_gzip_that_expands_too_far_is_refused_on_the_way_in_little_memory(
     tmp_path: Path, name: str, line: bytes
@@ -256,14 +249,13 @@ def test_gzip_that_expands_too_far_is_refused_on_the_way_in_little_memory(
     (tmp_path / name).write_bytes(data + b"".join(packer.compress(block) for _ in range(64)) + packer.flush())
     code = (
         "import sys; from pathlib import Path; sys.path.insert(0, 'tests'); from test_datasets_files import make; "
-        "from rella_cpp.datasets import streams; streams.FREE = 1 << 23; streams.LONGEST_LINE = 1 << 22; "
         "make(Path(sys.argv[1]), sys.argv[2], 'm.csv', skip_bad_rows=True)"
     )
     result = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path), name],
         capture_output=True,
         text=True,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_DATA, (500_000_000,) * 2),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_DATA, (300_000_000,) * 2),
         cwd=Path(__file__).parent.parent,
     )
     assert "InputError: " in result.stderr.splitlines()[-1], result.stderr[-500:]

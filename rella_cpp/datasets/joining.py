@@ -54,6 +54,7 @@ def open_texts(options: PrepareOptions, others: Collection[str]) -> TextsTable:
     if file.name in others:
         folder = file.archive or Path(file.path).parent
         file = replace(file, name=f"{folder.resolve().name}/{file.name}")
+    file.check_packed()
     columns = table_kind(file).names(file)
     return TextsTable(file, columns, _id_column(file.name, columns, options))
 

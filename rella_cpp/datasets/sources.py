@@ -3,6 +3,8 @@
 import gzip
 import hashlib
 import io
+import shutil
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -18,6 +20,7 @@ from rella_cpp.errors import InputError
 from rella_gguf.regular import open_regular, refuse_special
 
 _GZIP = ".gz"
+_IN_MEMORY = 1 << 26
 # What reading a zip raises; RuntimeError for an encrypted one, and its subclass for an unknown compression.
 _DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)
 # What other archives begin with.
@@ -110,7 +113,29 @@ class SourceFile:
 
         """
         with self.open() as stream:
-            yield as_utf8(cast(io.BufferedReader, stream), self.name, self.encoding)
+            text = as_utf8(cast(io.BufferedReader, stream), self.name, self.encoding)
+            if text is stream:
+                yield text
+                return
+            # Written out first: pyarrow, which reads in a thread of its own, is not to meet what cannot be decoded.
+            with tempfile.SpooledTemporaryFile(_IN_MEMORY) as whole:
+                shutil.copyfileobj(text, whole, BLOCK)
+                whole.seek(0)
+                yield cast(BinaryIO, whole)
+
+    def check_packed(self) -> None:
+        """Unpack a gzipped file once for nothing, which finds damage, and whether it expands too far.
+
+        Raises
+        ------
+        InputError
+            It does, or is damaged.
+
+        """
+        if self.name.lower().endswith(_GZIP):
+            with self.open() as file:
+                while file.read(BLOCK):
+                    pass
 
     @contextmanager
     def _stored(self) -> Iterator[BinaryIO]:
@@ -139,6 +164,7 @@ class SourceFile:
 
     def digest(self) -> str:
         """Read it once from end to end, which finds damage, and return its SHA-256 in hexadecimal."""
+        self.check_packed()
         digest = hashlib.sha256()
         if self.archive is None and Path(self.path).is_dir():
             for path in sorted(Path(self.path).rglob("*")):
