@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -174,7 +175,11 @@ def test_a_header_that_the_usual_delimiter_parts_keeps_it(tmp_path: Path, names:
         ("r.csv", gzip.compress(as_csv(EVENTS).encode()), "r.csv: is compressed (gzip); call it NAME.gz"),
         ("r.csv", as_csv(EVENTS).encode("utf-16-le"), "r.csv: is no text: it holds zero bytes, as UTF-16 without"),
         ("r.csv", as_csv(EVENTS).encode("utf-16")[:-1], "r.csv: is no whole UTF-16"),
-        ("r.parquet.gz", gzip.compress(b"x"), "r.parquet.gz: is of no known kind; unpack it: Parquet is compressed inside"),
+        (
+            "r.parquet.gz",
+            gzip.compress(b"x"),
+            "r.parquet.gz: is of no known kind; unpack it: Parquet is compressed inside",
+        ),
         ("r.csv.bz2", b"x", "r.csv.bz2: is of no known kind; unpack it, or pack it with gzip"),
         ("r.csv", b"uid,iid,stars,when,iid \n1,2,3,4,5\n", "r.csv: has several columns iid; leave one of them"),
         ("r.csv", b"uid,iid,stars,when\n1," + b"x" * (1 << 25), "line 2: is longer than 16 MiB"),
@@ -272,3 +277,10 @@ def test_the_texts_of_a_semicolon_table_keep_their_commas(tmp_path: Path) -> Non
     (tmp_path / "m.csv").write_text(as_csv(rows, ";"), newline="")
     assert make(tmp_path, "r.csv", "m.csv").item(1).fields["title"] == "2,5"
     assert parquet.read_table(tmp_path / "out/items.parquet").num_rows == 12
+
+
+def test_a_text_in_parquet_that_is_no_utf_8_is_refused_by_its_column(tmp_path: Path) -> None:
+    broken = pa.array([b"\xff", b"b"]).view(pa.string())
+    parquet.write_table(pa.table({"user": [1, 2], "item": [1, 2], "title": broken}), tmp_path / "a.parquet")
+    with pytest.raises(InputError, match="a.parquet, column title: cannot be read"):
+        prepare("table", tmp_path / "a.parquet", tmp_path / "out", options=PrepareOptions(recipe=Recipe()))

@@ -174,11 +174,19 @@ def _saved_parts(file: SourceFile, columns: Sequence[str]) -> Iterator[Sheet]:
 
 
 def _sheet(file: SourceFile, table: pa.Table) -> Sheet:
-    return Sheet(file.name, {name: _plain(table[name]) for name in table.column_names}, lambda row: f"row {row + 1}")
+    return Sheet(
+        file.name,
+        {name: _plain(table[name], file.name, name) for name in table.column_names},
+        lambda row: f"row {row + 1}",
+    )
 
 
-def _plain(values: pa.ChunkedArray) -> pa.Array:
-    """Return one array, its texts of the usual kind."""
+def _plain(values: pa.ChunkedArray, source: str, name: str) -> pa.Array:
+    """Return one array, its texts of the usual kind; a text in it that is no UTF-8 is refused."""
+    try:
+        values.validate(full=True)
+    except pa.ArrowException as error:
+        raise InputError(f"cannot be read ({error})", source=source, place=f"column {name}") from None
     kind = values.type
     if pa.types.is_dictionary(kind):
         values, kind = values.cast(kind.value_type), kind.value_type
