@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -283,4 +284,12 @@ def test_a_text_in_parquet_that_is_no_utf_8_is_refused_by_its_column(tmp_path: P
     broken = pa.array([b"\xff", b"b"]).view(pa.string())
     parquet.write_table(pa.table({"user": [1, 2], "item": [1, 2], "title": broken}), tmp_path / "a.parquet")
     with pytest.raises(InputError, match="a.parquet, column title: cannot be read"):
+        prepare("table", tmp_path / "a.parquet", tmp_path / "out", options=PrepareOptions(recipe=Recipe()))
+
+
+def test_a_parquet_file_of_rows_that_take_no_bytes_is_refused(tmp_path: Path) -> None:
+    rows = pa.DictionaryArray.from_arrays(pa.array(np.zeros(1 << 24, np.int8)), pa.array(["a"]))
+    table = pa.table({"user": rows, "item": rows, "title": rows})
+    parquet.write_table(table, tmp_path / "a.parquet", row_group_size=1 << 24, compression="zstd")
+    with pytest.raises(InputError, match="says that it holds 16,777,216 values in "):
         prepare("table", tmp_path / "a.parquet", tmp_path / "out", options=PrepareOptions(recipe=Recipe()))

@@ -1,5 +1,6 @@
 """Tables in files: CSV, TSV, JSON, JSON Lines (these gzipped, too), Parquet, and folders that `datasets` saved."""
 
+import io
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,10 +16,13 @@ from rella_cpp.datasets.delimited import column_names, delimited_parts, dialect_
 from rella_cpp.datasets.json_rows import Objects, json_lines, json_rows
 from rella_cpp.datasets.sheets import Sheet
 from rella_cpp.datasets.sources import SourceFile, is_saved_dataset, list_files, listed
+from rella_cpp.datasets.streams import EXPANSION
 from rella_cpp.errors import InputError
 from rella_cpp.records import encodable
 
 _CHUNK = 1 << 16
+_FEW = 1 << 20
+"""Values of a column that are not too many for a file of any size."""
 _PART = 1 << 20
 """Values of a column in a part of a table: rows, or what their lists hold."""
 
@@ -121,9 +125,24 @@ def _text_parts(file: SourceFile, columns: Sequence[str], usual: str) -> Iterato
 def _parquet_names(file: SourceFile) -> tuple[str, ...]:
     with file.open() as stream:
         try:
-            return tuple(parquet.read_schema(stream).names)
-        except pa.ArrowException as error:
+            whole = parquet.ParquetFile(stream)
+            _refuse_hollow(file, whole.metadata, stream.seek(0, io.SEEK_END))
+            return tuple(whole.schema_arrow.names)
+        except (pa.ArrowException, OSError) as error:
             raise InputError(f"is no whole Parquet file ({error})", source=file.name) from None
+
+
+def _refuse_hollow(file: SourceFile, facts: parquet.FileMetaData, size: int) -> None:
+    """Refuse a file that says that it has far more values in a column than its bytes can tell apart."""
+    groups = [facts.row_group(number) for number in range(facts.num_row_groups)]
+    columns = range(facts.num_columns)
+    values = max((sum(group.column(at).num_values for group in groups) for at in columns), default=0)
+    if max(values, facts.num_rows) > _FEW + EXPANSION * size:
+        raise InputError(
+            f"says that it holds {max(values, facts.num_rows):,} values in {size:,} bytes, as no data set does",
+            source=file.name,
+            remedy="give another file",
+        )
 
 
 def _read_parquet(file: SourceFile, columns: Sequence[str]) -> Sheet:
