@@ -213,7 +213,8 @@ def _check_interactions(path: Path, rows: int, users: int, items: int) -> tuple[
     known = _numbers(path, table, "item", items, f"there are {items:,} items")
     if "rating" in there and (bad := pc.is_inf(table["rating"]).fill_null(False).to_numpy()).any():
         raise _wrong(path, "rating", f"is infinite in row {int(np.argmax(bad)) + 1}")
-    return known, np.concatenate([[0], np.cumsum(np.bincount(user, minlength=users), dtype=np.int64)])
+    counts = np.bincount(user, minlength=users)
+    return known, np.concatenate([[0], np.cumsum(counts)]).astype(np.int32 if rows < 2**31 else np.int64)
 
 
 def _check_samples(path: Path, counts: Mapping[str, Any], known: Numbers, starts: Numbers) -> None:
@@ -227,14 +228,17 @@ def _check_samples(path: Path, counts: Mapping[str, Any], known: Numbers, starts
     users = len(starts) - 1
     user = _numbers(path, table, "user", users, f"there are {users:,} users")
     position = _numbers(path, table, "position", len(known) + 1, f"there are {len(known):,} interactions")
-    lengths = starts[user + 1] - starts[user]
-    if (bad := position >= lengths).any():
+    lengths = np.diff(starts)
+    if (bad := position >= lengths[user]).any():
         row = int(np.argmax(bad))
-        raise _wrong(path, "position", f"is {position[row]} in row {row + 1}; the user has {lengths[row]} interactions")
-    order = user.astype(np.int64) << 32 | position
-    if (bad := order[1:] <= order[:-1]).any():
+        told = f"is {position[row]} in row {row + 1}; the user has {lengths[user[row]]} interactions"
+        raise _wrong(path, "position", told)
+    bad = (user[1:] < user[:-1]) | ((user[1:] == user[:-1]) & (position[1:] <= position[:-1]))
+    if bad.any():
         raise _wrong(path, "position", f"is out of order in row {int(np.argmax(bad)) + 2}")
-    if (bad := known[starts[user] + position] != table["item"].to_numpy()).any():
+    places = starts[user]
+    places += position
+    if (bad := known[places] != table["item"].to_numpy()).any():
         raise _wrong(path, "item", f"is not the one of that position in row {int(np.argmax(bad)) + 1}")
     label = _numbers(path, table, "label", 2, "it is 0 or 1")
     splits = _splits(path, table["split"])

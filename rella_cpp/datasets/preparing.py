@@ -109,4 +109,5 @@ def prepare(
         if texts is not None:
             prepared = join_texts(prepared, texts.watched(progress), options)
         write(prepared, folder, format_name=format, sources=digests, progress=progress)
+        del prepared  # opening the data set reads it again
     return DataSet.open(out)
