@@ -104,10 +104,9 @@ def _damage_csv(path: Path, dice: Random) -> None:
 
 def _damage_lines(path: Path, dice: Random) -> None:
     lines = path.read_text().splitlines()
-    for _ in range(dice.choice((1, 1, 3))):
-        at = dice.randrange(len(lines))
-        value = json.loads(lines[at]) if lines[at].startswith("{") else {}
-        if value and dice.random() < 0.8:
+    for at in dice.sample(range(len(lines)), dice.choice((1, 1, 3))):
+        value = json.loads(lines[at])
+        if dice.random() < 0.8:
             value[dice.choice([*value, "new"])] = dice.choice((*ODD_JSON, *_ODD_FIELDS))
         written = dice.choice((json.dumps(value), json.dumps(value), str(value), json.dumps([value]), lines[at] * 2))
         lines[at] = written
