@@ -25,6 +25,7 @@ from rella_cpp.errors import InputError
 from rella_cpp.folders import own_folder
 from rella_gguf import shard_paths
 from rella_gguf.reading import combined
+from rella_gguf.regular import refuse_special
 
 logger = logging.getLogger("rella_cpp")
 
@@ -253,6 +254,7 @@ class Cache:
         if (known := self._known_digest(path)) is not None:
             return known
         digest, done = hashlib.sha256(), 0
+        refuse_special(path)
         with path.open("rb") as file:
             while block := file.read(_BLOCK):
                 digest.update(block)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rella_cpp.errors import InputError
 from rella_gguf.files import is_empty, locked, new_file, refuse_existing, refuse_link, writing
+from rella_gguf.regular import read_regular, refuse_special
 from rella_gguf.strict_json import loads
 
 _NUMBERS = re.compile(r"\[\n[\s\d.,eE+-]*\]")
@@ -20,6 +21,7 @@ _SEAL = "sha256"
 
 def sha256(path: Path) -> str:
     """Return a file's SHA-256 in hexadecimal."""
+    refuse_special(path)
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -57,7 +59,7 @@ def read_json(path: Path, remedy: str, *, sealed: bool = True) -> dict[str, obje
 
     """
     try:
-        value = loads(path.read_bytes().decode("utf-8", errors="surrogatepass"))
+        value = loads(read_regular(path, remedy).decode("utf-8", errors="surrogatepass"))
     except OSError as error:
         raise InputError(error.strerror or str(error), source=path, remedy=remedy) from None
     except (ValueError, RecursionError) as error:
@@ -158,8 +160,8 @@ def refuse_foreign(out: Path, mark: str, kind: str) -> None:
         return
     manifest: object = None
     if out.is_dir() and not out.is_symlink():
-        with suppress(OSError, ValueError, RecursionError):
-            manifest = loads((out / "manifest.json").read_text(encoding="utf-8"))
+        with suppress(OSError, InputError, ValueError, RecursionError):
+            manifest = loads(read_regular(out / "manifest.json"))
     if not isinstance(manifest, dict) or mark not in manifest:
         raise InputError(f"is there already, and no {kind}: it is not overwritten", source=out, remedy="name another")
 

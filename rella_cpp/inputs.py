@@ -13,10 +13,12 @@ from pathlib import Path
 from rella_cpp.domains import Domain
 from rella_cpp.errors import InputError
 from rella_cpp.field_names import missing_field
+from rella_cpp.plain_text import decode, is_python, read_text
 from rella_cpp.records import Behavior, Item, User, describe
 from rella_cpp.unread import warn_of_behaviors, warn_of_items, warn_of_user
 from rella_cpp.values import Unit, quoted, unit_of
 from rella_gguf.near_names import unknown_key
+from rella_gguf.regular import read_stream
 from rella_gguf.strict_json import NotFinite, loads
 
 STANDARD_INPUT = "-"
@@ -275,16 +277,10 @@ def source_name(path: str | Path) -> str:
 def _read(path: str | Path) -> tuple[str, list[_Entry]]:
     """Read a file's JSON values: the one of a JSON file, or one a line of a JSON Lines file."""
     source = source_name(path)
-    try:
-        data = _standard_input() if str(path) == STANDARD_INPUT else Path(path).read_bytes()
-        text = data.decode("utf-8-sig")
-    except FileNotFoundError:
-        raise InputError("no such file", source=source, remedy="check the path") from None
-    except OSError as error:
-        raise InputError(error.strerror or str(error), source=source, remedy="give a readable file") from None
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise InputError("is not UTF-8", source=source, place=f"line {line}", remedy="save it as UTF-8") from None
+    if str(path) == STANDARD_INPUT:
+        text = decode(_standard_input(), source)
+    else:
+        text = read_text(path, "give a readable file", handed_down=True)
     lines = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
     if not lines:
         raise InputError("is empty", source=source, remedy="give JSON or JSON Lines")
@@ -295,8 +291,13 @@ def _read(path: str | Path) -> tuple[str, list[_Entry]]:
 
 def _standard_input() -> bytes:
     if sys.stdin is None:
-        raise OSError("it is closed")
-    return sys.stdin.buffer.read()
+        raise InputError("it is closed", source=source_name(STANDARD_INPUT), remedy="give a readable file")
+    try:
+        return read_stream(sys.stdin.buffer, source_name(STANDARD_INPUT))
+    except OSError as error:  # a folder, say
+        raise InputError(
+            error.strerror or str(error), source=source_name(STANDARD_INPUT), remedy="give a readable file"
+        ) from None
 
 
 def _parses(line: str) -> bool:
@@ -330,6 +331,13 @@ def parse_json(text: str, source: str | None = None, first_line: int | None = No
             f"holds {error.name}, which is no number that can be used", source=source, remedy="leave the value out"
         ) from None
     except json.JSONDecodeError as error:
+        if is_python(text):
+            raise InputError(
+                "is what Python prints, not JSON (its texts stand in single quotes)",
+                source=source,
+                place=None if first_line is None else f"line {first_line}",
+                remedy="write it with json.dump",
+            ) from None
         found = text[error.pos :].split("\n")[0].strip()[:20]
         line = "" if first_line is None else f"line {first_line + error.lineno - 1}, "
         raise InputError(

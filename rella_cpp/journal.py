@@ -15,6 +15,7 @@ from typing import Any, Self, TypeVar
 from rella_cpp.errors import InputError
 from rella_cpp.files import brief, first_difference, read_json, write_json
 from rella_gguf.files import LOCK, locked, no_follow, refuse_link, writing
+from rella_gguf.regular import open_regular
 
 Line = Mapping[str, Any]
 _T = TypeVar("_T")
@@ -205,7 +206,7 @@ def read_lines(
 
     """
     found: list[_T] = []
-    for number, text in enumerate(path.read_bytes().splitlines()[:count], start=1):
+    for number, text in enumerate(_read(path).splitlines()[:count], start=1):
         try:
             found.append(parse(text.decode("utf-8", errors="surrogatepass"), found[0] if found else None))
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
@@ -213,10 +214,15 @@ def read_lines(
     return found
 
 
+def _read(path: Path) -> bytes:
+    with open_regular(path) as file:
+        return file.read()
+
+
 def _whole_lines(path: Path) -> list[bytes]:
     if not path.exists():
         return []
-    lines = path.read_bytes().splitlines(keepends=True)
+    lines = _read(path).splitlines(keepends=True)
     while lines and (not lines[-1].endswith(b"\n") or _value(lines[-1]) is None):
         lines.pop()  # a kill in the middle of a write
     return lines

@@ -1,6 +1,7 @@
-"""Give the command line damaged models, adapters and indexes, and count how it ends.
+"""Give the command line damaged models, adapters, indexes and data, and count how it ends.
 
-    python scripts/fuzz.py [--models 1000] [--adapters 200] [--indexes 100] [--seed 0] [--jobs 1] [--keep DIR]
+    python scripts/fuzz.py [--models 1000] [--adapters 200] [--indexes 100] [--data 1000] [--seed 0] [--jobs 1]
+        [--keep DIR]
 
 Each input is made from its seed, kind and number alone, so that one can be made again: `--only values/17`. Good ends
 are a result, and a refusal in one line; all others are listed, and the exit code is 1.
@@ -15,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -25,6 +26,7 @@ from random import Random
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "tests"), str(Path(__file__).resolve().parent)]
 
+from damaged_data import DATA_MAKERS, seal_again, whole_inputs  # noqa: E402
 from mutations import Parts, damage_bytes, damage_json, damage_values  # noqa: E402
 from peft_folder import write_peft  # noqa: E402
 from tiny_model import Shape, write_adapter, write_model  # noqa: E402
@@ -78,8 +80,10 @@ class Bench:
         write_peft(folder / "peft", shape=SHAPE)
         build = ("index", "build", str(EXAMPLES / "items.json"), "--out", str(folder / "index"))
         end, said = bench.ends_of([(*build, "--model", str(bench.model("spm")), "--dim", "4", *USUAL)])
+        if end == "accepted":
+            end, said = bench.ends_of([whole_inputs(folder, Random(0))])
         if end != "accepted":
-            raise SystemExit(f"the undamaged index cannot be built: {said}")
+            raise SystemExit(f"the undamaged index or data cannot be made: {said}")
         return bench
 
     def model(self, tokenizer: str) -> Path:
@@ -193,7 +197,7 @@ def _index(bench: Bench, folder: Path, dice: Random) -> list[tuple[str, ...]]:
     else:
         _damage_file(first, dice)
     if dice.random() < 0.5:
-        _seal_again(damaged)
+        seal_again(damaged)
     usual, given = ("--model", model, *USUAL), ("--index", str(damaged))
     return [
         dice.choice(
@@ -213,26 +217,17 @@ def _damage_file(path: Path, dice: Random) -> None:
     path.write_bytes(damage_json(data, dice) if as_json else damage_bytes(data, dice))
 
 
-def _seal_again(folder: Path) -> None:
-    """Let a damaged index's checksums be right, so that what reads its files is tried, too."""
-    from rella_cpp.files import read_json, sha256, write_json
-    from rella_cpp.index.manifest import NAME
-
-    try:
-        facts = read_json(folder / NAME, "", sealed=False)
-        facts["files"] = {name: sha256(folder / name) for name in facts["files"]}  # type: ignore[attr-defined]
-        facts.pop("sha256", None)
-        write_json(folder / NAME, facts)
-    except Exception:  # the manifest itself is what was damaged
-        return
+def _data(kind: str, bench: Bench, folder: Path, dice: Random) -> list[tuple[str, ...]]:
+    return DATA_MAKERS[kind](bench.folder, folder, dice)
 
 
-MAKERS = {
+MAKERS: dict[str, Callable[[Bench, Path, Random], list[tuple[str, ...]]]] = {
     "bytes": _model_by_bytes,
     "values": _model_by_values,
     "adapter": _adapter,
     "peft": _peft,
     "index": _index,
+    **{kind: partial(_data, kind) for kind in DATA_MAKERS},
 }
 
 
@@ -248,6 +243,7 @@ def attempts(options: argparse.Namespace) -> Iterator[Attempt]:
         "adapter": options.adapters - options.adapters // 2,
         "peft": options.adapters // 2,
         "index": options.indexes,
+        **{kind: options.data // len(DATA_MAKERS) for kind in DATA_MAKERS},
     }
     for kind, count in counts.items():
         for number in range(count):
@@ -273,6 +269,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--models", type=int, default=1000, help="half damaged by bytes, half well-formed")
     parser.add_argument("--adapters", type=int, default=200, help="half GGUFs, half PEFT folders")
     parser.add_argument("--indexes", type=int, default=100)
+    parser.add_argument("--data", type=int, default=1000, help="tables, records, domains, recipes, prepared sets alike")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=1, help="commands at a time")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="keep inputs that end badly")

@@ -27,7 +27,7 @@ _ARCHITECTURES = (
     "nomic-bert t5 t5encoder deepseek2 olmo2 granite command-r stablelm starcoder2 llada eagle3 clip deci chatglm "
     "jamba llama4 mistral3 gpt-oss lfm2 nemotron_h minicpm smollm3 wavtokenizer-dec"
 ).split()
-_ODD_JSON: tuple[object, ...] = (
+ODD_JSON: tuple[object, ...] = (
     None,
     True,
     -1,
@@ -143,7 +143,7 @@ def damage_json(data: bytes, dice: Random) -> bytes:
     if dice.random() < 0.2:
         del place[key]
     else:
-        place[key] = dice.choice(_ODD_JSON)
+        place[key] = dice.choice(ODD_JSON)
     return json.dumps(value).encode()
 
 

@@ -296,7 +296,13 @@ BAD_TABLES: list[tuple[str, object, Recipe, str]] = [
     ("a.jsonl", json.dumps(GOOD[0] | {"rating": [1]}), RATED, "column rating is of the type list"),
     ("a.json", json.dumps([GOOD[0], 3]), RATED, "a.json, row 2: is no object"),
     ("a.json", json.dumps(GOOD[0]), RATED, "; give a list of objects, one for each row"),
-    ("a.json", json.dumps(GOOD[0]) + "\n{}", RATED, "one with an object on each line is called .jsonl"),
+    ("a.json", json.dumps(GOOD[0]) + "\n{}", RATED, "a.json, line 2: an empty user"),
+    (
+        "a.json",
+        json.dumps(GOOD)[:-1],
+        RATED,
+        "line 1, column 177: is not JSON (Expecting ',' delimiter); mend the file",
+    ),
     ("a.parquet", [*GOOD, GOOD[0] | {"item": 9, "rating": 7}], RATED, "a.parquet, row 4: a rating outside"),
     ("a.parquet", b"PAR1 no", RATED, "a.parquet: is no whole Parquet file"),
     (
@@ -309,7 +315,8 @@ BAD_TABLES: list[tuple[str, object, Recipe, str]] = [
     ("a.csv", [{"user": 1, "item": 2}], Recipe(), "has no column title; name the one to take as title"),
     ("a.csv", GOOD, Recipe(rules=SampleRules(by="time")), "a split by time needs times, and ratings or labels"),
     ("a.csv", GOOD, Recipe("movies", EventColumns(label="rating")), "a label not 0 or 1"),
-    ("a.xlsx", b"PK", RATED, "a.xlsx: is of no known kind; give a file that ends in .csv, .tsv, .jsonl"),
+    ("a.xlsx", b"PK", RATED, "a.xlsx: is of no known kind; save the sheet as CSV"),
+    ("a.pkl", b"PK", RATED, "a.pkl: is of no known kind; give a file that ends in .csv, .tsv, "),
     ("a.csv", b"", RATED, "a.csv: is empty"),
     ("a.jsonl", b"", RATED, "a.jsonl: has no column user"),
 ]

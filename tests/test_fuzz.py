@@ -2,10 +2,13 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 from random import Random
 
 import pytest
+from commands import runner
+from damaged_data import DATA_MAKERS, whole_inputs
 from fuzz import Attempt, Outcome, end_of, ends, main, report
 from mutations import Parts, damage_bytes, damage_json, damage_values
 
@@ -65,3 +68,27 @@ def test_the_real_command_is_run_and_its_end_seen(tmp_path: Path) -> None:
 def test_one_input_can_be_tried_again(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--only", "bytes/0"]) == 0
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["refused", "bytes"]
+
+
+@pytest.mark.parametrize("kind", list(DATA_MAKERS))
+def test_damaged_data_is_refused_or_taken_and_made_the_same_again(
+    kind: str, tmp_path: Path, spm_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "spm.gguf").symlink_to(spm_model)
+    run = runner(capsys)
+    assert run(*whole_inputs(tmp_path, Random(0))).code == 0
+
+    def made(number: int) -> tuple[list[bytes], int]:
+        folder = tmp_path / "damaged"
+        folder.mkdir()
+        command = DATA_MAKERS[kind](tmp_path, folder, Random(f"7/{number}"))[0]
+        found = [path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()]
+        result = run(*command)
+        end = end_of(int(str(result.code)), result.err.splitlines())
+        assert end in ("refused", "accepted"), result.err
+        shutil.rmtree(folder)
+        return found, int(str(result.code))
+
+    ends = [made(number) for number in range(8)]
+    assert ends[0][0] == made(0)[0]
+    assert 2 in {code for _, code in ends}

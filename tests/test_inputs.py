@@ -99,7 +99,7 @@ def test_a_history_that_is_wrong_is_refused_with_file_place_and_remedy(tmp_path:
 def test_files_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
         read_history(tmp_path / "none.json", MOVIES)
-    with pytest.raises(InputError, match="directory"):
+    with pytest.raises(InputError, match="is a folder"):
         read_history(tmp_path, MOVIES)
     (tmp_path / "latin.json").write_bytes('[{"title":\n"Am\xe9lie"}]'.encode("latin-1"))
     with pytest.raises(InputError, match="line 2: is not UTF-8"):

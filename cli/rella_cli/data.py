@@ -59,6 +59,14 @@ def prepare(
     texts_id: Annotated[
         str | None, _texts_option("--texts-id", "NAME", "Its column of ids; else the one called so: id, movieId, ….")
     ] = None,
+    delimiter: Annotated[
+        str | None,
+        typer.Option("--delimiter", metavar="CHAR|tab", help="Between fields (table, --texts); else the header tells."),
+    ] = None,
+    encoding: Annotated[
+        str | None,
+        typer.Option("--encoding", metavar="NAME", help="Of the same files, such as latin-1; else UTF-8, or UTF-16."),
+    ] = None,
     recipe: Annotated[
         Path | None, _of_table("--recipe", text="All of what follows, from a file.", metavar="TOML")
     ] = None,
@@ -68,7 +76,9 @@ def prepare(
     items: Annotated[
         Path | None, _of_table("--items", text="The items; else in SOURCE's rows.", metavar="FILE")
     ] = None,
+    items_id: Annotated[str | None, _column("--items-id", "Their id; else as in SOURCE, or id.")] = None,
     users: Annotated[Path | None, _of_table("--users", text="The users.", metavar="FILE")] = None,
+    users_id: Annotated[str | None, _column("--users-id", "Their id; else as in SOURCE, or id.")] = None,
     user_column: Annotated[str | None, _column("--user-column", "User id; else user.")] = None,
     item_column: Annotated[str | None, _column("--item-column", "Item id; else item.")] = None,
     rating_column: Annotated[str | None, _column("--rating-column", "Rating.")] = None,
@@ -99,12 +109,12 @@ def prepare(
 
     listen(False)
     columns = {"user": user_column, "item": item_column, "rating": rating_column, "label": label_column}
-    files = {"items": items, "users": users}
+    files = {"items": (items, items_id), "users": (users, users_id)}
     rules = {"liked_above": liked_above, "liked_from": liked_from, "min_history": min_history, "by": by}
     own = _recipe(
         format_name, recipe, domain, files, columns | {"timestamp": time_column}, title_column, rules | {"split": split}
     )
-    chosen = PrepareOptions(skip_bad_rows, explicit_only, valid, seed, own, texts, texts_id)
+    chosen = PrepareOptions(skip_bad_rows, explicit_only, valid, seed, own, texts, texts_id, delimiter, encoding)
     with ProgressBar() as progress:
         data = prepare_data(format_name, source, out, options=chosen, force=force, progress=progress)
     _show(summarize(data), out, as_json=as_json, full=False)
@@ -124,7 +134,7 @@ def _recipe(
     format_name: str,
     path: Path | None,
     domain: str | None,
-    files: Mapping[str, Path | None],
+    files: Mapping[str, tuple[Path | None, str | None]],
     columns: Mapping[str, str | None],
     title: str | None,
     rules: Mapping[str, Any],
@@ -132,9 +142,8 @@ def _recipe(
     """Make the recipe of a table from the file or from the options, which say the same."""
     from rella_cpp import EventColumns, InputError, Recipe, RecordColumns, SampleRules, read_recipe
 
-    given = [
-        value for value in (domain, title, *files.values(), *columns.values(), *rules.values()) if value is not None
-    ]
+    named = [value for pair in files.values() for value in pair]
+    given = [value for value in (domain, title, *named, *columns.values(), *rules.values()) if value is not None]
     if path is not None:
         if given:
             raise InputError("--recipe is given and options that it stands for", remedy="write them into the recipe")
@@ -143,12 +152,15 @@ def _recipe(
         if given:
             raise InputError(f"columns, files and rules are for table, not for {format_name}", remedy="leave them out")
         return None
-    parts = {name: "" if file is None else str(file.absolute()) for name, file in files.items()}
+    for name, (file, key) in files.items():
+        if key is not None and file is None:
+            raise InputError(f"--{name}-id is given without --{name}", remedy="name the file, or leave it out")
+    parts = {name: ("" if file is None else str(file.absolute()), key or "") for name, (file, key) in files.items()}
     return Recipe(
         domain or "movies",
         EventColumns(**{role: column for role, column in columns.items() if column is not None}),
-        RecordColumns(file=parts["items"], fields={} if title is None else {"title": title}),
-        RecordColumns(file=parts["users"]),
+        RecordColumns(parts["items"][1], parts["items"][0], {} if title is None else {"title": title}),
+        RecordColumns(parts["users"][1], parts["users"][0]),
         SampleRules(**(dict(rules) | {"split": None if rules["split"] is None else _shares(rules["split"])})),
     )
 

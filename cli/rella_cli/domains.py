@@ -1,6 +1,5 @@
 """`rella domains`: the built-in domains, and one's TOML to start an own from."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,11 +16,12 @@ def domains(
     """List the built-in domains, or print one as TOML."""
     from rella_cli.terminal import print_json
     from rella_cpp import builtin_domains, domain_source, load_domain
+    from rella_cpp.plain_text import read_text
     from rella_gguf.shown import harmless
 
     if name is not None:
         load_domain(name)
-        source = Path(name).read_text(encoding="utf-8") if name.endswith(".toml") else domain_source(name)
+        source = read_text(name, "give a TOML file") if name.endswith(".toml") else domain_source(name)
         if as_json:
             print_json({"name": name, "toml": source})
         else:

@@ -12,6 +12,7 @@ from itertools import repeat
 from pathlib import Path
 
 from rella_gguf.errors import GGUFError
+from rella_gguf.regular import refuse_special
 from rella_gguf.tensor_types import tensor_type
 
 MAGIC = b"GGUF"
@@ -186,10 +187,12 @@ def read_header(path: str | Path) -> Header:
     Raises
     ------
     GGUFError
-        The file is missing, empty, no GGUF, of an unknown version, or its header is truncated or damaged.
+        The file is missing, no regular one, empty, no GGUF, of an unknown version, or its header is truncated or
+        damaged.
 
     """
     path = Path(path)
+    refuse_special(path, "give a llama.cpp model, usually named *.gguf", GGUFError)
     try:
         with path.open("rb") as file:
             if file.read(4) != MAGIC:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from rella_gguf.checks import refuse_shard, shard_paths
 from rella_gguf.errors import InputError
 from rella_gguf.files import check_output
+from rella_gguf.regular import read_regular, refuse_special
 from rella_gguf.strict_json import loads
 
 CONFIG, WEIGHTS, RECORD = "adapter_config.json", "adapter_model.safetensors", "rella.json"
@@ -79,7 +80,7 @@ def read_tensors(path: Path) -> dict[str, Matrix]:
 
     if not path.exists():
         raise _missing(path)
-    _refuse_special(path)
+    refuse_special(path, SAVED)
     try:
         entries: list[tuple[str, dict[str, Any]]] = deserialize(path.read_bytes())  # type: ignore[no-untyped-call]
     except OSError as error:
@@ -89,12 +90,6 @@ def read_tensors(path: Path) -> dict[str, Matrix]:
             f"is damaged or truncated ({error})", source=path, remedy="copy it again, or save the adapter again"
         ) from None
     return {name: _matrix(path, name, entry) for name, entry in sorted(entries, key=lambda entry: entry[0])}
-
-
-def _refuse_special(path: Path) -> None:
-    """Refuse a pipe or a device, which would be read for ever."""
-    if path.exists() and not path.is_file() and not path.is_dir():
-        raise InputError("is no regular file", source=path, remedy=SAVED)
 
 
 def _missing(path: Path) -> InputError:
@@ -142,9 +137,8 @@ def read_object(path: Path, remedy: str) -> dict[str, object]:
         It cannot be read, or is none.
 
     """
-    _refuse_special(path)
     try:
-        value = loads(path.read_bytes())
+        value = loads(read_regular(path, remedy))
     except FileNotFoundError:
         raise InputError("no such file", source=path, remedy=remedy) from None
     except OSError as error:

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from rella_gguf.errors import GGUFError
+from rella_gguf.regular import refuse_special
 
 CHUNK = 1 << 22
 
@@ -28,6 +29,7 @@ class Reader:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        refuse_special(path, "give a readable GGUF file", GGUFError)
         try:
             self._file = path.open("rb", buffering=0)
         except OSError as error:

@@ -116,13 +116,13 @@ class DataSet:
 
     @classmethod
     def open(cls, folder: str | Path) -> Self:
-        """Open the data set in a folder; every table is compared with the manifest.
+        """Open the data set in a folder; every table is compared with the manifest, and its columns are checked.
 
         Raises
         ------
         InputError
-            There is no such folder, it holds no prepared data set or one of another version, or a table is missing
-            or damaged.
+            There is no such folder, it holds no prepared data set or one of another version, or a table is missing,
+            damaged or not as `prepare` writes it.
 
         """
         folder = Path(folder)
@@ -140,6 +140,10 @@ class DataSet:
                     source=path,
                     remedy="prepare the data set again with --force",
                 )
+        # pyarrow takes a third of a second to import: only what opens tables pays for it.
+        from rella_cpp.datasets.checking import check_tables
+
+        check_tables(folder, manifest)
         return cls(folder, manifest, fingerprint)
 
     @property
@@ -344,8 +348,7 @@ def _read_manifest(folder: Path) -> tuple[dict[str, Any], str]:
             remedy="prepare the data set again with --force",
         )
     read_json(path, "prepare the data set again with --force")
-    files, counts = manifest.get("files"), manifest.get("counts")
-    whole = isinstance(files, dict) and set(TABLES) <= set(files) and isinstance(counts, dict) and "users" in counts
-    if not whole or not isinstance(manifest.get("format"), str) or not isinstance(manifest.get("domain"), str):
-        raise InputError("lacks entries", source=path, remedy="prepare the data set again with --force")
+    from rella_cpp.datasets.checking import check_manifest
+
+    check_manifest(manifest, path)
     return manifest, sha256(path)

@@ -84,6 +84,13 @@ def read_described(
     kind = table_kind(file)
     there = kind.names(file)
     id_column = columns.id or next((name for name in (event_column, "id") if name in there), event_column)
+    if not columns.id and id_column not in there:
+        option = f"--{noun.split()[-1]}s-id"
+        raise InputError(
+            f"has no column {id_column}, and none called id",
+            source=file.name,
+            remedy=f"name the one of the ids: {option}, or id in the recipe; its columns are {', '.join(there)}",
+        )
     chosen = choose(file.name, there, [id_column], wanted, columns)
     sheet = kind.read(file, list(dict.fromkeys([id_column, *chosen.values()])))
     return Described(noun, sheet, id_texts(sheet.columns[id_column], id_column), chosen, wanted, columns.separator)

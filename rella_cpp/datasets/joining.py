@@ -51,10 +51,11 @@ def open_texts(options: PrepareOptions, others: Collection[str]) -> TextsTable:
         There is no such table, or its column of ids cannot be told.
 
     """
-    file = find_table(Path(options.texts or ""))
+    file = options.as_written(find_table(Path(options.texts or "")))
     if file.name in others:
         folder = file.archive or Path(file.path).parent
         file = replace(file, name=f"{folder.resolve().name}/{file.name}")
+    file.check_packed()
     columns = table_kind(file).names(file)
     return TextsTable(file, columns, _id_column(file.name, columns, options))
 

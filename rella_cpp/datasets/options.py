@@ -1,15 +1,50 @@
 """Options of `prepare`, checked before any file is read."""
 
-from dataclasses import dataclass
+import codecs
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rella_cpp.datasets.sources import SourceFile
 from rella_cpp.errors import InputError
 
 if TYPE_CHECKING:
     from rella_cpp.datasets.recipe import Recipe
 
 _LARGEST_SEED = 2**63 - 1
+_WORDS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "bar": "|"}
+"""Delimiters that may be given as words."""
+
+
+def check_reading(delimiter: str | None, encoding: str | None) -> None:
+    """Refuse a delimiter or an encoding that no table of text can have.
+
+    Raises
+    ------
+    InputError
+        One is such.
+
+    """
+    if delimiter is not None:
+        one = delimiter_of(delimiter)
+        if len(one) != 1 or one.isalnum() or one in '"\r\n.-+ ' or not one.isascii() or one == "\0":
+            raise InputError(f"delimiter is {delimiter!r}", remedy='give one character, such as ";", or tab')
+    if encoding is not None:
+        try:
+            codec = codecs.lookup(encoding)
+            "1".encode(encoding)  # refuses codecs of other things than text
+            usable = codec.incrementaldecoder is not None
+        except (LookupError, ValueError):
+            usable = False
+        if not usable:
+            raise InputError(
+                f"encoding is {encoding!r}", remedy="give one that Python knows, such as latin-1 or cp1252"
+            )
+
+
+def delimiter_of(text: str) -> str:
+    """Return the delimiter that a text means: itself, or what the word says (`tab`)."""
+    return _WORDS.get(text.lower(), text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +67,11 @@ class PrepareOptions:
         A table of one row an item, or a zip of one, that adds the fields of the domain which the items lack.
     texts_id
         Its column of the items' ids; None: the one that is called so.
+    delimiter
+        What stands between the fields of tables of text, those of `table` and that of texts; None: what the recipe
+        says, else a comma (in TSV a tab), unless the header has a semicolon, a tab or a bar in its place.
+    encoding
+        Of the same tables; None: what the recipe says, else UTF-8, or what the file's mark says.
 
     """
 
@@ -42,6 +82,8 @@ class PrepareOptions:
     recipe: "Recipe | None" = None
     texts: Path | None = None
     texts_id: str | None = None
+    delimiter: str | None = None
+    encoding: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no data set could be prepared with."""
@@ -51,6 +93,15 @@ class PrepareOptions:
             raise InputError(f"seed is {self.seed}", remedy="give a whole number from 0")
         if self.texts_id is not None and self.texts is None:
             raise InputError("--texts-id is given without --texts", remedy="name the file, or leave it out")
+        check_reading(self.delimiter, self.encoding)
+
+    def as_written(self, file: SourceFile) -> SourceFile:
+        """Return a file with the delimiter and the encoding that are given here, where they are."""
+        return replace(
+            file,
+            delimiter=file.delimiter if self.delimiter is None else delimiter_of(self.delimiter),
+            encoding=self.encoding or file.encoding,
+        )
 
     def check_for(self, format_name: str) -> None:
         """Refuse options that mean nothing to a format."""
@@ -60,6 +111,11 @@ class PrepareOptions:
             raise InputError(
                 "--valid is for bookcrossing, the papers give the others a validation split",
                 remedy=f"leave it out for {format_name}",
+            )
+        given = self.delimiter is not None or self.encoding is not None
+        if format_name != "table" and given and self.texts is None:
+            raise InputError(
+                "--delimiter and --encoding are for table and --texts", remedy=f"leave them out for {format_name}"
             )
         if format_name == "table" and self.recipe is None:
             raise InputError("the format table needs a recipe", remedy="name the columns, or give --recipe FILE")

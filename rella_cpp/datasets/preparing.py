@@ -96,7 +96,7 @@ def prepare(
     if options.recipe is None:
         files = find_files(source, format)
     else:
-        files = options.recipe.files(source)
+        files = tuple(map(options.as_written, options.recipe.files(source)))
     texts = None if options.texts is None else open_texts(options, [file.name for file in files])
     every = files if texts is None else (*files, texts.file)
     with new_folder(out, _MARK, _KIND, force=force) as folder:
@@ -105,4 +105,5 @@ def prepare(
         if texts is not None:
             prepared = join_texts(prepared, texts.watched(progress), options)
         write(prepared, folder, format_name=format, sources=digests, progress=progress)
+        del prepared  # opening the data set reads it again
     return DataSet.open(out)

@@ -7,14 +7,30 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from rella_cpp.datasets.options import check_reading, delimiter_of
 from rella_cpp.datasets.sources import SourceFile
 from rella_cpp.domains import Domain, load_domain
 from rella_cpp.errors import InputError, faults_of, refuse
+from rella_cpp.plain_text import read_text
 from rella_cpp.records import describe
 from rella_gguf.near_names import unknown_key
 
 _BY = ("time", "users")
-_TEXTS = ("file", "user", "item", "rating", "timestamp", "label", "id", "separator", "by", "domain")
+_TEXTS = (
+    "file",
+    "user",
+    "item",
+    "rating",
+    "timestamp",
+    "label",
+    "id",
+    "separator",
+    "by",
+    "domain",
+    "delimiter",
+    "encoding",
+)
+_WHOLE = ("domain", "delimiter", "encoding")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,16 +111,22 @@ def _shares(split: object) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How a table becomes a data set. Files are relative to the source; `domain` is a name or a TOML file."""
+    """How a table becomes a data set. Files are relative to the source; `domain` is a name or a TOML file.
+
+    `delimiter` and `encoding` are those of all files; None: what each file's header and mark say.
+    """
 
     domain: str = "movies"
     interactions: EventColumns = field(default_factory=EventColumns)
     items: RecordColumns = field(default_factory=RecordColumns)
     users: RecordColumns = field(default_factory=RecordColumns)
     rules: SampleRules = field(default_factory=SampleRules)
+    delimiter: str | None = None
+    encoding: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse fields that the domain does not know and ratings where it has none."""
+        check_reading(self.delimiter, self.encoding)
         refuse(self._faults())
 
     def _faults(self) -> Iterator[InputError]:
@@ -152,7 +174,11 @@ class Recipe:
         names = [path.resolve().name for path in paths]
         if len(set(names)) < len(names):
             names = [f"{path.resolve().parent.name}/{path.name}" for path in paths]
-        return tuple(SourceFile(name, str(path)) for name, path in zip(names, paths, strict=True))
+        delimiter = None if self.delimiter is None else delimiter_of(self.delimiter)
+        return tuple(
+            SourceFile(name, str(path), delimiter=delimiter, encoding=self.encoding)
+            for name, path in zip(names, paths, strict=True)
+        )
 
 
 def read_recipe(path: str | Path) -> Recipe:
@@ -166,12 +192,9 @@ def read_recipe(path: str | Path) -> Recipe:
         It has several faults: all are named.
 
     """
+    text = read_text(path, "give a TOML file in UTF-8")
     try:
-        table = tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
-        raise InputError("no such file", source=path, remedy="check the path of the recipe") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot be read: {error}", source=path, remedy="give a TOML file in UTF-8") from None
+        table = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         raise InputError(f"is no TOML: {error}", source=path, remedy="mend the file") from None
     try:
@@ -194,7 +217,7 @@ def _parse(table: Mapping[str, Any]) -> Recipe:
         tables["rules"]["split"] = tuple(split)
     parts: dict[str, Any] = {name: _part(kind, tables[name], f"[{name}]", faults) for name, kind in _PARTS.items()}
     refuse(faults)
-    return Recipe(**({"domain": table["domain"]} if "domain" in table else {}), **parts)
+    return Recipe(**{key: table[key] for key in _WHOLE if key in table}, **parts)
 
 
 _PARTS: dict[str, type[EventColumns | RecordColumns | SampleRules]] = {

@@ -51,6 +51,7 @@ class Sheet:
         self.source = source
         self.columns = columns
         self.place = place
+        self.decimal_comma = False  # set where 5,0 in the file is the number 5.0
         self._broken = dict(broken or {})  # kind: (how many, the first one's row)
         self._told: dict[str, Told] = {}
         self._total = len(self) + len(removed)
@@ -89,6 +90,10 @@ class Sheet:
         first = first if self._rows is None else int(self._rows[first])
         self._broken[kind] = (count + int(bad.sum()), min(first, before))
         self.keep(~bad)
+
+    def explain(self, kind: str, told: Told) -> None:
+        """Say more of the first broken row of a kind."""
+        self._told[kind] = told
 
     def keep(self, kept: npt.NDArray[np.bool_]) -> None:
         """Leave out the other rows; they are not broken."""

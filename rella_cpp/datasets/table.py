@@ -26,7 +26,7 @@ from rella_cpp.datasets.recipe import Recipe
 from rella_cpp.datasets.sampling import BY_USERS, UNKNOWN, last_samples, samples_by_time, samples_by_users
 from rella_cpp.datasets.sheets import Sheet, Told
 from rella_cpp.datasets.sources import SourceFile
-from rella_cpp.datasets.tables import table_kind
+from rella_cpp.datasets.tables import table_kind, with_points
 from rella_cpp.datasets.times import drop_bad_times, read_times, take_times
 from rella_cpp.domains import Domain
 from rella_cpp.errors import InputError
@@ -103,11 +103,13 @@ def _read_events(file: SourceFile, describe: bool, reading: _Reading) -> Sheet:
         sheet.columns[role] = id_texts(read[named[role]], named[role])
     for role in ("rating", "label"):
         if role in named:
-            sheet.columns[role], bad = numbers(read[named[role]], named[role], flags=True)
+            values = with_points(read[named[role]]) if sheet.decimal_comma else read[named[role]]
+            sheet.columns[role], bad = numbers(values, named[role], flags=True)
             if bad.any():
                 sheet.columns |= {f"bad {role}": bad, f"read {role}": read[named[role]]}
     if "timestamp" in named:
-        take_times(sheet, read[named["timestamp"]], read_times(read[named["timestamp"]], named["timestamp"]))
+        times = with_points(read[named["timestamp"]]) if sheet.decimal_comma else read[named["timestamp"]]
+        take_times(sheet, read[named["timestamp"]], read_times(times, named["timestamp"]))
     return sheet
 
 

@@ -1,5 +1,6 @@
-"""Tables in files: CSV, TSV, JSON, JSON Lines, Parquet, and folders that `datasets` saved."""
+"""Tables in files: CSV, TSV, JSON, JSON Lines (these gzipped, too), Parquet, and folders that `datasets` saved."""
 
+import io
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,20 +9,23 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pyarrow as pa
+from pyarrow import compute as pc
 from pyarrow import parquet
 
-from rella_cpp.datasets.delimited import Dialect, column_names, delimited_parts, read_delimited
+from rella_cpp.datasets.delimited import column_names, delimited_parts, dialect_of, read_delimited
+from rella_cpp.datasets.json_rows import Objects, json_lines, json_rows
 from rella_cpp.datasets.sheets import Sheet
 from rella_cpp.datasets.sources import SourceFile, is_saved_dataset, list_files, listed
+from rella_cpp.datasets.streams import EXPANSION
 from rella_cpp.errors import InputError
-from rella_cpp.records import describe, encodable
+from rella_cpp.records import encodable
 from rella_cpp.values import is_missing
 
 _CHUNK = 1 << 16
+_FEW = 1 << 20
+"""Values of a column that are not too many for a file of any size."""
 _PART = 1 << 20
 """Values of a column in a part of a table: rows, or what their lists hold."""
-# Gives every row: where it stands, and its object or what is wrong with it.
-_Objects = Callable[[SourceFile], Iterator[tuple[str, dict[str, Any] | str]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +60,25 @@ def table_kind(file: SourceFile) -> TableKind:
             remedy="name the file of the interactions: file in a recipe, or as SOURCE",
         )
     for kind in _KINDS:
-        if file.name.lower().endswith(kind.endings):
+        if file.table_name.endswith(kind.endings) and (file.name.lower() == file.table_name or kind is not _PARQUET):
             return kind
+    if file.delimiter is not None:
+        return _KINDS[0]
     known = ", ".join(_endings())
-    raise InputError("is of no known kind", source=file.name, remedy=f"give a file that ends in {known}")
+    remedy = next((told for ending, told in _OTHERS.items() if file.name.lower().endswith(ending)), "")
+    raise InputError(
+        "is of no known kind",
+        source=file.name,
+        remedy=remedy or f"give a file that ends in {known}, or say --delimiter",
+    )
 
 
 def _endings() -> tuple[str, ...]:
     return tuple(ending for kind in _KINDS for ending in kind.endings)
+
+
+def _is_table(name: str) -> bool:
+    return name.lower().removesuffix(".gz").endswith(_endings())
 
 
 def find_table(path: Path) -> SourceFile:
@@ -82,7 +97,7 @@ def find_table(path: Path) -> SourceFile:
     if path.suffix.lower() != ".zip":
         return SourceFile(path.name or path.resolve().name, str(path))
     archive, inside = list_files(path)
-    tables = [name for name in inside if name.lower().endswith(_endings())]
+    tables = [name for name in inside if _is_table(name)]
     if len(tables) > 1:
         raise InputError(
             f"holds {len(tables)} tables: {listed(tables)}", source=path, remedy="unpack it and name one of them"
@@ -92,20 +107,43 @@ def find_table(path: Path) -> SourceFile:
     return SourceFile(PurePosixPath(tables[0]).name, tables[0], archive)
 
 
-def _read_text(file: SourceFile, columns: Sequence[str], delimiter: str) -> Sheet:
-    return read_delimited(file, Dialect(delimiter), dict.fromkeys(columns, "text"))
+def _read_text(file: SourceFile, columns: Sequence[str], usual: str) -> Sheet:
+    dialect = dialect_of(file, usual)
+    sheet = read_delimited(file, dialect, dict.fromkeys(columns, "text"))
+    sheet.decimal_comma = dialect.delimiter == ";"
+    return sheet
 
 
-def _text_parts(file: SourceFile, columns: Sequence[str], delimiter: str) -> Iterator[Sheet]:
-    return delimited_parts(file, Dialect(delimiter), columns)
+def with_points(values: pa.Array) -> pa.Array:
+    """Write a point for the comma of numbers (5,0), as tables have them whose fields a semicolon parts."""
+    return pc.replace_substring_regex(values, r"^(\s*[-+]?\d*),(\d+\s*)$", r"\1.\2")
+
+
+def _text_parts(file: SourceFile, columns: Sequence[str], usual: str) -> Iterator[Sheet]:
+    return delimited_parts(file, dialect_of(file, usual), columns)
 
 
 def _parquet_names(file: SourceFile) -> tuple[str, ...]:
     with file.open() as stream:
         try:
-            return tuple(parquet.read_schema(stream).names)
-        except pa.ArrowException as error:
+            whole = parquet.ParquetFile(stream)
+            _refuse_hollow(file, whole.metadata, stream.seek(0, io.SEEK_END))
+            return tuple(whole.schema_arrow.names)
+        except (pa.ArrowException, OSError) as error:
             raise InputError(f"is no whole Parquet file ({error})", source=file.name) from None
+
+
+def _refuse_hollow(file: SourceFile, facts: parquet.FileMetaData, size: int) -> None:
+    """Refuse a file that says that it has far more values in a column than its bytes can tell apart."""
+    groups = [facts.row_group(number) for number in range(facts.num_row_groups)]
+    columns = range(facts.num_columns)
+    values = max((sum(group.column(at).num_values for group in groups) for at in columns), default=0)
+    if max(values, facts.num_rows) > _FEW + EXPANSION * size:
+        raise InputError(
+            f"says that it holds {max(values, facts.num_rows):,} values in {size:,} bytes, as no data set does",
+            source=file.name,
+            remedy="give another file",
+        )
 
 
 def _read_parquet(file: SourceFile, columns: Sequence[str]) -> Sheet:
@@ -157,11 +195,19 @@ def _saved_parts(file: SourceFile, columns: Sequence[str]) -> Iterator[Sheet]:
 
 
 def _sheet(file: SourceFile, table: pa.Table) -> Sheet:
-    return Sheet(file.name, {name: _plain(table[name]) for name in table.column_names}, lambda row: f"row {row + 1}")
+    return Sheet(
+        file.name,
+        {name: _plain(table[name], file.name, name) for name in table.column_names},
+        lambda row: f"row {row + 1}",
+    )
 
 
-def _plain(values: pa.ChunkedArray) -> pa.Array:
-    """Return one array, its texts of the usual kind."""
+def _plain(values: pa.ChunkedArray, source: str, name: str) -> pa.Array:
+    """Return one array, its texts of the usual kind; a text in it that is no UTF-8 is refused."""
+    try:
+        values.validate(full=True)
+    except pa.ArrowException as error:
+        raise InputError(f"cannot be read ({error})", source=source, place=f"column {name}") from None
     kind = values.type
     if pa.types.is_dictionary(kind):
         values, kind = values.cast(kind.value_type), kind.value_type
@@ -170,35 +216,7 @@ def _plain(values: pa.ChunkedArray) -> pa.Array:
     return values.combine_chunks() if values.num_chunks else pa.array([], values.type)
 
 
-def _json_lines(file: SourceFile) -> Iterator[tuple[str, dict[str, Any] | str]]:
-    """Give every line that is not blank."""
-    with file.open() as stream:
-        for number, line in enumerate(stream, 1):
-            if not line.strip():
-                continue
-            try:
-                value = json.loads(line)
-            except (ValueError, RecursionError):
-                yield f"line {number}", "is not JSON"
-                continue
-            yield f"line {number}", value if isinstance(value, dict) else "is no object"
-
-
-def _json_list(file: SourceFile) -> Iterator[tuple[str, dict[str, Any] | str]]:
-    """Give every entry of the one list that a file holds."""
-    with file.open() as stream:
-        try:
-            rows = json.load(stream)
-        except (ValueError, RecursionError) as error:
-            remedy = "mend the file; one with an object on each line is called .jsonl"
-            raise InputError(f"is not JSON ({error})", source=file.name, remedy=remedy) from None
-    if not isinstance(rows, list):
-        raise InputError(f"is {describe(rows)}", source=file.name, remedy="give a list of objects, one for each row")
-    for number, value in enumerate(rows, 1):
-        yield f"row {number}", value if isinstance(value, dict) else "is no object"
-
-
-def _json_names(file: SourceFile, objects: _Objects) -> tuple[str, ...]:
+def _json_names(file: SourceFile, objects: Objects) -> tuple[str, ...]:
     names: dict[str, None] = {}
     for _, value in objects(file):
         if isinstance(value, dict):
@@ -206,7 +224,7 @@ def _json_names(file: SourceFile, objects: _Objects) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _read_json(file: SourceFile, columns: Sequence[str], objects: _Objects) -> Sheet:
+def _read_json(file: SourceFile, columns: Sequence[str], objects: Objects) -> Sheet:
     chunks: dict[str, list[pa.Array]] = {name: [] for name in columns}
     pending: dict[str, list[object]] = {name: [] for name in columns}
     removed: list[int] = []
@@ -227,7 +245,7 @@ def _read_json(file: SourceFile, columns: Sequence[str], objects: _Objects) -> S
     return Sheet(file.name, joined, partial(_json_place, file, objects), removed, broken)
 
 
-def _json_parts(file: SourceFile, columns: Sequence[str], objects: _Objects) -> Iterator[Sheet]:
+def _json_parts(file: SourceFile, columns: Sequence[str], objects: Objects) -> Iterator[Sheet]:
     place = partial(_json_place, file, objects)
     pending: dict[str, list[object]] = {name: [] for name in columns}
     held = 0
@@ -285,20 +303,20 @@ def _join(parts: Sequence[pa.Array]) -> pa.Array:
     return pa.concat_arrays(parts)
 
 
-def _json_place(file: SourceFile, objects: _Objects, row: int) -> str:
+def _json_place(file: SourceFile, objects: Objects, row: int) -> str:
     return next(place for at, (place, _) in enumerate(objects(file)) if at == row)
 
 
-def _delimited(ending: str, delimiter: str) -> TableKind:
+def _delimited(endings: tuple[str, ...], usual: str) -> TableKind:
     return TableKind(
-        (ending,),
-        lambda file: column_names(file, Dialect(delimiter)),
-        partial(_read_text, delimiter=delimiter),
-        partial(_text_parts, delimiter=delimiter),
+        endings,
+        lambda file: column_names(file, dialect_of(file, usual)),
+        partial(_read_text, usual=usual),
+        partial(_text_parts, usual=usual),
     )
 
 
-def _json(endings: tuple[str, ...], objects: _Objects) -> TableKind:
+def _json(endings: tuple[str, ...], objects: Objects) -> TableKind:
     return TableKind(
         endings,
         partial(_json_names, objects=objects),
@@ -307,11 +325,24 @@ def _json(endings: tuple[str, ...], objects: _Objects) -> TableKind:
     )
 
 
+_PARQUET = TableKind((".parquet",), _parquet_names, _read_parquet, _parquet_parts)
 _KINDS = (
-    _delimited(".csv", ","),
-    _delimited(".tsv", "\t"),
-    _json((".jsonl", ".ndjson"), _json_lines),
-    _json((".json",), _json_list),
-    TableKind((".parquet",), _parquet_names, _read_parquet, _parquet_parts),
+    _delimited((".csv",), ","),
+    _delimited((".tsv", ".inter", ".item", ".user"), "\t"),  # the last three are RecBole's
+    _json((".jsonl", ".ndjson"), json_lines),
+    _json((".json",), json_rows),
+    _PARQUET,
 )
+_OTHERS = {
+    ".xlsx": "save the sheet as CSV",
+    ".xls": "save the sheet as CSV",
+    ".zip": "unpack it, and name the table in it",
+    ".tar.gz": "unpack it, and name the table in it",
+    ".tgz": "unpack it, and name the table in it",
+    ".bz2": "unpack it, or pack it with gzip",
+    ".xz": "unpack it, or pack it with gzip",
+    ".zst": "unpack it, or pack it with gzip",
+    ".parquet.gz": "unpack it: Parquet is compressed inside",
+}
+"""What to do about files that are no tables, by ending."""
 _SAVED = TableKind((), lambda file: tuple(_saved(file).column_names), _read_saved, _saved_parts)

@@ -11,6 +11,7 @@ from typing import Any, TypeVar, get_args
 
 from rella_cpp.domains.definition import Domain, Field, RatingScale, SummaryWords, Templates
 from rella_cpp.errors import InputError, faults_of, refuse
+from rella_cpp.plain_text import read_text
 from rella_cpp.records import describe
 from rella_gguf.near_names import nearest, unknown_key, unknown_name
 
@@ -51,12 +52,9 @@ def load_domain(name: str | Path) -> Domain:
     """
     if isinstance(name, str) and not name.endswith(".toml"):
         return _Reader(f"domain {name}").domain({"name": name, **tomllib.loads(domain_source(name))})
+    text = read_text(name, "give a TOML file in UTF-8")
     try:
-        table = tomllib.loads(Path(name).read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
-        raise InputError("no such file", source=name, remedy="check the path of the domain file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot be read: {error}", source=name, remedy="give a TOML file in UTF-8") from None
+        table = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # no TOML, a number of thousands of digits, lists nested as deep
         raise InputError(f"is no TOML: {error}", source=name, remedy="mend the file") from None
     return _Reader(name).domain({"name": Path(name).stem, **table})

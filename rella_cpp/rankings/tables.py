@@ -65,6 +65,7 @@ def read_lists(path: Path, data: "DataSet", progress: Progress) -> TableOfLists:
     """
     file = find_table(path).watched(progress)
     kind = table_kind(file)
+    file.check_packed()
     columns = _form(file.name, kind.names(file))
     reader = _Reader(file.name, data, lists=columns == _LISTS)
     for sheet in kind.parts(file, columns):
