@@ -4,7 +4,7 @@
         [--keep DIR]
 
 Each input is made from its seed, kind and number alone, so that one can be made again: `--only values/17`. Good ends
-are a result, and a refusal in one line; all others are listed, and the exit code is 1.
+are a result, and a refusal in one line (a line a fault, where a file has several); all others are listed, and the exit code is 1.
 """
 
 import argparse
@@ -142,7 +142,9 @@ def end_of(code: int, lines: Sequence[str]) -> str:
     said = [line for line in lines if not line.startswith(("rella: WARNING", "warning: ", "note: "))]
     if code == 0:
         return "other" if said else "accepted"  # a debugger's words, say
-    refused = code in (1, 2) and len(said) == 1 and said[0].startswith("rella: ")
+    # A domain's file or a recipe may have several faults, a line each.
+    ours = bool(said) and all(line.startswith("rella: ") for line in said)
+    refused = ours and (code == 2 or (code == 1 and len(said) == 1))
     return "refused" if refused else "other"
 
 

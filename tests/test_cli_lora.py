@@ -142,7 +142,7 @@ BAD = [
     ("{words} --base {tied}", "embed_tokens: is adapted, and tied.gguf has one matrix"),
     ("{good} --base {adapter}", "adapter.gguf: is a GGUF of the kind adapter, not a model"),
     ("{good} --base {missing}", "missing: no such file"),
-    ("{good} --base {good}", "good: Is a directory"),
+    ("{good} --base {good}", "good: is a folder"),
     ("{good}", "adapts tiny/base, and no config.json of that is on this machine; give the base's GGUF with --base"),
     ("{good} --base {base} -o {base}", "base.gguf: is one of the inputs"),
     ("{good} --base {base} -o {base} --force", "base.gguf: is one of the inputs"),

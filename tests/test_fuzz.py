@@ -22,7 +22,9 @@ from rella_gguf import check_judge, check_model, read_header
         (0, ["note: odd"], "accepted"),
         (2, ["rella: m.gguf: is no GGUF file"], "refused"),
         (1, ["rella: WARNING: slow", "rella: no context"], "refused"),
-        (2, ["rella: one", "rella: two"], "other"),
+        (2, ["rella: one", "rella: two"], "refused"),  # the faults of a domain's file
+        (1, ["rella: one", "rella: two"], "other"),
+        (2, [], "other"),
         (2, ["llama.cpp: GGML_ASSERT"], "other"),
         (3, ["rella: one"], "other"),
         (1, ["Traceback (most recent call last):", "ValueError: x"], "traceback"),

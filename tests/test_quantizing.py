@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tiny_model import Shape, random_weights, spm_vocab, write_adapter, write_model, write_vocabulary_only
 
 from rella_cpp import Cache, Engine, Rella, find_model
+from rella_cpp.templates.sandbox import SANDBOX
 from rella_gguf import GGUFError, InputError, RellaError, read_header
 from rella_gguf.file_types import FILE_TYPES, file_type
 from rella_gguf.inspection import QUANTIZED_FROM
@@ -222,6 +223,7 @@ def test_an_interruption_leaves_nothing_and_ends_the_process(source: Path, tmp_p
     with pytest.raises(KeyboardInterrupt):
         quantize(source, tmp_path / "out.gguf", "Q4_0", progress=interrupt)
     assert not list(tmp_path.iterdir())
+    SANDBOX.close()  # another test may have started that one
     with pytest.raises(ChildProcessError):  # none is left to wait for
         os.waitpid(-1, os.WNOHANG)
 

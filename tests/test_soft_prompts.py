@@ -205,7 +205,7 @@ def test_other_files_are_refused_by_what_they_are(tmp_path: Path, spm_model: Pat
         (adapter, "is an adapter, not a soft prompt; give it with --lora"),
         (write_vocabulary_only(tmp_path / "v.gguf"), "of the kind vocabulary, not a soft prompt"),
         (tmp_path / "missing.gguf", "no such file"),
-        (tmp_path, "directory"),
+        (tmp_path, "is a folder"),
     ):
         with pytest.raises(GGUFError, match=finding):
             read_soft_prompt(path)
@@ -348,5 +348,5 @@ def test_a_pipe_is_no_file(tmp_path: Path) -> None:
     folder = write_soft(tmp_path / "prompt")
     (folder / "adapter_model.safetensors").unlink()
     os.mkfifo(folder / "adapter_model.safetensors")
-    with pytest.raises(InputError, match="is no regular file"):
+    with pytest.raises(InputError, match="is a pipe"):
         convert_soft_prompt(folder, tmp_path / "s.gguf")
