@@ -4,7 +4,8 @@
         [--keep DIR]
 
 Each input is made from its seed, kind and number alone, so that one can be made again: `--only values/17`. Good ends
-are a result, and a refusal in one line (a line a fault, where a file has several); all others are listed, and the exit code is 1.
+are a result, and a refusal in one line (a line a fault, where a file has several); all others are listed, and the exit
+code is 1.
 """
 
 import argparse
