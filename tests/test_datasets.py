@@ -13,7 +13,7 @@ import pytest
 from look_alikes import Rating, amazon, bookcrossing, ml_1m, ml_25m, random_ratings, write_files
 
 from rella_cpp import DataSet, InputError, PrepareOptions, prepare, summarize
-from rella_cpp.datasets import dataset
+from rella_cpp.datasets import layout
 
 RATINGS = random_ratings()
 
@@ -49,7 +49,7 @@ def test_samples_and_interactions_have_their_types(prepared: DataSet) -> None:
         *("int32", "float32", "int64", "int64")
     ]
     assert len(known.starts) == len(prepared.users) + 1 and known.starts[-1] == len(RATINGS)
-    assert sorted(np.concatenate([samples.rows(name) for name in dataset.SPLITS])) == list(range(len(samples.user)))
+    assert sorted(np.concatenate([samples.rows(name) for name in layout.SPLITS])) == list(range(len(samples.user)))
     with pytest.raises(InputError, match="split is 'dev'"):
         samples.rows("dev")
 
@@ -123,7 +123,7 @@ def test_an_interrupted_run_cleans_up(tmp_path: Path) -> None:
 def test_the_manifest_says_rules_counts_and_digests(prepared: DataSet, tmp_path: Path) -> None:
     manifest = json.loads((prepared.folder / "manifest.json").read_text())
     assert manifest["rules"]["liked_above"] == 3 and manifest["rules"]["split_shares"] == [8, 1, 1]
-    assert set(manifest["files"]) == set(dataset.TABLES) and set(manifest["sources"]) == {"ratings.csv", "movies.csv"}
+    assert set(manifest["files"]) == set(layout.TABLES) and set(manifest["sources"]) == {"ratings.csv", "movies.csv"}
     assert sum(manifest["counts"]["samples"].values()) == len(prepared.samples.user)
     assert str(tmp_path) not in json.dumps(manifest)
 

@@ -12,7 +12,7 @@ from pyarrow import compute as pc
 from pyarrow import parquet
 
 from rella_cpp import DataSet, InputError
-from rella_cpp.datasets.dataset import MANIFEST, TABLES
+from rella_cpp.datasets.layout import MANIFEST, TABLES
 from rella_cpp.files import read_json, sha256, write_json
 
 Change = Callable[[pa.Table], pa.Table]

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from rella_cpp import EventColumns, PrepareOptions, Recipe, RecordColumns, SampleRules, prepare
-from rella_cpp.datasets.dataset import TABLES
+from rella_cpp.datasets.layout import TABLES
 
 RECIPE_RULES = SampleRules(liked_above=3, min_history=1)
 

@@ -6,7 +6,7 @@ import pytest
 from look_alikes import amazon, write_files
 
 from rella_cpp import DataSet, InputError, prepare
-from rella_cpp.datasets.dataset import SPLITS
+from rella_cpp.datasets.layout import SPLITS
 from rella_cpp.evaluation.negatives import Candidates, RankingUsers, TrainingCounts
 
 

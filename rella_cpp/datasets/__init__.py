@@ -1,6 +1,7 @@
 """Data sets: from the files as downloaded to one table format, and back as records."""
 
-from rella_cpp.datasets.dataset import SPLITS, DataSet, Interactions, Samples
+from rella_cpp.datasets.dataset import DataSet, Interactions, Samples
+from rella_cpp.datasets.layout import SPLITS
 from rella_cpp.datasets.leave_one_out import LeaveOneOut
 from rella_cpp.datasets.options import PrepareOptions
 from rella_cpp.datasets.preparing import DATA_FORMATS, DataFormat, prepare

@@ -14,7 +14,7 @@ import pyarrow as pa
 from pyarrow import compute as pc
 from pyarrow import parquet
 
-from rella_cpp.datasets.dataset import SPLITS, TABLES
+from rella_cpp.datasets.layout import SPLITS, TABLES
 from rella_cpp.domains import Field, builtin_domains, load_domain
 from rella_cpp.errors import InputError
 from rella_cpp.records import describe

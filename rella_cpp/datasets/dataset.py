@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from rella_cpp.datasets.layout import FORMAT_VERSION, MANIFEST, SPLITS, TABLES
 from rella_cpp.errors import InputError
 from rella_cpp.files import read_json, sha256
 from rella_cpp.records import Behavior, Item, User
@@ -16,10 +17,6 @@ from rella_cpp.records import Behavior, Item, User
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SPLITS = ("train", "valid", "test")
-FORMAT_VERSION = 1
-MANIFEST = "manifest.json"
-TABLES = ("users.parquet", "items.parquet", "interactions.parquet", "samples.parquet")
 _REMEDY = "make one: rella data prepare"
 
 

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from rella_cpp.datasets.dataset import SPLITS, split_number
+from rella_cpp.datasets.dataset import split_number
+from rella_cpp.datasets.layout import SPLITS
 
 if TYPE_CHECKING:
     from rella_cpp.datasets import DataSet

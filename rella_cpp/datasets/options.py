@@ -1,10 +1,10 @@
 """Options of `prepare`, checked before any file is read."""
 
-import codecs
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rella_cpp.datasets.delimiters import check_reading, delimiter_of
 from rella_cpp.datasets.sources import SourceFile
 from rella_cpp.errors import InputError
 
@@ -12,39 +12,6 @@ if TYPE_CHECKING:
     from rella_cpp.datasets.recipe import Recipe
 
 _LARGEST_SEED = 2**63 - 1
-_WORDS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "bar": "|"}
-"""Delimiters that may be given as words."""
-
-
-def check_reading(delimiter: str | None, encoding: str | None) -> None:
-    """Refuse a delimiter or an encoding that no table of text can have.
-
-    Raises
-    ------
-    InputError
-        One is such.
-
-    """
-    if delimiter is not None:
-        one = delimiter_of(delimiter)
-        if len(one) != 1 or one.isalnum() or one in '"\r\n.-+ ' or not one.isascii() or one == "\0":
-            raise InputError(f"delimiter is {delimiter!r}", remedy='give one character, such as ";", or tab')
-    if encoding is not None:
-        try:
-            codec = codecs.lookup(encoding)
-            "1".encode(encoding)  # refuses codecs of other things than text
-            usable = codec.incrementaldecoder is not None
-        except (LookupError, ValueError):
-            usable = False
-        if not usable:
-            raise InputError(
-                f"encoding is {encoding!r}", remedy="give one that Python knows, such as latin-1 or cp1252"
-            )
-
-
-def delimiter_of(text: str) -> str:
-    """Return the delimiter that a text means: itself, or what the word says (`tab`)."""
-    return _WORDS.get(text.lower(), text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ import numpy.typing as npt
 import pyarrow as pa
 from pyarrow import compute as pc
 
-from rella_cpp.datasets.dataset import SPLITS, Interactions, Samples
+from rella_cpp.datasets.dataset import Interactions, Samples
+from rella_cpp.datasets.layout import SPLITS
 
 _Number = TypeVar("_Number", bound=np.generic)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from rella_cpp.datasets.options import check_reading, delimiter_of
+from rella_cpp.datasets.delimiters import check_reading, delimiter_of
 from rella_cpp.datasets.sources import SourceFile
 from rella_cpp.domains import Domain, load_domain
 from rella_cpp.errors import InputError, faults_of, refuse

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from rella_cpp.datasets.dataset import SPLITS, DataSet
+from rella_cpp.datasets.dataset import DataSet
+from rella_cpp.datasets.layout import SPLITS
 
 _STEPS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
 _MOST_RATINGS = 20

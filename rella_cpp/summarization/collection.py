@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from rella_cpp.cache import Progress, no_progress
-from rella_cpp.datasets.dataset import SPLITS, check_drawing
+from rella_cpp.datasets.dataset import check_drawing
+from rella_cpp.datasets.layout import SPLITS
 from rella_cpp.domains import Domain
 from rella_cpp.errors import InputError
 from rella_cpp.journal import Journal

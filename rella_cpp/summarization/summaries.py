@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 
-from rella_cpp.datasets.dataset import SPLITS
+from rella_cpp.datasets.layout import SPLITS
 from rella_cpp.domains import Domain
 from rella_cpp.errors import InputError
 from rella_cpp.files import brief, read_json, sha256
