@@ -15,7 +15,7 @@ from rella_cpp.chat_formats import CHAT_FORMATS
 from rella_cpp.engine.segments import Span
 from rella_cpp.errors import InputError
 from rella_cpp.prompts import PromptText
-from rella_cpp.templates import TemplateFailure, render_chat
+from rella_cpp.templates import BeyondBounds, TemplateFailure, render_chat
 
 HISTORY, TARGET = 4, 5
 """Places of the history and the target among the spans that `ChatFrame.spans` returns."""
@@ -28,6 +28,8 @@ _THOUGHT_MARK = re.compile(
 """A mark that opens a thought, at the end of a text."""
 _MARK = re.compile(r"[<\[◁][^<>\[\]◁▷\s]+[>\]▷]")
 _NEAR = 64
+_WORDS = re.compile(r"[^A-Za-z0-9]+")
+"""All but the letters and digits that no filter on content escapes."""
 
 
 class Message(NamedTuple):
@@ -152,20 +154,28 @@ class ChatFrame:
         system, turn = parts[0], "".join(parts[1:])
         if self.middle is None:
             shown = _between(template.write(Message("user", system + turn)), self.head, self.tail)
-            return parts if shown == system + turn else _cut_alike(shown, parts)
+            return parts if shown == system + turn else _cut_alike(_with_all(shown, system + turn), parts)
         if system not in self._systems:
             known = template.write(Message("system", system), Message("user", _USER))
-            self._systems[system] = _between(known, self.head, self.middle + _USER + self.tail)
+            self._systems[system] = _with_all(_between(known, self.head, self.middle + _USER + self.tail), system)
         shown = self._systems[system]
         written = template.write(Message("system", system), Message("user", turn))
         user = _between(written, self.head + shown + self.middle, self.tail)
-        return [shown, *(parts[1:] if user == turn else _cut_alike(user, parts[1:]))]
+        return [shown, *(parts[1:] if user == turn else _cut_alike(_with_all(user, turn), parts[1:]))]
 
 
 def _between(text: str, before: str, after: str) -> str:
     if len(text) < len(before) + len(after) or not (text.startswith(before) and text.endswith(after)):
         raise TemplateFailure("around this prompt it writes another frame than around others")
     return text[len(before) : len(text) - len(after)]
+
+
+def _with_all(shown: str, content: str) -> str:
+    """Refuse what a template made of content where it leaves some of it out: a letter or digit, in their order."""
+    letters = iter(_WORDS.sub("", shown).lower())
+    if not all(letter in letters for letter in _WORDS.sub("", content).lower()):
+        raise TemplateFailure("it leaves out part of this prompt, or changes its words")
+    return shown
 
 
 def _cut_alike(text: str, parts: Sequence[str]) -> list[str]:
@@ -200,6 +210,8 @@ def take_apart(name: str, template: Template, *, system: bool) -> ChatFrame:
     for parts in (False, True):
         try:
             frame = _framed(name, replace(template, parts=parts), system=system)
+        except BeyondBounds:  # another try would take as long
+            raise
         except TemplateFailure as error:
             failures.append(error)
             continue
@@ -233,6 +245,8 @@ def _with_system(template: Template) -> str:
     """Render with a system message; nothing where the template has no place for one before the user's turn."""
     try:
         text = template.write(Message("system", _SYSTEM), Message("user", _USER))
+    except BeyondBounds:
+        raise
     except TemplateFailure:
         return ""
     return text if text.count(_SYSTEM) == 1 and text.find(_SYSTEM) < text.find(_USER) else ""

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from rella_cpp.errors import InputError, RellaError
 from rella_cpp.prompts import Order
+from rella_cpp.records import describe
 from rella_cpp.values import quoted
 
 _MOST = 1_000_000
@@ -34,9 +35,8 @@ class Selection:
     def __post_init__(self) -> None:
         """Check every value."""
         if not isinstance(self.k, int) or not 1 <= self.k <= _MOST:
-            raise InputError(
-                f"K is {quoted(self.k)}", remedy="give a whole number of behaviors, 1 to 1,000,000 (-k 30)"
-            )
+            shown = describe(self.k) if isinstance(self.k, str) else quoted(self.k)
+            raise InputError(f"K is {shown}", remedy="give a whole number of behaviors, 1 to 1,000,000 (-k 30)")
         for name, value, known in (
             ("retrieval", self.retrieval, get_args(Retrieval)),
             ("order", self.order, get_args(Order)),

@@ -124,7 +124,7 @@ def unit_of(value: object) -> Unit | None:
 
     """
     try:
-        number = None if _is_date(value) else read_number(value)
+        number = read_number(value)
     except ValueError:
         return None
     if not number:
@@ -152,9 +152,11 @@ def read_time(value: object) -> float | None:
         return _aware(value).timestamp()
     if isinstance(value, date):
         return _aware(datetime.combine(value, time())).timestamp()
-    if isinstance(value, str) and (_is_date(value) or not _NUMBER.match(value)):
+    if isinstance(value, str) and not _NUMBER.match(value):
         return _aware(datetime.fromisoformat(value.strip())).timestamp()
     number, unit = read_number(value), unit_of(value)
+    if number is not None and is_date(number):
+        raise ValueError("a date in eight digits")
     if number is None or unit is None:
         return number
     return float(_exact(value, number) / unit.a_second)
@@ -180,9 +182,10 @@ def quoted(value: object) -> str:
     return f"'{text if len(text) <= _SHOWN else f'{text[: _SHOWN - 1]}…'}'"
 
 
-def _is_date(value: object) -> bool:
-    """Tell a text such as `20240501`, which ISO 8601 takes for a date."""
-    return isinstance(value, str) and len(value) == 8 and value.isdecimal() and iso_moment(value) is not None
+def is_date(number: float) -> bool:
+    """Tell a number such as 20240501, which somebody meant for a date, and nobody for a day of August 1970."""
+    year, month, day = int(number) // 10_000, int(number) // 100 % 100, int(number) % 100
+    return number == int(number) and 1900 <= year <= 2100 and 1 <= month <= 12 and 1 <= day <= 31
 
 
 def _exact(value: object, number: float) -> int | float:

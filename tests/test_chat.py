@@ -240,6 +240,30 @@ def test_content_may_be_a_list_of_parts() -> None:
     assert whole(frame_of(template)) == whole(frame_of(name="chatml"))
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [
+        "m.content.split('</think>')[-1]",
+        "m.content[:40]",
+        "m.content | replace('Alien', '')",
+        "m.content | truncate(30)",
+    ],
+)
+def test_a_template_that_leaves_out_content_is_refused_for_that_prompt(changed: str) -> None:
+    frame = frame_of(im(turn=IM.replace("m.content", f"({changed})")))
+    short = PromptText("Fair.", "", "1. Heat\n", "T?")
+    assert whole(frame, short) == whole(frame_of(name="chatml"), short)
+    title = "1. Alien </think> and a title of more than forty letters\n"
+    with pytest.raises(InputError, match=r"leaves out part of this prompt.*--chat-format"):
+        frame.spans(PromptText("Fair.", "", title, "T?"))
+
+
+def test_letters_and_digits_may_be_written_otherwise_only_where_none_is_lost() -> None:
+    turn = IM.replace("m.content", "(m.content | upper | tojson)")
+    spans = frame_of(im(turn=turn)).spans(PromptText("Fair", "", 'A "b" é\n', "T?"))
+    assert "".join(span.text for span in spans[3:6]) == 'A \\"B\\" É\\nT?'
+
+
 def test_another_frame_around_other_content_is_refused() -> None:
     template = im(before="{%- if messages[-1].content | length > 5 %}LONG{%- endif %}")
     frame = frame_of(template, system=False)

@@ -309,7 +309,7 @@ BAD_TABLES: list[tuple[str, object, Recipe, str]] = [
         "a.csv",
         GOOD,
         Recipe("movies", EventColumns("who")),
-        "a.csv: has no column who; its columns are user, item, title",
+        "a.csv: has no column who; name others with --user-column, --item-column, …; its columns are user, item, title",
     ),
     ("a.csv", GOOD, Recipe("movies", items=RecordColumns(fields={"title": "name"})), "has no column name"),
     ("a.csv", [{"user": 1, "item": 2}], Recipe(), "has no column title; name the one to take as title"),

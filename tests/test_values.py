@@ -97,9 +97,12 @@ def test_one_moment_in_every_form_is_the_same_seconds(value: object) -> None:
     assert read_time(value) == MOMENT
 
 
-def test_dates_are_midnight_and_eight_digits_in_a_text_a_date() -> None:
-    assert read_time(date(2020, 9, 13)) == read_time("2020-09-13") == read_time("20200913") == 1_599_955_200
-    assert read_time(20200913) == 20_200_913 and read_time("20209999") == 20_209_999
+def test_dates_are_midnight_and_eight_digits_that_are_one_are_refused() -> None:
+    assert read_time(date(2020, 9, 13)) == read_time("2020-09-13") == 1_599_955_200
+    assert read_time(20209999) == read_time("20209999") == 20_209_999
+    for value in (20200913, "20200913", 20200913.0):
+        with pytest.raises(ValueError, match="a date"):
+            read_time(value)
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,9 @@ def _texts_option(name: str, metavar: str, text: str) -> Any:
 @app.command()
 def prepare(
     format_name: Annotated[str, typer.Argument(metavar="FORMAT", help=_FORMATS)],
-    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="The zip as downloaded, or a folder.")],
+    source: Annotated[
+        Path, typer.Argument(metavar="SOURCE", help="The zip as downloaded, or its folder; of table, the file.")
+    ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to make.")],
     force: options.Force = False,
     skip_bad_rows: Annotated[

@@ -1,5 +1,6 @@
 """Items and users as a table describes them: an id, and the fields that their domain shows."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,9 @@ from rella_cpp.datasets.tables import table_kind
 from rella_cpp.domains import Field
 from rella_cpp.errors import InputError
 from rella_cpp.values import quoted
+from rella_gguf.near_names import nearest, shown_name
+
+_log = logging.getLogger("rella_cpp")
 
 
 @dataclass(slots=True)
@@ -110,17 +114,23 @@ def choose(
                 source=source,
                 remedy=f"name the one to take as {field.name}; its columns are {', '.join(there) or 'none'}",
             )
-    return {name: column for name, column in chosen.items() if column in there}
+    found = {name: column for name, column in chosen.items() if column in there}
+    others = [name for name in there if name not in found.values() and name not in needed]
+    for field in wanted:
+        near = [] if field.name in found else nearest(field.name, others, closely=True)
+        if near:
+            _log.warning("%s: %s is not read; a recipe can name it as %s", source, shown_name(near[0]), field.name)
+    return found
 
 
-def refuse_missing(source: str, there: Sequence[str], named: Sequence[str]) -> None:
+def refuse_missing(source: str, there: Sequence[str], named: Sequence[str], remedy: str = "") -> None:
     """Refuse a table without a column that is named."""
     missing = [name for name in named if name not in there]
     if missing:
         raise InputError(
             f"has no column {' and no column '.join(missing)}",
             source=source,
-            remedy=f"its columns are {', '.join(there) or 'none'}",
+            remedy=f"{remedy}its columns are {', '.join(there) or 'none'}",
         )
 
 

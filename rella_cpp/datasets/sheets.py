@@ -125,7 +125,7 @@ class Sheet:
                     f"{told}, more than 0.1 %",
                     source=self.source,
                     place=self.place(row),
-                    remedy=f"{remedy}, or leave them out with --skip-bad-rows",
+                    remedy=remedy if total == self._total else f"{remedy}, or leave them out with --skip-bad-rows",
                 )
             if not len(self):
                 raise InputError(

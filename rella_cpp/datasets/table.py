@@ -8,6 +8,7 @@ Of a user's item that comes again, the latest rating or label in time holds; wit
 neither, the one that stands last in the file.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -30,7 +31,11 @@ from rella_cpp.datasets.tables import table_kind, with_points
 from rella_cpp.datasets.times import drop_bad_times, read_times, take_times
 from rella_cpp.domains import Domain
 from rella_cpp.errors import InputError
+from rella_cpp.field_names import meant_field
 from rella_cpp.values import quoted
+from rella_gguf.near_names import shown_name
+
+_log = logging.getLogger("rella_cpp")
 
 _MIN_HISTORY = {True: 5, False: 1}  # with labels, without
 _SHARES = {True: (8, 1, 1), False: (10, 1, 1)}
@@ -94,7 +99,8 @@ def _read_events(file: SourceFile, describe: bool, reading: _Reading) -> Sheet:
     kind = table_kind(file)
     there = kind.names(file)
     named = reading.recipe.interactions.named()
-    refuse_missing(file.name, there, list(named.values()))
+    refuse_missing(file.name, there, list(named.values()), "name others with --user-column, --item-column, …; ")
+    _warn_of_unnamed(file.name, there, reading)
     fields = choose(file.name, there, [], reading.domain.item, reading.recipe.items) if describe else {}
     sheet = kind.read(file, list(dict.fromkeys([*named.values(), *fields.values()])))
     read = dict(sheet.columns)
@@ -111,6 +117,19 @@ def _read_events(file: SourceFile, describe: bool, reading: _Reading) -> Sheet:
         times = with_points(read[named["timestamp"]]) if sheet.decimal_comma else read[named["timestamp"]]
         take_times(sheet, read[named["timestamp"]], read_times(times, named["timestamp"]))
     return sheet
+
+
+def _warn_of_unnamed(source: str, there: Sequence[str], reading: _Reading) -> None:
+    """Log columns that are not read, though they are called as ratings or times are."""
+    columns, taken = reading.recipe.interactions, set(reading.recipe.interactions.named().values())
+    rated = columns.rating or columns.label or reading.domain.rating is None
+    for role, option, known in (
+        ("rating", "--rating-column", rated),
+        ("timestamp", "--time-column", columns.timestamp),
+    ):
+        name = next((name for name in there if name not in taken and meant_field(name, (role,))), None)
+        if name is not None and not known:
+            _log.warning("%s: %s is not read (%s %s reads it)", source, shown_name(name), option, shown_name(name))
 
 
 def _drop_bad(sheet: Sheet, domain: Domain) -> None:
@@ -179,7 +198,7 @@ def _events(
 
     def again(row: int) -> Told:
         item, user = (quoted(sheet.columns[role][row].as_py()) for role in ("item", "user"))
-        return Told(f"{twice}: item {item}, user {user}", "leave the one that holds")
+        return Told(f"{twice}: item {item}, user {user}", "keep one of them")
 
     sheet.drop(find_texts(described, sheet.columns["item"]) < 0, lost, unknown)
     sheet.columns["user row"] = find_texts(users["id"].combine_chunks(), sheet.columns["user"])

@@ -12,7 +12,7 @@ from pyarrow import compute as pc
 
 from rella_cpp.datasets.columns import is_absent, is_number, numbers, texts_of
 from rella_cpp.datasets.sheets import Sheet, Told
-from rella_cpp.values import NUMBER, TIMES_TAKEN, UNITS, Unit, iso_moment, quoted
+from rella_cpp.values import NUMBER, TIMES_TAKEN, UNITS, Unit, is_date, iso_moment, quoted
 
 Integers = npt.NDArray[np.int64]
 Marks = npt.NDArray[np.bool_]
@@ -90,6 +90,7 @@ def of_integers(values: Integers, absent: Marks | None = None) -> Times:
     """Read whole numbers; those that are `absent`, of shape (n,), are no times."""
     bad = np.zeros(len(values), np.bool_) if absent is None else absent
     seconds = UNITS[0]
+    bad = bad | _dates(values)
     if len(values) and -seconds.below < values.min() and values.max() < seconds.below:
         return Times(values, None, bad, np.zeros_like(bad), seconds)  # most are so: 25 million fit with no copy
     return _in_units(values, bad, _cut_integers)
@@ -127,7 +128,7 @@ def drop_bad_times(sheet: Sheet) -> None:
 
 
 def _of_floats(values: npt.NDArray[np.float64], bad: Marks) -> Times:
-    bad = bad | np.isnan(values)
+    bad = bad | np.isnan(values) | _dates(values)
     return _in_units(values, bad, _cut_floats)
 
 
@@ -170,6 +171,14 @@ def _in_units(values: npt.NDArray[Any], bad: Marks, cut: Callable[[npt.NDArray[A
     seconds, nanos = cut(np.where(unit == main, values, 0), np.int64(UNITS[main].a_second))
     strange = (unit != main) & (unit != _NO_UNIT) & ~bad
     return Times(seconds, _unless_whole(nanos), bad, strange, UNITS[main] if counts.any() else None)
+
+
+def _dates(values: npt.NDArray[Any]) -> Marks:
+    """Return which numbers are dates in eight digits, as `values.is_date` tells them."""
+    near = (values >= 19_000_101) & (values <= 21_001_231)
+    if near.any():
+        near[near] = [is_date(float(value)) for value in values[near]]
+    return near
 
 
 def _cut_integers(values: Integers, parts: np.int64) -> _Cut:

@@ -257,6 +257,8 @@ class Domain:
         ):
             shown = list(answers) if isinstance(answers, tuple) else answers
             yield InputError(f"answers is {describe(shown)}", remedy='give two texts, such as ["Yes", "No"]')
+        elif answers[0].strip() == answers[1].strip():
+            yield InputError(f"both answers are {quoted(answers[0])}", remedy='give two that differ: ["Yes", "No"]')
 
     @property
     def fingerprint(self) -> str:

@@ -7,10 +7,10 @@ What came with the package is rendered here. Every other template is compiled an
 from collections.abc import Mapping
 from typing import Any
 
-from rella_cpp.templates.environments import TemplateFailure, compiled
+from rella_cpp.templates.environments import BeyondBounds, TemplateFailure, compiled
 from rella_cpp.templates.sandbox import SANDBOX
 
-__all__ = ["TemplateFailure", "check", "mentions", "render", "render_chat", "warm_up"]
+__all__ = ["BeyondBounds", "TemplateFailure", "check", "mentions", "render", "render_chat", "warm_up"]
 
 
 def warm_up() -> None:

@@ -13,6 +13,10 @@ class TemplateFailure(Exception):
     """A template cannot be compiled, fails to render, or goes beyond a bound."""
 
 
+class BeyondBounds(TemplateFailure):
+    """A template takes too much time, memory or room: it would do so again."""
+
+
 @lru_cache(maxsize=64)
 def compiled(source: str, chat: bool) -> Any:
     """Compile a chat template (`chat`) or a domain's template; Jinja's own exceptions tell what is wrong."""

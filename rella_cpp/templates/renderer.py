@@ -10,6 +10,8 @@ import signal
 import sys
 from typing import BinaryIO
 
+from rella_cpp.templates.environments import BeyondBounds, compiled, names_in
+
 LONGEST_SOURCE = 1 << 20
 """Characters of a template."""
 LONGEST_TEXT = 1 << 24
@@ -46,16 +48,16 @@ def _reply(request: bytes, megabytes: int) -> bytes:
         found = {"text": _answer(**json.loads(request))}
         return json.dumps(found).encode()
     except MemoryError:
-        return json.dumps({"failure": f"it takes more than {megabytes:,} MB of memory"}).encode()
+        return json.dumps({"failure": f"it takes more than {megabytes:,} MB of memory", "beyond": True}).encode()
+    except BeyondBounds as error:
+        return json.dumps({"failure": str(error), "beyond": True}).encode()
     except Exception as error:  # a template can raise whatever Python can
         return json.dumps({"failure": (str(error) or type(error).__name__)[:1000]}).encode()
 
 
 def _answer(do: str, source: str, chat: bool = False, names: dict[str, object] | None = None) -> str:
-    from rella_cpp.templates.environments import TemplateFailure, compiled, names_in
-
     if len(source) > LONGEST_SOURCE:
-        raise TemplateFailure(f"it has {len(source):,} characters; {LONGEST_SOURCE:,} are the most")
+        raise BeyondBounds(f"it has {len(source):,} characters; {LONGEST_SOURCE:,} are the most")
     if do == "names":
         return "\n".join(sorted(names_in(source)))
     template = compiled(source, chat)
@@ -67,7 +69,7 @@ def _answer(do: str, source: str, chat: bool = False, names: dict[str, object] |
         parts.append(part)
         length += len(part)
         if length > LONGEST_TEXT:
-            raise TemplateFailure(f"it writes more than {LONGEST_TEXT:,} characters")
+            raise BeyondBounds(f"it writes more than {LONGEST_TEXT:,} characters")
     return "".join(parts)
 
 

@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 from rella_cpp.errors import EngineError
-from rella_cpp.templates.environments import TemplateFailure
+from rella_cpp.templates.environments import BeyondBounds, TemplateFailure
 
 _ENTRY = (
     "import json, sys; sys.path[:], *bounds = json.loads(sys.argv[1]); "
@@ -72,7 +72,7 @@ class Sandbox:
             process = self._running()
             reply = json.loads(self._exchange(process, data))
         if "failure" in reply:
-            raise TemplateFailure(reply["failure"])
+            raise (BeyondBounds if reply.get("beyond") else TemplateFailure)(reply["failure"])
         return str(reply["text"])
 
     def _exchange(self, process: subprocess.Popen[bytes], data: bytes) -> bytes:
@@ -98,7 +98,7 @@ class Sandbox:
                 raise EngineError(
                     f"the process that renders templates does not start (status {code}): free some memory"
                 )
-            raise TemplateFailure(self._why(code))
+            raise BeyondBounds(self._why(code))
         return reply
 
     def _running(self) -> subprocess.Popen[bytes]:
