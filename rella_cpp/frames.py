@@ -5,6 +5,7 @@ content never is. Every prompt is rendered with its real content; the frame tell
 """
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from os.path import commonprefix
@@ -20,8 +21,8 @@ from rella_cpp.templates import BeyondBounds, TemplateFailure, render_chat
 HISTORY, TARGET = 4, 5
 """Places of the history and the target among the spans that `ChatFrame.spans` returns."""
 
-# Places for content in a rendered template: letters and digits, which filters leave as they are.
-_SYSTEM, _USER, _ANSWER, _THOUGHT = (f"RELLA0{word}0Q7X" for word in ("SYSTEM", "USER", "ANSWER", "THOUGHT"))
+# Places for content in a rendered template: letters and digits, which filters that change no words leave as they are.
+_SYSTEM, _USER, _ANSWER, _THOUGHT = (f"Rella0{word}0q7X" for word in ("System", "User", "Answer", "Thought"))
 _THOUGHT_MARK = re.compile(
     r"([<\[◁]\|?)((?:[\w:]*:)?(?:think|thinking|thought|reason|reasoning))(\|?[>\]▷])\s*$", re.IGNORECASE
 )
@@ -171,10 +172,12 @@ def _between(text: str, before: str, after: str) -> str:
 
 
 def _with_all(shown: str, content: str) -> str:
-    """Refuse what a template made of content where it leaves some of it out: a letter or digit, in their order."""
+    """Refuse what a template made of content where it leaves out a letter or digit, or puts in a mark of its own."""
     letters = iter(_WORDS.sub("", shown).lower())
     if not all(letter in letters for letter in _WORDS.sub("", content).lower()):
         raise TemplateFailure("it leaves out part of this prompt, or changes its words")
+    if Counter(_MARK.findall(shown)) - Counter(_MARK.findall(content)):
+        raise TemplateFailure("around this prompt it writes another frame than around others")
     return shown
 
 

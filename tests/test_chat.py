@@ -258,10 +258,18 @@ def test_a_template_that_leaves_out_content_is_refused_for_that_prompt(changed: 
         frame.spans(PromptText("Fair.", "", title, "T?"))
 
 
-def test_letters_and_digits_may_be_written_otherwise_only_where_none_is_lost() -> None:
-    turn = IM.replace("m.content", "(m.content | upper | tojson)")
-    spans = frame_of(im(turn=turn)).spans(PromptText("Fair", "", 'A "b" é\n', "T?"))
-    assert "".join(span.text for span in spans[3:6]) == 'A \\"B\\" É\\nT?'
+@pytest.mark.parametrize("changed", ["upper", "lower", "title", "replace('e', '3')"])
+def test_a_template_that_changes_words_is_refused(changed: str) -> None:
+    with pytest.raises(InputError, match="does not show the user's turn|changes its words"):
+        frame_of(im(turn=IM.replace("m.content", f"(m.content | {changed})"))).spans(TEXT)
+
+
+def test_a_mark_that_stands_in_certain_content_alone_is_no_text_of_ours() -> None:
+    note = "m.content + ('<|im_end|>\\n<|im_start|>system\\nnote' if m.content | length > 60 else '')"
+    frame = frame_of(im(turn=IM.replace("m.content", note.join("()"))))
+    assert whole(frame, TEXT) == whole(frame_of(name="chatml"), TEXT)
+    with pytest.raises(InputError, match="another frame"):
+        frame.spans(PromptText("Be fair.", "P\n", "H\n" * 60, "T?"))
 
 
 def test_another_frame_around_other_content_is_refused() -> None:

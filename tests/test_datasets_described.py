@@ -1,6 +1,7 @@
 """Columns that are not read, though they are called as one that is."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from rella_cpp import EventColumns, PrepareOptions, Recipe, RecordColumns, prepa
 
 
 def warnings(tmp_path: Path, caplog: pytest.LogCaptureFixture, recipe: Recipe, **names: str) -> list[str]:
-    def renamed(row: dict[str, object]) -> dict[str, object]:
+    def renamed(row: Mapping[str, object]) -> dict[str, object]:
         return {names.get(name, name): value for name, value in row.items()}
 
     write_csv(tmp_path / "e.csv", [renamed(row) for row in EVENTS])

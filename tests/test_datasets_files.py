@@ -23,10 +23,12 @@ from pyarrow import parquet
 from test_datasets_movielens import brute_force, told
 
 from rella_cpp import DataSet, EventColumns, InputError, PrepareOptions, Recipe, RecordColumns, SampleRules, prepare
+from rella_cpp.datasets.columns import texts_of
 from rella_cpp.datasets.delimited import Dialect, column_names, dialect_of
 from rella_cpp.datasets.recipe import read_recipe
 from rella_cpp.datasets.sources import SourceFile
 from rella_cpp.datasets.streams import most_of
+from rella_cpp.datasets.tables import find_table, table_kind
 
 RATINGS = random_ratings(5)
 EVENTS = [{"uid": r.user, "iid": r.item, "stars": float(r.rating), "when": r.timestamp} for r in RATINGS]
@@ -293,3 +295,20 @@ def test_a_parquet_file_of_rows_that_take_no_bytes_is_refused(tmp_path: Path) ->
     parquet.write_table(table, tmp_path / "a.parquet", row_group_size=1 << 24, compression="zstd")
     with pytest.raises(InputError, match="says that it holds 16,777,216 values in "):
         prepare("table", tmp_path / "a.parquet", tmp_path / "out", options=PrepareOptions(recipe=Recipe()))
+
+
+def test_a_parquet_with_a_column_twice_is_refused(tmp_path: Path) -> None:
+    table = pa.table([pa.array(["a"]), pa.array(["b"]), pa.array([1])], names=["name", "name", "iid"])
+    parquet.write_table(table, tmp_path / "t.parquet")
+    file = find_table(tmp_path / "t.parquet")
+    with pytest.raises(InputError, match=r"t\.parquet: has several columns name"):
+        table_kind(file).read(file, ["iid", "name"])
+
+
+def test_truth_is_written_the_same_in_every_format(tmp_path: Path) -> None:
+    parquet.write_table(pa.table({"seen": [True, False, None]}), tmp_path / "t.parquet")
+    (tmp_path / "t.jsonl").write_text('{"seen": true}\n{"seen": false}\n{"seen": null}\n')
+    for name in ("t.parquet", "t.jsonl"):
+        file = find_table(tmp_path / name)
+        values = table_kind(file).read(file, ["seen"]).columns["seen"]
+        assert texts_of(values, "seen").to_pylist() == ["True", "False", None]  # as pandas writes a CSV

@@ -1,6 +1,8 @@
+import os
 import re
+import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from template_bombs import BOMBS, ESCAPES
@@ -8,7 +10,7 @@ from template_bombs import BOMBS, ESCAPES
 from rella_cpp import EngineError
 from rella_cpp.templates import TemplateFailure, check, mentions, render, render_chat
 from rella_cpp.templates import sandbox as sandboxes
-from rella_cpp.templates.sandbox import Sandbox
+from rella_cpp.templates.sandbox import SANDBOX, Sandbox
 
 MESSAGES = {"messages": [{"role": "user", "content": "x"}]}
 
@@ -38,7 +40,7 @@ def test_the_bounds_are_named(hasty: Sandbox) -> None:
 
     assert why(BOMBS["loops in loops"]) == "it takes longer than 0.1 seconds"
     assert why(BOMBS["a long text"]) == "it takes more than 300 MB of memory"
-    assert why("{% for i in range(90000) %}{{ 'x' * 200 }}{% endfor %}") == "it writes more than 16,777,216 characters"
+    assert why("{% for i in range(90000) %}{{ 'x' * 200 }}{% endfor %}") == "it writes more than 2,097,152 characters"
     assert why("x" * 2_000_000) == "it has 2,000,000 characters; 1,048,576 are the most"
 
 
@@ -99,6 +101,41 @@ def test_a_process_that_was_killed_is_started_again() -> None:
     sandbox.process.wait()
     assert sandbox.ask({"do": "render", "source": "b"}) == "b"
     sandbox.close()
+
+
+@pytest.mark.parametrize(
+    "source", ["{{ item.keys }}", "{{ 'a'.upper }}", "{{ 'ab' | map('upper') }}", "{{ [item.get] }}"]
+)
+@pytest.mark.parametrize("write", [render, render_chat])
+def test_what_has_no_text_of_its_own_is_refused(source: str, write: Callable[..., str]) -> None:
+    # It would be written by its address in memory, another one each time.
+    for built_in in (True, False):
+        with pytest.raises(TemplateFailure, match="it writes (a )?.* where a value is meant"):
+            write(source, {"item": {"a": 1}}, built_in=built_in)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="a system without fork")
+def test_a_forked_process_renders_and_ends_whatever_its_parent_was_doing() -> None:
+    render("{{ 1 }}", {})
+    with SANDBOX._lock:  # as where another thread renders at that moment
+        child = os.fork()
+        if child == 0:
+            found = render("{{ 1 + 1 }}", {})
+            SANDBOX.close()
+            os._exit(found != "2")
+    assert os.waitpid(child, 0)[1] == 0
+    assert render("{{ 1 + 2 }}", {}) == "3"
+
+
+def test_a_signal_that_we_ignore_ends_a_bomb_all_the_same() -> None:
+    before = signal.signal(signal.SIGPROF, signal.SIG_IGN)
+    sandbox = Sandbox(seconds=0.1)
+    try:
+        with pytest.raises(TemplateFailure, match="longer than 0.1 seconds"):
+            sandbox.ask({"do": "render", "source": BOMBS["loops in loops"]})
+    finally:
+        signal.signal(signal.SIGPROF, before)
+        sandbox.close()
 
 
 def test_a_process_that_cannot_start_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

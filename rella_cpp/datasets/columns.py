@@ -116,6 +116,8 @@ def texts_of(values: pa.Array, name: str) -> pa.Array:
     """
     if pa.types.is_floating(values.type):
         return float_texts(values)
+    if pa.types.is_boolean(values.type):
+        return pc.if_else(values, "True", "False")  # as Python and pandas write them
     try:
         return values.cast(pa.string())
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):

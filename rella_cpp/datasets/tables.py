@@ -12,7 +12,7 @@ import pyarrow as pa
 from pyarrow import compute as pc
 from pyarrow import parquet
 
-from rella_cpp.datasets.delimited import column_names, delimited_parts, dialect_of, read_delimited
+from rella_cpp.datasets.delimited import column_names, delimited_parts, dialect_of, read_delimited, refuse_twice
 from rella_cpp.datasets.json_rows import Objects, json_lines, json_rows
 from rella_cpp.datasets.sheets import Sheet
 from rella_cpp.datasets.sources import SourceFile, is_saved_dataset, list_files, listed
@@ -150,7 +150,9 @@ def _read_parquet(file: SourceFile, columns: Sequence[str]) -> Sheet:
     with file.open() as stream:
         try:
             # Without threads, which may not start; `select`, since to it a.b is also the b of a.
-            table = parquet.ParquetFile(stream).read(columns=list(columns), use_threads=False).select(list(columns))
+            whole = parquet.ParquetFile(stream)
+            refuse_twice(file.name, whole.schema_arrow.names, columns)
+            table = whole.read(columns=list(columns), use_threads=False).select(list(columns))
         except (pa.ArrowException, OSError) as error:
             raise InputError(f"cannot be read ({error})", source=file.name) from None
     return _sheet(file, table)
@@ -160,6 +162,7 @@ def _parquet_parts(file: SourceFile, columns: Sequence[str]) -> Iterator[Sheet]:
     with file.open() as stream:
         try:
             whole = parquet.ParquetFile(stream)
+            refuse_twice(file.name, whole.schema_arrow.names, columns)
             groups = [whole.metadata.row_group(number) for number in range(whole.num_row_groups)]
             values = max(
                 (group.column(at).num_values for group in groups for at in range(group.num_columns)), default=1
@@ -290,7 +293,7 @@ def _scalar(value: object) -> str | None:
         return None
     if isinstance(value, str):
         return encodable(value)
-    return str(value) if isinstance(value, float) else json.dumps(value)
+    return str(value) if isinstance(value, bool | float) else json.dumps(value)  # as CSV has them, of pandas
 
 
 def _join(parts: Sequence[pa.Array]) -> pa.Array:

@@ -37,16 +37,28 @@ def _environment(chat: bool) -> Any:
 
     if chat:
         environment = ImmutableSandboxedEnvironment(
-            trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols", _generation_tag()]
+            trim_blocks=True,
+            lstrip_blocks=True,
+            extensions=["jinja2.ext.loopcontrols", _generation_tag()],
+            finalize=_shown,
         )
         environment.filters["tojson"] = _tojson
         environment.globals.update(
             raise_exception=_raise, strftime_now=_FROZEN_CLOCK.strftime, dict=_Dict(), namespace=_namespace()
         )
     else:
-        environment = ImmutableSandboxedEnvironment(keep_trailing_newline=True, undefined=StrictUndefined)
+        environment = ImmutableSandboxedEnvironment(
+            keep_trailing_newline=True, undefined=StrictUndefined, finalize=_shown
+        )
     del environment.filters["random"], environment.globals["lipsum"]  # the same request gives the same prompt
     return environment
+
+
+def _shown(value: object) -> object:
+    """Refuse to write what has no text of its own: a method without its brackets is shown by its address in memory."""
+    if not isinstance(value, str) and " at 0x" in str(value):
+        raise TemplateFailure(f"it writes {type(value).__name__.replace('_', ' ')} where a value is meant")
+    return value
 
 
 def _raise(message: object) -> NoReturn:

@@ -14,7 +14,7 @@ from rella_cpp.templates.environments import BeyondBounds, compiled, names_in
 
 LONGEST_SOURCE = 1 << 20
 """Characters of a template."""
-LONGEST_TEXT = 1 << 24
+LONGEST_TEXT = 1 << 21
 """Characters that a template may write."""
 
 
@@ -31,6 +31,9 @@ def main(seconds: float, megabytes: int) -> None:
     """
     requests, replies = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # our parent ends us
+    if hasattr(signal, "SIGPROF"):  # what our parent does with it is handed down
+        signal.signal(signal.SIGPROF, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGPROF])
     _bound_memory(megabytes << 20)
     import jinja2.sandbox  # noqa: F401  # before the first request, whose time and memory are bounded
 

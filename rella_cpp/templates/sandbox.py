@@ -10,7 +10,6 @@ import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, is_dataclass
-from functools import lru_cache
 from typing import Any
 
 from rella_cpp.errors import EngineError
@@ -23,6 +22,10 @@ _ENTRY = (
 """What the interpreter is told to do. It finds what we import where we found it."""
 _PATIENCE = 60.0
 """Seconds after which a process is ended that no clock of its own ended."""
+
+
+class _Killed(BeyondBounds):
+    """The process was killed, which a template cannot do."""
 
 
 class Sandbox:
@@ -50,6 +53,7 @@ class Sandbox:
         self.process: subprocess.Popen[bytes] | None = None
         self._owner = 0
         self._ready = False
+        self._record: tuple[object, object] = None, None
 
     def start(self) -> None:
         """Start the process, without waiting for it."""
@@ -67,13 +71,16 @@ class Sandbox:
             There is no process that could render it.
 
         """
-        data = json.dumps(request, default=_plain).encode()
+        data = json.dumps(request, default=self._plain).encode()
         with self._lock:
-            process = self._running()
-            reply = json.loads(self._exchange(process, data))
-        if "failure" in reply:
-            raise (BeyondBounds if reply.get("beyond") else TemplateFailure)(reply["failure"])
-        return str(reply["text"])
+            try:
+                reply = self._exchange(self._running(), data)
+            except _Killed:  # from outside, or for the machine's lack of memory
+                reply = self._exchange(self._running(), data)
+        found = json.loads(reply)
+        if "failure" in found:
+            raise (BeyondBounds if found.get("beyond") else TemplateFailure)(found["failure"])
+        return str(found["text"])
 
     def _exchange(self, process: subprocess.Popen[bytes], data: bytes) -> bytes:
         guard = None
@@ -98,6 +105,8 @@ class Sandbox:
                 raise EngineError(
                     f"the process that renders templates does not start (status {code}): free some memory"
                 )
+            if hasattr(signal, "SIGKILL") and code == -signal.SIGKILL:
+                raise _Killed(self._why(code))
             raise BeyondBounds(self._why(code))
         return reply
 
@@ -133,8 +142,20 @@ class Sandbox:
     def close(self) -> None:
         """End the process; the next request starts another."""
         with self._lock:
-            if self.process is not None:
+            if self.process is not None and self._owner == os.getpid():
                 self._end()
+
+    def forget(self) -> None:
+        """Leave the process to whom we were forked from, and the lock that a thread of theirs may hold."""
+        self._lock, self.process = threading.Lock(), None
+
+    def _plain(self, value: object) -> object:
+        """Return a record (a domain, which stands in every prompt) as a template sees it: its fields by name."""
+        if not is_dataclass(value) or isinstance(value, type):
+            raise TypeError(f"{type(value).__name__} is nothing that a template sees")
+        if self._record[0] is not value:
+            self._record = value, asdict(value)
+        return self._record[1]
 
     def _why(self, code: int) -> str:
         if hasattr(signal, "SIGPROF") and code == -signal.SIGPROF:
@@ -147,6 +168,8 @@ class Sandbox:
 SANDBOX = Sandbox()
 """The one of this process."""
 atexit.register(SANDBOX.close)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=SANDBOX.forget)
 
 
 def _send(process: subprocess.Popen[bytes], data: bytes) -> None:
@@ -164,11 +187,3 @@ def _received(process: subprocess.Popen[bytes]) -> bytes | None:
     size = int.from_bytes(process.stdout.read(8), "little")
     reply = process.stdout.read(size)
     return reply if reply and len(reply) == size else None
-
-
-@lru_cache(maxsize=8)
-def _plain(value: object) -> object:
-    """Return a record (a domain, which stands in every prompt) as a template sees it: its fields by name."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return asdict(value)
-    raise TypeError(f"{type(value).__name__} is nothing that a template sees")
