@@ -10,6 +10,9 @@ from typing import Self
 
 from rella_cpp.errors import EngineError, InputError
 from rella_gguf import shard_paths
+from rella_gguf.header import read_header
+
+__all__ = ["HubModel", "find_model", "packaged_model", "pull_model", "read_header"]
 
 _PREFIX = "hf:"
 _FAVOURITES = ("Q4_K_M", "Q4_0", "Q5_K_M", "Q8_0")

@@ -1,6 +1,4 @@
-import ast
 import json
-from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
@@ -44,18 +42,7 @@ def test_a_score_imports_nothing_heavy_before_it_decodes(roomy_model: Path) -> N
 
 def test_naming_the_library_imports_none_of_it() -> None:
     code = "import json, sys, rella_cpp\nprint(json.dumps([m for m in sys.modules if m.startswith('rella_')]))"
-    assert set(json.loads(run_python(code))) == {"rella_cpp", "rella_gguf", "rella_gguf.surface"}
-
-
-@pytest.mark.parametrize("package", [rella_cpp, rella_gguf])
-def test_a_public_name_is_what_its_import_says(package: ModuleType) -> None:
-    # The imports that type checkers read and those that happen are written apart.
-    source = Path(str(package.__file__)).read_text(encoding="utf-8")
-    imports = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ImportFrom)]
-    for node in imports:
-        for alias in node.names:
-            assert getattr(package, alias.name) is getattr(import_module(str(node.module)), alias.name)
-    assert dir(package) == sorted(package.__all__)
+    assert set(json.loads(run_python(code))) == {"rella_cpp"}
 
 
 @pytest.mark.parametrize("package", [rella_cpp, rella_gguf])
@@ -66,5 +53,5 @@ def test_no_module_hides_a_public_name(package: ModuleType) -> None:
 
 
 def test_a_name_that_is_not_there_is_said_so() -> None:
-    with pytest.raises(AttributeError, match="module 'rella_cpp' has no attribute 'Rela'"):
+    with pytest.raises(AttributeError, match="No rella_cpp attribute Rela"):
         rella_cpp.Rela  # type: ignore[attr-defined]  # noqa: B018

@@ -1,6 +1,8 @@
 import ast
 import re
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -28,14 +30,20 @@ def imported(path: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("package", [rella_cpp, rella_gguf])
-def test_all_names_what_the_package_exports_sorted(package: object) -> None:
-    exported = list(package.__all__)  # type: ignore[attr-defined]
-    source = Path(package.__file__).read_text(encoding="utf-8")  # type: ignore[attr-defined]
-    explicit = [
-        alias.name for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ImportFrom) for alias in node.names
+def test_the_stub_names_what_the_package_exports_and_where_it_stands(package: ModuleType) -> None:
+    # The package reads its stub when it is imported; that each import in it can happen, only a test shows.
+    stub = Path(str(package.__file__)).with_suffix(".pyi")
+    imports = [
+        node for node in ast.walk(ast.parse(stub.read_text(encoding="utf-8"))) if isinstance(node, ast.ImportFrom)
     ]
-    assert sorted(exported) == sorted(explicit)
-    assert exported == sorted(exported, key=lambda name: (not name.isupper(), not name[0].isupper(), name))
+    names = [alias.name for node in imports for alias in node.names]
+    for node in imports:
+        for alias in node.names:
+            assert alias.asname == alias.name  # else type checkers take it for private
+            module = import_module(f"{package.__name__}.{node.module}")
+            assert getattr(package, alias.name) is getattr(module, alias.name)
+    assert len(set(names)) == len(names)
+    assert sorted(package.__all__) == dir(package) == sorted(names)
 
 
 def test_imports_point_one_way_and_llama_cpp_has_its_doors() -> None:
