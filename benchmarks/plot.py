@@ -13,7 +13,7 @@ from typing import Any
 
 from compared.report import OURS, REFERENCE, tables
 from rella_cpp import InputError
-from rella_cpp.files import read_json
+from rella_cpp.storage.artifacts import read_json
 from rella_gguf.files import check_output, new_file
 from rella_gguf.shown import harmless, one_line
 

@@ -12,10 +12,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from rella_cpp.cache import Cache, Progress, no_progress
-from rella_cpp.engine import Engine, EngineSettings, Prompt, Span
+from rella_cpp.engine.engine import Engine
+from rella_cpp.engine.segments import Prompt, Span
+from rella_cpp.engine.settings import EngineSettings
 from rella_cpp.engine.trial import Trial
 from rella_cpp.errors import EngineError, InputError
+from rella_cpp.storage.cache import Cache
+from rella_cpp.storage.progress import Progress, no_progress
 from rella_gguf import check_model, inspect, read_header, shard_paths
 from rella_gguf.cutting import ALIKE, cut, kept_tensors
 from rella_gguf.file_types import file_type

@@ -10,9 +10,9 @@ import numpy.typing as npt
 from rella_cpp.chat import chat_frame
 from rella_cpp.chat_formats import CHAT_FORMATS
 from rella_cpp.choosing.question import ChoiceQuestion, ask_which
-from rella_cpp.domains import Domain
-from rella_cpp.engine import Engine, Prompt
-from rella_cpp.engine.segments import Span
+from rella_cpp.domains.domain import Domain
+from rella_cpp.engine.engine import Engine
+from rella_cpp.engine.segments import Prompt, Span
 from rella_cpp.errors import ContextError
 from rella_cpp.frames import HISTORY, TARGET, ChatFrame
 from rella_cpp.prompts import PromptText

@@ -6,13 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from rella_cpp.domains import Domain
-from rella_cpp.records import Behavior, Item, Score
-from rella_cpp.values import id_text
+from rella_cpp.domains.domain import Domain
+from rella_cpp.domains.records import Behavior, Item, Score
+from rella_cpp.domains.values import id_text
 
 if TYPE_CHECKING:
     from rella_cpp.evaluation.calibration import Calibration
-    from rella_cpp.index import ItemIndex
+    from rella_cpp.index.item_index import ItemIndex
 
 logger = logging.getLogger("rella_cpp")
 

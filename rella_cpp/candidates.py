@@ -8,15 +8,15 @@ import numpy as np
 import numpy.typing as npt
 
 from rella_cpp.choosing.likelihood import Likelihood
-from rella_cpp.domains import Domain
+from rella_cpp.domains.domain import Domain
+from rella_cpp.domains.records import Behavior, Item, Score
+from rella_cpp.domains.values import id_text, same_id
 from rella_cpp.errors import InputError
-from rella_cpp.records import Behavior, Item, Score
 from rella_cpp.scoring import ranks
-from rella_cpp.values import id_text, same_id
 from rella_cpp.vectors import ItemVectors
 
 if TYPE_CHECKING:
-    from rella_cpp.index import ItemIndex
+    from rella_cpp.index.item_index import ItemIndex
 
 _POOL = 5
 """Items looked at for each candidate wanted."""

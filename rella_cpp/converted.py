@@ -9,9 +9,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from rella_cpp.cache import Cache
 from rella_cpp.errors import InputError, RellaError
-from rella_cpp.files import read_json, sha256, write_json
+from rella_cpp.storage.artifacts import read_json, sha256, write_json
+from rella_cpp.storage.cache import Cache
 from rella_gguf import Header
 
 if TYPE_CHECKING:

@@ -6,14 +6,15 @@ from typing import Literal, Protocol, get_args
 import numpy as np
 import numpy.typing as npt
 
-from rella_cpp.cache import Cache, Progress, no_progress
-from rella_cpp.domains import Domain
-from rella_cpp.engine import Encoded, Prompt, Span
+from rella_cpp.domains.domain import Domain
+from rella_cpp.domains.records import Item
+from rella_cpp.domains.values import quoted
+from rella_cpp.engine.segments import Encoded, Prompt, Span
 from rella_cpp.errors import ContextError, InputError
 from rella_cpp.lengths import LongItem, longest_field
 from rella_cpp.prompts import item_start, item_text
-from rella_cpp.records import Item
-from rella_cpp.values import quoted
+from rella_cpp.storage.cache import Cache
+from rella_cpp.storage.progress import Progress, no_progress
 
 _GROUP = 64  # texts embedded together, their vectors written to the cache at once: what a kill can lose
 

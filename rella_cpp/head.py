@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rella_cpp.errors import InputError
-from rella_cpp.files import brief, digest, first_difference, new_folder, read_json, sha256, write_json
+from rella_cpp.storage.artifacts import brief, digest, first_difference, new_folder, read_json, sha256, write_json
 
 logger = logging.getLogger("rella_cpp")
 

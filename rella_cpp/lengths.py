@@ -3,11 +3,11 @@
 import re
 from collections.abc import Callable, Sequence
 
-from rella_cpp.domains import Domain
+from rella_cpp.domains.domain import Domain
+from rella_cpp.domains.records import Item
+from rella_cpp.domains.values import quoted
 from rella_cpp.engine.segments import Encoded, Span
 from rella_cpp.errors import ContextError, InputError
-from rella_cpp.records import Item
-from rella_cpp.values import quoted
 
 
 class LongItem(ContextError):

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from os.path import commonprefix
 from typing import Any, Literal
 
-from rella_cpp.domains import Domain
+from rella_cpp.domains.domain import Domain
+from rella_cpp.domains.records import Behavior, Item, User
+from rella_cpp.domains.templates.environments import TemplateFailure
+from rella_cpp.domains.templates.jinja import render
 from rella_cpp.errors import InputError
-from rella_cpp.records import Behavior, Item, User
-from rella_cpp.templates import TemplateFailure, render
 
 Order = Literal["time", "similarity", "reversed", "shared"]
 

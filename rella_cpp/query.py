@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from rella_cpp.domains import Domain
+from rella_cpp.domains.domain import Domain
+from rella_cpp.domains.records import Behavior, Item, User
+from rella_cpp.domains.values import describe
 from rella_cpp.errors import InputError
 from rella_cpp.prompts import Order
-from rella_cpp.records import Behavior, Item, User, describe
 from rella_cpp.retrieval import Retrieval, Selection
 from rella_cpp.summarization.settings import SummarySettings
 

@@ -9,11 +9,11 @@ from typing import Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from rella_cpp.domains import Identity
+from rella_cpp.domains.domain import Identity
+from rella_cpp.domains.records import Behavior, Item
 from rella_cpp.errors import ContextError
 from rella_cpp.lengths import LongItem
 from rella_cpp.query import Shown
-from rella_cpp.records import Behavior, Item
 from rella_cpp.retrieval import nearest
 
 Q = TypeVar("Q", bound=Sized)

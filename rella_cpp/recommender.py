@@ -11,25 +11,28 @@ import numpy as np
 import numpy.typing as npt
 
 from rella_cpp.adapters import Adapters
-from rella_cpp.cache import Cache, Progress, no_progress
 from rella_cpp.candidates import Candidate, Recommendation, best_of, candidates_near
 from rella_cpp.chat_formats import check_chat_format
 from rella_cpp.choosing.likelihood import ChoiceQuery, Likelihood
-from rella_cpp.domains import Domain, load_domain
-from rella_cpp.engine import Engine, EngineSettings
+from rella_cpp.domains.domain import Domain
+from rella_cpp.domains.inputs import take_history
+from rella_cpp.domains.loading import load_domain
+from rella_cpp.domains.records import Behavior, Item, PreferenceSummary, Score, User
+from rella_cpp.domains.templates.jinja import warm_up
+from rella_cpp.domains.values import quoted
+from rella_cpp.engine.engine import Engine
+from rella_cpp.engine.settings import EngineSettings
 from rella_cpp.engine.trial import Trial
 from rella_cpp.errors import ContextError
-from rella_cpp.inputs import take_history
 from rella_cpp.lengths import LongItem, located_in
 from rella_cpp.prompts import Order
 from rella_cpp.query import Query
-from rella_cpp.records import Behavior, Item, PreferenceSummary, Score, User
 from rella_cpp.retrieval import Retrieval, Selection
 from rella_cpp.scoring import Answer, Question
+from rella_cpp.storage.cache import Cache
+from rella_cpp.storage.progress import Progress, no_progress
 from rella_cpp.summarization.settings import SummarySettings
-from rella_cpp.templates import warm_up
 from rella_cpp.tuned import Tuned
-from rella_cpp.values import quoted
 
 logger = logging.getLogger("rella_cpp")
 logger.addHandler(logging.NullHandler())  # silent unless somebody listens

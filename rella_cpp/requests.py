@@ -5,12 +5,12 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from rella_cpp.domains import Domain
+from rella_cpp.domains.domain import Domain
+from rella_cpp.domains.field_names import meant_field
+from rella_cpp.domains.inputs import parse_json, take_history, take_items, take_user
+from rella_cpp.domains.values import describe
 from rella_cpp.errors import InputError
-from rella_cpp.field_names import meant_field
-from rella_cpp.inputs import parse_json, take_history, take_items, take_user
 from rella_cpp.query import Query
-from rella_cpp.records import describe
 from rella_cpp.retrieval import Selection
 from rella_cpp.summarization.settings import SummarySettings
 from rella_gguf.near_names import unknown_key

@@ -6,10 +6,9 @@ from typing import Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from rella_cpp.domains.values import describe, quoted
 from rella_cpp.errors import InputError, RellaError
 from rella_cpp.prompts import Order
-from rella_cpp.records import describe
-from rella_cpp.values import quoted
 
 _MOST = 1_000_000
 

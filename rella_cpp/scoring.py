@@ -7,10 +7,10 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from rella_cpp.domains.records import click_probability
 from rella_cpp.engine.segments import Encoded, Prompt, Span
 from rella_cpp.errors import EngineError, InputError
 from rella_cpp.frames import HISTORY, TARGET
-from rella_cpp.records import click_probability
 
 LOW_ANSWER_MASS = 0.2
 """Below this share of the softmax, the model mostly wants to say something else than the two answers."""

@@ -13,16 +13,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rella_cpp.cache import Cache
 from rella_cpp.converted import gguf_of, loaded, reading
-from rella_cpp.domains import Domain
-from rella_cpp.engine import Engine
+from rella_cpp.domains.domain import Domain
+from rella_cpp.engine.engine import Engine
+from rella_cpp.engine.identity import AppliedSoftPrompt
 from rella_cpp.engine.segments import Span
 from rella_cpp.engine.trial import Kind
 from rella_cpp.errors import InputError
 from rella_cpp.prompts import SOFT
 from rella_cpp.provenance import check_record, for_choices, read_record
-from rella_cpp.records import AppliedSoftPrompt
+from rella_cpp.storage.cache import Cache
 
 logger = logging.getLogger("rella_cpp")
 

@@ -279,7 +279,7 @@ def _prepared(whole: Path, folder: Path, dice: Random) -> list[Command]:
 
 def seal_again(folder: Path, name: str = "manifest.json") -> None:
     """Let a damaged folder's checksums be right, so that what reads its files is tried, too."""
-    from rella_cpp.files import read_json, sha256, write_json
+    from rella_cpp.storage.artifacts import read_json, sha256, write_json
 
     try:
         facts = read_json(folder / name, "", sealed=False)

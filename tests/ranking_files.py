@@ -8,7 +8,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from rella_cpp import DataSet, Rankings
-from rella_cpp.files import sha256, write_json
+from rella_cpp.storage.artifacts import sha256, write_json
 
 
 def write_rankings(folder: Path, data: DataSet, places: Iterable[tuple[int, int]], *, depth: int) -> Rankings:

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from rella_cpp import Adapter, Engine, load_domain
-from rella_cpp.engine import Continuation, Prompt
+from rella_cpp.engine.engine import Continuation
+from rella_cpp.engine.segments import Prompt
 
 MOVIES = load_domain("movies")
 HISTORY = [

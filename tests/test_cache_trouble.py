@@ -20,7 +20,7 @@ from peft_folder import write_peft, write_soft
 
 import rella_gguf
 from rella_cpp import Adapter, Cache, InputError, Rella
-from rella_cpp.cache import default_folder
+from rella_cpp.storage.cache import default_folder
 from rella_gguf import Conversion
 
 EXAMPLES = Path(__file__).parent.parent / "examples"

@@ -13,7 +13,7 @@ from rella_cpp import fit_calibration as fit
 from rella_cpp.evaluation.metrics import Losses
 from rella_cpp.evaluation.runs import RunWriter
 from rella_cpp.evaluation.statistics import STATISTICS, RatingStatistics, statistics_of
-from rella_cpp.files import write_json
+from rella_cpp.storage.artifacts import write_json
 
 JUDGE = {"model": {"name": "m", "fingerprint": "f"}, "domain": {"fingerprint": "d"}, "chat_format": "none"}
 READING = {"k": 5, "retrieval": "recent", "order": "time"}

@@ -5,7 +5,7 @@ import pytest
 
 from rella_cpp import InputError, Item, ItemIndex, Rella, build_index, load_domain
 from rella_cpp.candidates import find_candidates, liked
-from rella_cpp.inputs import take_history
+from rella_cpp.domains.inputs import take_history
 
 MOVIES = load_domain("movies")
 CATALOG = [Item({"id": str(n), "title": f"{word} {n}"}) for n, word in enumerate(["Movie", "Story", "xylophone"] * 20)]

@@ -14,7 +14,9 @@ from peft_folder import peft_tensors, write_peft
 from tiny_model import Shape, finish, permute, random_weights, spm_vocab, write_model
 
 from rella_cpp import EngineSettings
-from rella_cpp.engine import Adapter, Engine, Prompt
+from rella_cpp.engine.engine import Engine
+from rella_cpp.engine.lora import Adapter
+from rella_cpp.engine.segments import Prompt
 from rella_gguf import (
     GGUFError,
     InputError,

@@ -6,7 +6,7 @@ import pytest
 from tiny_model import Shape, finish, random_weights, spm_vocab, write_adapter, write_model
 
 from rella_cpp import Engine
-from rella_cpp.engine import Prompt
+from rella_cpp.engine.segments import Prompt
 from rella_gguf import ArrayInfo, GGUFError, InputError, check_model, read_header
 from rella_gguf.cutting import cut
 

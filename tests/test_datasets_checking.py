@@ -13,7 +13,7 @@ from pyarrow import parquet
 
 from rella_cpp import DataSet, InputError
 from rella_cpp.datasets.layout import MANIFEST, TABLES
-from rella_cpp.files import read_json, sha256, write_json
+from rella_cpp.storage.artifacts import read_json, sha256, write_json
 
 Change = Callable[[pa.Table], pa.Table]
 

@@ -16,7 +16,7 @@ from rella_cpp import (
     domain_source,
     load_domain,
 )
-from rella_cpp.domains.definition import flatten
+from rella_cpp.domains.domain import flatten
 
 MINIMAL = """
 noun = "wine"

@@ -7,7 +7,7 @@ import pytest
 
 from rella_cpp import Cache, InputError, Item, load_domain
 from rella_cpp.encoding import ItemEncoder
-from rella_cpp.engine import Encoded, Prompt, Span
+from rella_cpp.engine.segments import Encoded, Prompt, Span
 
 
 class Lengths:

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from tiny_model import Shape, bpe_vocab, random_weights, spm_vocab, write_adapter, write_model
 
 from rella_cpp import ContextError, Engine, EngineError, EngineSettings, GGUFError, InputError
-from rella_cpp.engine import Adapter, Prompt, Span
+from rella_cpp.engine.lora import Adapter
 from rella_cpp.engine.machine import usable_cores
+from rella_cpp.engine.segments import Prompt, Span
 
 F32 = EngineSettings(kv_type="f32", flash_attn="off", threads=1)
 shared = settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])

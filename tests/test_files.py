@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from rella_cpp.files import brief, new_folder, write_json
-from rella_cpp.journal import Journal, Layout
+from rella_cpp.storage.artifacts import brief, new_folder, write_json
+from rella_cpp.storage.journal import Journal, Layout
 from rella_cpp.tuning.features import FeatureFile
 from rella_gguf import InputError
 from rella_gguf.files import check_output, locked, new_file
@@ -106,7 +106,7 @@ def another_process(code: str, *arguments: Path) -> Iterator[subprocess.Popen[by
 
 WRITES_A_FOLDER = """
 import pathlib, sys, time
-from rella_cpp.files import new_folder
+from rella_cpp.storage.artifacts import new_folder
 with new_folder(pathlib.Path(sys.argv[1]), "mark", "folder of tests", force=False) as part:
     (part / "half").touch()
     WAIT

@@ -22,7 +22,7 @@ from rella_cpp import (
     load_domain,
     search_text,
 )
-from rella_cpp.index import Projection
+from rella_cpp.index.projection import Projection
 from rella_gguf.files import locked
 
 TITLES = [f"Movie {n}" for n in range(40)]

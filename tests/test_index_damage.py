@@ -10,7 +10,7 @@ import pytest
 from pyarrow import parquet
 
 from rella_cpp import Cache, InputError, ItemIndex
-from rella_cpp.files import read_json, sha256, write_json
+from rella_cpp.storage.artifacts import read_json, sha256, write_json
 
 
 def grown_file(index: ItemIndex, size: int) -> Path:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rella_cpp import InputError, Item, load_domain, read_history, read_items, read_user
-from rella_cpp.inputs import take_history, take_items
+from rella_cpp.domains.inputs import take_history, take_items
 
 MOVIES = load_domain("movies")
 HEAT, ALIEN = {"title": "Heat", "rating": 5}, {"title": "Alien", "year": 1979}

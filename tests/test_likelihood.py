@@ -26,7 +26,8 @@ from rella_cpp import (
 )
 from rella_cpp.choosing.question import ask_which, log_probability
 from rella_cpp.choosing.wording import write_choice
-from rella_cpp.engine import Engine, Prompt, Span
+from rella_cpp.engine.engine import Engine
+from rella_cpp.engine.segments import Prompt, Span
 from rella_cpp.frames import ChatFrame
 from rella_cpp.prompts import PromptText
 from rella_cpp.query import Shown

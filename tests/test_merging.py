@@ -12,7 +12,8 @@ from lora_files import Array, normal, tensor_bytes, weights_of, write_pairs, wri
 from tiny_model import Shape, spm_vocab, write_adapter, write_model
 
 from rella_cpp import Engine, EngineSettings
-from rella_cpp.engine import Adapter, Prompt
+from rella_cpp.engine.lora import Adapter
+from rella_cpp.engine.segments import Prompt
 from rella_gguf import (
     TensorInfo,
     check_model,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from rella_cpp import InputError, find_model
-from rella_cpp.models import HubModel
+from rella_cpp.engine.hub import HubModel
 
 FILES = ["README.md", "m.Q4_K_M.gguf", "m.Q8_0.gguf", "m-mmproj-f16.gguf", "big/m-f16-00001-of-00002.gguf"]
 FILES += ["big/m-f16-00002-of-00002.gguf"]
@@ -53,7 +53,7 @@ def test_a_path_comes_from_the_option_then_the_environment(monkeypatch: pytest.M
 
 
 def test_without_any_model_it_is_said_how_to_get_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rella_cpp.models.find_spec", lambda _name: None)
+    monkeypatch.setattr("rella_cpp.engine.hub.find_spec", lambda _name: None)
     with pytest.raises(InputError, match=r"no model is given; .*RELLA_MODEL.*rella pull.*smollm2"):
         find_model(None)
 

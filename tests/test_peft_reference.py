@@ -11,7 +11,9 @@ from peft_folder import modules, write_peft
 from test_reference import F32, SHAPE, transformers_model
 from tiny_model import random_weights, spm_vocab, write_model
 
-from rella_cpp.engine import Adapter, Engine, Prompt
+from rella_cpp.engine.engine import Engine
+from rella_cpp.engine.lora import Adapter
+from rella_cpp.engine.segments import Prompt
 from rella_gguf import convert_adapter
 from rella_gguf.lora.peft_config import read_config
 

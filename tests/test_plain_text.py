@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rella_cpp import InputError, load_domain, read_history, read_items
-from rella_cpp.plain_text import decode, is_python, marked_encoding, read_text
+from rella_cpp.domains.plain_text import decode, is_python, marked_encoding, read_text
 from rella_gguf.regular import read_regular, refuse_special
 
 MOVIES = load_domain("movies")

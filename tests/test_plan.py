@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rella_cpp.engine import Prompt
 from rella_cpp.engine.decoder import Decoder
 from rella_cpp.engine.generation import generate
 from rella_cpp.engine.plan import Call, Limits, Piece, Wanted, plan, plan_to_hold
+from rella_cpp.engine.segments import Prompt
 
 Key = tuple[float, ...]
 EXACT = Limits(cells=64, batch=8, sequences=1, exact=True)

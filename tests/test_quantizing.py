@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tiny_model import Shape, random_weights, spm_vocab, write_adapter, write_model, write_vocabulary_only
 
 from rella_cpp import Cache, Engine, Rella, find_model
-from rella_cpp.templates.sandbox import SANDBOX
+from rella_cpp.domains.templates.sandbox import SANDBOX
 from rella_gguf import GGUFError, InputError, RellaError, read_header
 from rella_gguf.file_types import FILE_TYPES, file_type
 from rella_gguf.inspection import QUANTIZED_FROM

@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rella_cpp.records import describe
-from rella_cpp.values import quoted
+from rella_cpp.domains.values import describe, quoted
 
 ENDLESS: list[object] = []
 ENDLESS.append(ENDLESS)

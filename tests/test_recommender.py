@@ -21,7 +21,7 @@ from rella_cpp import (
     Selection,
     load_domain,
 )
-from rella_cpp.engine import Prompt
+from rella_cpp.engine.segments import Prompt
 from rella_cpp.retrieval import nearest
 
 TITLES = [f"movie {word}" for word in "a b c d e f g h i j k l".split()]

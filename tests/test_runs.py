@@ -14,7 +14,7 @@ from rella_cpp import (
     report,
 )
 from rella_cpp.evaluation.runs import GROUP, RunWriter
-from rella_cpp.files import write_json
+from rella_cpp.storage.artifacts import write_json
 
 
 @pytest.mark.parametrize("stop", [0, 1, GROUP, GROUP + 3, 44])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from rella_cpp import Cache, EngineSettings, Rella, packaged_model, read_history, read_items
-from rella_cpp.engine import Prompt, Span
+from rella_cpp.engine.segments import Prompt, Span
 from rella_cpp.retrieval import nearest
 
 EXAMPLES = Path(__file__).parent.parent / "examples"

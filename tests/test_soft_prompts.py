@@ -16,7 +16,7 @@ from peft_folder import soft_embeddings, write_peft, write_soft
 from tiny_model import Shape, Weights, random_weights, spm_vocab, write_adapter, write_model, write_vocabulary_only
 
 from rella_cpp import Engine, EngineSettings
-from rella_cpp.engine import Prompt
+from rella_cpp.engine.segments import Prompt
 from rella_gguf import (
     GGUFError,
     InputError,

@@ -11,7 +11,8 @@ from test_peft_reference import TEXTS
 from test_reference import F32, SHAPE, transformers_model
 from tiny_model import random_weights, spm_vocab, write_model
 
-from rella_cpp.engine import Engine, Prompt
+from rella_cpp.engine.engine import Engine
+from rella_cpp.engine.segments import Prompt
 from rella_gguf import InputError, convert_soft_prompt, read_soft_prompt
 
 pytestmark = pytest.mark.reference

@@ -13,7 +13,7 @@ from test_soft_prompts_reference import prompted
 from tiny_model import random_weights, spm_vocab, write_model
 
 from rella_cpp import Cache, Item, Rella, User
-from rella_cpp.inputs import take_history
+from rella_cpp.domains.inputs import take_history
 from rella_cpp.prompts import write_prompt
 from rella_gguf import convert_adapter, convert_soft_prompt
 

@@ -30,9 +30,10 @@ from rella_cpp import (
     WrittenSummaries,
     write_summaries,
 )
-from rella_cpp.engine import Continuation, Prompt
+from rella_cpp.engine.engine import Continuation
+from rella_cpp.engine.segments import Prompt
 from rella_cpp.evaluation.evaluating import drawn
-from rella_cpp.files import read_json, write_json
+from rella_cpp.storage.artifacts import read_json, write_json
 from rella_cpp.summarization.collection import GROUP
 
 SMALL = SummarySettings(recent=2, block_size=3, summary_tokens=8, item_tokens=8)

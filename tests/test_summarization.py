@@ -20,7 +20,7 @@ from rella_cpp import (
     Rella,
     SummarySettings,
 )
-from rella_cpp.engine import Continuation
+from rella_cpp.engine.engine import Continuation
 from rella_cpp.summarization.shortening import Shortener
 
 

@@ -8,9 +8,10 @@ import pytest
 from template_bombs import BOMBS, ESCAPES
 
 from rella_cpp import EngineError
-from rella_cpp.templates import TemplateFailure, check, mentions, render, render_chat
-from rella_cpp.templates import sandbox as sandboxes
-from rella_cpp.templates.sandbox import SANDBOX, Sandbox
+from rella_cpp.domains.templates import sandbox as sandboxes
+from rella_cpp.domains.templates.environments import TemplateFailure
+from rella_cpp.domains.templates.jinja import check, mentions, render, render_chat
+from rella_cpp.domains.templates.sandbox import SANDBOX, Sandbox
 
 MESSAGES = {"messages": [{"role": "user", "content": "x"}]}
 

@@ -20,8 +20,8 @@ from rella_cpp import (
     read_items,
     read_user,
 )
-from rella_cpp.field_names import meant_field
-from rella_cpp.unread import UnreadField, unread_fields, unshown_fields
+from rella_cpp.domains.field_names import meant_field
+from rella_cpp.domains.stray_fields import UnreadField, unread_fields, unshown_fields
 from rella_cpp.worker import work
 
 MOVIES, NEWS = load_domain("movies"), load_domain("news")

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rella_cpp import Behavior, InputError, Item, User, load_domain
-from rella_cpp.inputs import parse_json, take_history, take_items
-from rella_cpp.values import (
+from rella_cpp.domains.inputs import parse_json, take_history, take_items
+from rella_cpp.domains.values import (
     as_whole,
     id_text,
     is_absent,

@@ -9,7 +9,7 @@ from tiny_model import CONTROLS, TURN, bpe_vocab, spm_vocab, with_tokens, write_
 from rella_cpp import Engine
 from rella_cpp.chat import chat_frame
 from rella_cpp.chat_formats import CHAT_FORMATS
-from rella_cpp.engine import Span
+from rella_cpp.engine.segments import Span
 from rella_cpp.prompts import PromptText
 
 shared = settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -10,7 +10,7 @@ from compared.task import Text, Vector
 from rella_cpp import EngineSettings, Rella
 from rella_cpp.benching.measuring import ForgetfulCache
 from rella_cpp.benching.mix import USER, Mix
-from rella_cpp.records import Item
+from rella_cpp.domains.records import Item
 from rella_cpp.scoring import Question
 
 

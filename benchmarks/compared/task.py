@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from rella_cpp import Rella
-from rella_cpp.engine import Span
+from rella_cpp.domains.records import Item
+from rella_cpp.engine.segments import Span
 from rella_cpp.prompts import item_text
-from rella_cpp.records import Item
 from rella_cpp.scoring import Question
 
 Vector = npt.NDArray[np.float32]

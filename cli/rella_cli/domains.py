@@ -16,7 +16,7 @@ def domains(
     """List the built-in domains, or print one as TOML."""
     from rella_cli.terminal import print_json
     from rella_cpp import builtin_domains, domain_source, load_domain
-    from rella_cpp.plain_text import read_text
+    from rella_cpp.domains.plain_text import read_text
     from rella_gguf.shown import harmless
 
     if name is not None:

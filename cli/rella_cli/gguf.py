@@ -149,7 +149,7 @@ def soft_size(tokens: int | None, width: int | None) -> str:
 
 def record_facts(record: Mapping[str, object] | None) -> list[tuple[str, str]]:
     """Show how an adapter or a soft prompt was tuned: a line a fact."""
-    from rella_cpp.files import brief
+    from rella_cpp.storage.artifacts import brief
 
     if record is None:
         return [("record", "none: it does not say how it was tuned")]

@@ -9,7 +9,7 @@ from rella_cli import options
 
 if TYPE_CHECKING:
     from rella_cpp import Domain, Item, ItemIndex
-    from rella_cpp.inputs import Places
+    from rella_cpp.domains.inputs import Places
 
 app = typer.Typer(help="Make, extend and search a catalog's index.", no_args_is_help=True)
 
@@ -171,7 +171,7 @@ def read_catalog(
     """Read items from a prepared data set or a file, and where they stood; first the domain: for an index, its own."""
     from rella_cli.loading import domain_of, listen
     from rella_cpp import DataSet, load_domain
-    from rella_cpp.inputs import Places, read_placed_items
+    from rella_cpp.domains.inputs import Places, read_placed_items
 
     listen(False)
     data = DataSet.open(catalog) if catalog != "-" and Path(catalog).is_dir() else None

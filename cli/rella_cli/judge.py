@@ -11,7 +11,7 @@ from rella_cli.summary_options import with_summary
 
 if TYPE_CHECKING:
     from rella_cpp import Behavior, Domain, History, Item, Likelihood, Rella, Score, Selection, SummarySettings, User
-    from rella_cpp.inputs import Places
+    from rella_cpp.domains.inputs import Places
 
 _FILES = (
     '\n\nA history is a list of behaviors, oldest first: [{"title": "Alien", "year": 1979, "rating": 5}, …]. '
@@ -172,7 +172,7 @@ def _read(
 ) -> _Given:
     """Read the files; --history and --item are required unless a worker is asked for."""
     from rella_cli.loading import read_past, refuse_second_stdin
-    from rella_cpp.inputs import read_placed_items
+    from rella_cpp.domains.inputs import read_placed_items
 
     if history is None:
         context.fail("Missing option '--history'.")

@@ -14,7 +14,7 @@ from rella_gguf.shown import one_line
 
 if TYPE_CHECKING:
     from rella_cpp import DataSet, Domain, EngineSettings, History, ItemIndex, Rella, User
-    from rella_cpp.inputs import Places
+    from rella_cpp.domains.inputs import Places
 
 
 _LATEST = 64  # warnings that are not said again; a worker has many

@@ -225,7 +225,7 @@ def hint_of_packaged(model: "ModelIdentity") -> None:
 
 def note_unshown(domain: "Domain", items: "Sequence[Item]", *, long: bool) -> None:
     """Name the fields that items have and no prompt shows; `long` says that prompts show long ones, too."""
-    from rella_cpp.unread import unshown_fields
+    from rella_cpp.domains.stray_fields import unshown_fields
 
     if unshown := unshown_fields(items, domain, long=long):
         note(

@@ -7,10 +7,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rella_cpp.engine import Engine, EngineSettings, build_info
+from rella_cpp.engine.engine import Engine
 from rella_cpp.engine.machine import usable_cores
+from rella_cpp.engine.native import build_info
 from rella_cpp.engine.processor import processor
-from rella_cpp.versions import library_versions
+from rella_cpp.engine.settings import EngineSettings
+from rella_cpp.storage.versions import library_versions
 from rella_gguf import inspect
 from rella_gguf.quantizing import main_type
 

@@ -13,10 +13,12 @@ from rella_cpp.benching.machine import surroundings
 from rella_cpp.benching.mix import USER, Mix
 from rella_cpp.benching.prompts import MixPrompts, Tokens
 from rella_cpp.benching.results import APART, TOGETHER, Bench, Measure, RawRate
-from rella_cpp.cache import Cache, Progress, no_progress
-from rella_cpp.engine import EngineSettings, Prompt
+from rella_cpp.engine.segments import Prompt
+from rella_cpp.engine.settings import EngineSettings
 from rella_cpp.errors import InputError
 from rella_cpp.recommender import Rella
+from rella_cpp.storage.cache import Cache
+from rella_cpp.storage.progress import Progress, no_progress
 
 _RANKED = 3  # of the prompts to rank, so many are read for their raw rate
 _CALLS = (128, 512)  # titles for theirs are joined to calls of so many tokens; which is faster, the machine says

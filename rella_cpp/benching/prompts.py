@@ -9,12 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from rella_cpp.benching.mix import USER, Mix, long_text, unshared
-from rella_cpp.engine import Engine, Span
+from rella_cpp.domains.inputs import take_history, take_items
+from rella_cpp.domains.records import Item, User
+from rella_cpp.engine.engine import Engine
+from rella_cpp.engine.segments import Span
 from rella_cpp.errors import ContextError
-from rella_cpp.inputs import take_history, take_items
 from rella_cpp.prompts import item_text, write_prompt
 from rella_cpp.recommender import Rella
-from rella_cpp.records import Item, User
 from rella_cpp.scoring import Question
 
 Tokens = npt.NDArray[np.int32]

@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from rella_cpp.domains import Domain
+from rella_cpp.domains.domain import Domain
+from rella_cpp.domains.records import Behavior, Item, User
+from rella_cpp.engine.identity import ModelIdentity
 from rella_cpp.query import Shown
-from rella_cpp.records import Behavior, Item, ModelIdentity, User
 from rella_cpp.retrieval import Selection
 
 By = Literal["yes-no", "likelihood"]

@@ -19,9 +19,8 @@ from rella_cpp.datasets.sampling import BY_USERS, last_samples
 from rella_cpp.datasets.sheets import Sheet
 from rella_cpp.datasets.sources import SourceFile
 from rella_cpp.datasets.texts import clean
+from rella_cpp.domains.values import describe, encodable, id_text, plain
 from rella_cpp.errors import InputError
-from rella_cpp.records import describe, encodable
-from rella_cpp.values import id_text, plain
 
 MIN_HISTORY = 1
 SHARES = (10, 1, 1)

@@ -15,9 +15,10 @@ from pyarrow import compute as pc
 from pyarrow import parquet
 
 from rella_cpp.datasets.layout import SPLITS, TABLES
-from rella_cpp.domains import Field, builtin_domains, load_domain
+from rella_cpp.domains.domain import Field
+from rella_cpp.domains.loading import builtin_domains, load_domain
+from rella_cpp.domains.values import describe
 from rella_cpp.errors import InputError
-from rella_cpp.records import describe
 
 _REMEDY = "prepare the data set again with --force"
 _USERS, _ITEMS, _INTERACTIONS, _SAMPLES = TABLES

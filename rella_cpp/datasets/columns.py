@@ -10,9 +10,9 @@ import pyarrow as pa
 from pyarrow import compute as pc
 
 from rella_cpp.datasets.texts import clean
-from rella_cpp.domains import Field
+from rella_cpp.domains.domain import Field
+from rella_cpp.domains.values import ABSENT_WORDS, NUMBER, WHOLE_FLOAT, is_missing
 from rella_cpp.errors import InputError
-from rella_cpp.values import ABSENT_WORDS, NUMBER, WHOLE_FLOAT, is_missing
 
 _NO_TEXT = pa.scalar(None, pa.string())
 _INT32 = r"^(0|-?[1-9]\d{0,8})$"  # 007 is no number

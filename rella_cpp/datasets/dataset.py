@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from rella_cpp.datasets.layout import FORMAT_VERSION, MANIFEST, SPLITS, TABLES
+from rella_cpp.domains.records import Behavior, Item, User
 from rella_cpp.errors import InputError
-from rella_cpp.files import read_json, sha256
-from rella_cpp.records import Behavior, Item, User
+from rella_cpp.storage.artifacts import read_json, sha256
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -20,8 +20,8 @@ from pyarrow import csv as arrow_csv
 from rella_cpp.datasets.sheets import Sheet, Told
 from rella_cpp.datasets.sources import SourceFile
 from rella_cpp.datasets.streams import LONGEST_LINE, MOST_BROKEN, too_long
+from rella_cpp.domains.plain_text import not_utf8
 from rella_cpp.errors import InputError
-from rella_cpp.plain_text import not_utf8
 
 Kind = Literal["int32", "int64", "float32", "text"]
 

@@ -16,9 +16,9 @@ from rella_cpp.datasets.recipe import RecordColumns
 from rella_cpp.datasets.sheets import Sheet, Told
 from rella_cpp.datasets.sources import SourceFile
 from rella_cpp.datasets.tables import table_kind
-from rella_cpp.domains import Field
+from rella_cpp.domains.domain import Field
+from rella_cpp.domains.values import quoted
 from rella_cpp.errors import InputError
-from rella_cpp.values import quoted
 from rella_gguf.near_names import nearest, shown_name
 
 _log = logging.getLogger("rella_cpp")

@@ -7,7 +7,7 @@ from pyarrow import compute as pc
 
 from rella_cpp.datasets.columns import float_texts, is_word, present, texts_of
 from rella_cpp.datasets.prepared import find_texts
-from rella_cpp.values import WHOLE, WHOLE_FLOAT
+from rella_cpp.domains.values import WHOLE, WHOLE_FLOAT
 
 _LARGEST = 1e15
 _NONE = pa.scalar("", pa.string())

@@ -9,7 +9,6 @@ import numpy.typing as npt
 import pyarrow as pa
 from pyarrow import compute as pc
 
-from rella_cpp.cache import Progress
 from rella_cpp.datasets.columns import field_values
 from rella_cpp.datasets.ids import id_texts, settle
 from rella_cpp.datasets.options import PrepareOptions
@@ -17,8 +16,10 @@ from rella_cpp.datasets.prepared import Prepared, find_texts, repeated
 from rella_cpp.datasets.sheets import Sheet
 from rella_cpp.datasets.sources import SourceFile
 from rella_cpp.datasets.tables import find_table, table_kind
-from rella_cpp.domains import Domain, Field, load_domain
+from rella_cpp.domains.domain import Domain, Field
+from rella_cpp.domains.loading import load_domain
 from rella_cpp.errors import InputError
+from rella_cpp.storage.progress import Progress
 
 # What columns of ids are called, without case and marks.
 _IDS = frozenset(

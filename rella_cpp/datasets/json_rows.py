@@ -8,9 +8,9 @@ from typing import Any, BinaryIO
 
 from rella_cpp.datasets.sources import SourceFile
 from rella_cpp.datasets.streams import LONGEST_LINE, MOST_BROKEN, lines_of, too_long
+from rella_cpp.domains.plain_text import PYTHON_REMEDY, is_python, is_utf8, not_utf8
+from rella_cpp.domains.values import describe
 from rella_cpp.errors import InputError
-from rella_cpp.plain_text import PYTHON_REMEDY, is_python, is_utf8, not_utf8
-from rella_cpp.records import describe
 
 Row = tuple[str, dict[str, Any] | str]
 """Where a row stands, and its object or what is wrong with it."""

@@ -9,7 +9,7 @@ from rella_cpp.datasets.dataset import split_number
 from rella_cpp.datasets.layout import SPLITS
 
 if TYPE_CHECKING:
-    from rella_cpp.datasets import DataSet
+    from rella_cpp.datasets.dataset import DataSet
 
 _FEWEST = 5
 """Interactions of a user who is tested, as papers on sequential recommendation keep them (5-core)."""

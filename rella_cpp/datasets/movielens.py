@@ -21,7 +21,7 @@ from rella_cpp.datasets.sheets import Sheet, Told
 from rella_cpp.datasets.sources import SourceFile
 from rella_cpp.datasets.times import drop_bad_times, of_integers, read_times, take_times
 from rella_cpp.datasets.titles import split_title
-from rella_cpp.values import quoted
+from rella_cpp.domains.values import quoted
 
 LIKED_ABOVE = 3
 MIN_HISTORY = 5

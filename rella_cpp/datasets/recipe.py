@@ -9,10 +9,11 @@ from typing import Any
 
 from rella_cpp.datasets.delimiters import check_reading, delimiter_of
 from rella_cpp.datasets.sources import SourceFile
-from rella_cpp.domains import Domain, load_domain
+from rella_cpp.domains.domain import Domain
+from rella_cpp.domains.loading import load_domain
+from rella_cpp.domains.plain_text import read_text
+from rella_cpp.domains.values import describe
 from rella_cpp.errors import InputError, faults_of, refuse
-from rella_cpp.plain_text import read_text
-from rella_cpp.records import describe
 from rella_gguf.near_names import unknown_key
 
 _BY = ("time", "users")

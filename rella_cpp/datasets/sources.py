@@ -14,9 +14,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
-from rella_cpp.cache import Progress, no_progress
 from rella_cpp.datasets.streams import BLOCK, Counted, as_utf8, most_of, too_expansive
 from rella_cpp.errors import InputError
+from rella_cpp.storage.progress import Progress, no_progress
 from rella_gguf.regular import open_regular, refuse_special
 
 _GZIP = ".gz"

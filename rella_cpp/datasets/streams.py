@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from rella_cpp.cache import Progress
+from rella_cpp.domains.plain_text import LONGEST_MARK, marked_encoding, refuse_binary
 from rella_cpp.errors import InputError
-from rella_cpp.plain_text import LONGEST_MARK, marked_encoding, refuse_binary
+from rella_cpp.storage.progress import Progress
 
 BLOCK = 1 << 22
 LONGEST_LINE = 1 << 24

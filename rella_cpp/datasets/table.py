@@ -29,10 +29,10 @@ from rella_cpp.datasets.sheets import Sheet, Told
 from rella_cpp.datasets.sources import SourceFile
 from rella_cpp.datasets.tables import table_kind, with_points
 from rella_cpp.datasets.times import drop_bad_times, read_times, take_times
-from rella_cpp.domains import Domain
+from rella_cpp.domains.domain import Domain
+from rella_cpp.domains.field_names import meant_field
+from rella_cpp.domains.values import quoted
 from rella_cpp.errors import InputError
-from rella_cpp.field_names import meant_field
-from rella_cpp.values import quoted
 from rella_gguf.near_names import shown_name
 
 _log = logging.getLogger("rella_cpp")

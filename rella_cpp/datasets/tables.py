@@ -17,9 +17,8 @@ from rella_cpp.datasets.json_rows import Objects, json_lines, json_rows
 from rella_cpp.datasets.sheets import Sheet
 from rella_cpp.datasets.sources import SourceFile, is_saved_dataset, list_files, listed
 from rella_cpp.datasets.streams import EXPANSION
+from rella_cpp.domains.values import encodable, is_missing
 from rella_cpp.errors import InputError
-from rella_cpp.records import encodable
-from rella_cpp.values import is_missing
 
 _CHUNK = 1 << 16
 _FEW = 1 << 20

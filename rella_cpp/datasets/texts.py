@@ -5,7 +5,7 @@ import html
 import pyarrow as pa
 from pyarrow import compute as pc
 
-from rella_cpp.values import WHOLE_FLOAT
+from rella_cpp.domains.values import WHOLE_FLOAT
 
 
 def clean(texts: pa.Array) -> pa.Array:

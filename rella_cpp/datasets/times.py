@@ -12,7 +12,7 @@ from pyarrow import compute as pc
 
 from rella_cpp.datasets.columns import is_absent, is_number, numbers, texts_of
 from rella_cpp.datasets.sheets import Sheet, Told
-from rella_cpp.values import NUMBER, TIMES_TAKEN, UNITS, Unit, is_date, iso_moment, quoted
+from rella_cpp.domains.values import NUMBER, TIMES_TAKEN, UNITS, Unit, is_date, iso_moment, quoted
 
 Integers = npt.NDArray[np.int64]
 Marks = npt.NDArray[np.bool_]

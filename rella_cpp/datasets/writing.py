@@ -8,11 +8,11 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
-from rella_cpp.cache import Progress, no_progress
 from rella_cpp.datasets.layout import FORMAT_VERSION, MANIFEST, SPLITS, TABLES
 from rella_cpp.datasets.prepared import Prepared, split_names
 from rella_cpp.datasets.sampling import users_of
-from rella_cpp.files import sha256, write_json
+from rella_cpp.storage.artifacts import sha256, write_json
+from rella_cpp.storage.progress import Progress, no_progress
 
 _ROWS_A_GROUP = 1 << 20
 

@@ -1,16 +1,5 @@
-"""Domains: what items are called, which of their fields a prompt shows, how users rate them. All of it is data."""
+"""What items are: domains and their words, the records that come in, and the checks on them.
 
-from rella_cpp.domains.definition import Domain, Field, Identity, RatingScale, SummaryWords, Templates
-from rella_cpp.domains.files import builtin_domains, domain_source, load_domain
-
-__all__ = [
-    "Domain",
-    "Field",
-    "Identity",
-    "RatingScale",
-    "SummaryWords",
-    "Templates",
-    "builtin_domains",
-    "domain_source",
-    "load_domain",
-]
+A domain is data (a TOML file): what an item is called, which of its fields a prompt shows, how users rate. Everything
+a user gives, a history, an item, a profile, passes through here once and is a checked record from then on.
+"""

@@ -1,21 +1,5 @@
-"""The room that touches llama_cpp: load a model, tokenise, decode, embed, adapt, generate."""
+"""The only room of the library that touches llama_cpp: find a model, load it, tokenise, decode, embed, generate.
 
-from rella_cpp.engine.engine import Continuation, Engine, States
-from rella_cpp.engine.lora import Adapter
-from rella_cpp.engine.native import BuildInfo, build_info
-from rella_cpp.engine.segments import Encoded, Prompt, Segment, Span
-from rella_cpp.engine.settings import EngineSettings
-
-__all__ = [
-    "Adapter",
-    "BuildInfo",
-    "Continuation",
-    "Encoded",
-    "Engine",
-    "EngineSettings",
-    "Prompt",
-    "Segment",
-    "Span",
-    "States",
-    "build_info",
-]
+A prompt comes in as segments of tokens or embeddings; logits, hidden states or tokens come out. What prompts begin
+with is decoded once (`plan`, `tree`). Nothing here knows what an item or a user is.
+"""

@@ -6,7 +6,7 @@ Where the child dies, safer settings are tried. What was found is kept, so the n
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,7 +18,8 @@ from rella_cpp.engine.processor import processor
 from rella_cpp.engine.settings import EngineSettings
 from rella_cpp.engine.verdicts import PAGE, Death, Verdict, Verdicts
 from rella_cpp.errors import EngineError, RellaError
-from rella_cpp.files import digest
+from rella_cpp.storage.artifacts import digest
+from rella_cpp.storage.progress import Progress
 from rella_gguf import check_judge, check_model
 from rella_gguf.native import shipped_library
 
@@ -28,8 +29,6 @@ if TYPE_CHECKING:  # a start that knows the verdict needs no child
 logger = logging.getLogger("rella_cpp")
 
 Kind = Literal["adapter", "soft"]
-Progress = Callable[..., None]
-"""Called with a task's name, what is done, the total, and a note."""
 
 EXTRA_BUFFERS = "extra buffers (repacked weights)"
 _SAFER: tuple[tuple[str, Mapping[str, Any]], ...] = (

@@ -11,8 +11,8 @@ from typing import Any, Self
 
 from rella_cpp.engine.settings import EngineSettings
 from rella_cpp.errors import InputError
-from rella_cpp.files import digest, read_json, write_json
-from rella_cpp.folders import own_folder
+from rella_cpp.storage.artifacts import digest, read_json, write_json
+from rella_cpp.storage.folders import own_folder
 
 logger = logging.getLogger("rella_cpp")
 

@@ -5,15 +5,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from rella_cpp.cache import Progress, no_progress
 from rella_cpp.datasets.dataset import as_written
 from rella_cpp.evaluation.histories import Histories
 from rella_cpp.evaluation.logistic import Logistic
 from rella_cpp.evaluation.metrics import Floats
 from rella_cpp.evaluation.statistics import RatingStatistics
+from rella_cpp.storage.progress import Progress, no_progress
 
 if TYPE_CHECKING:
-    from rella_cpp.datasets import DataSet
+    from rella_cpp.datasets.dataset import DataSet
 
 _ROWS = 1_000_000  # training samples that the regressions are fitted on at most
 _SIMILAR = 10_000  # those for the similarity baseline: each needs a retrieval

@@ -12,17 +12,17 @@ from typing import Any, Self
 
 import numpy as np
 
-from rella_cpp.address_space import warm_scipy
+from rella_cpp.domains.field_names import missing_field
+from rella_cpp.domains.records import click_probability
+from rella_cpp.domains.values import as_whole, describe, id_text, quoted
+from rella_cpp.engine.address_space import warm_scipy
 from rella_cpp.errors import InputError
 from rella_cpp.evaluation.logistic import Logistic
 from rella_cpp.evaluation.metrics import Floats, Losses, Ranked, Reliability
 from rella_cpp.evaluation.runs import Run
 from rella_cpp.evaluation.statistics import STATISTICS, statistics_of
-from rella_cpp.field_names import missing_field
-from rella_cpp.files import brief, digest, first_difference, read_json, write_json
-from rella_cpp.records import click_probability, describe
-from rella_cpp.values import as_whole, id_text, quoted
-from rella_cpp.versions import library_versions
+from rella_cpp.storage.artifacts import brief, digest, first_difference, read_json, write_json
+from rella_cpp.storage.versions import library_versions
 
 _FORMAT = 1
 _JUDGE = ("model", "domain", "chat_format")

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from rella_cpp.cache import Progress, no_progress
 from rella_cpp.datasets.dataset import check_drawing
+from rella_cpp.domains.records import Behavior, Item, Score, User
 from rella_cpp.errors import InputError
 from rella_cpp.evaluation.baselines import Baselines
 from rella_cpp.evaluation.calibration import Calibration
@@ -21,12 +21,12 @@ from rella_cpp.evaluation.runs import GROUP, Run, RunWriter
 from rella_cpp.evaluation.statistics import STATISTICS
 from rella_cpp.prompts import Order
 from rella_cpp.query import Query
-from rella_cpp.records import Behavior, Item, Score, User
 from rella_cpp.retrieval import Retrieval, Selection
+from rella_cpp.storage.progress import Progress, no_progress
 from rella_cpp.summarization.settings import SummarySettings
 
 if TYPE_CHECKING:
-    from rella_cpp.datasets import DataSet
+    from rella_cpp.datasets.dataset import DataSet
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,16 +5,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from rella_cpp.cache import Progress
-from rella_cpp.domains import Domain
+from rella_cpp.domains.domain import Domain
+from rella_cpp.domains.values import as_whole
 from rella_cpp.errors import InputError
 from rella_cpp.evaluation.metrics import Floats
-from rella_cpp.index import ItemIndex
+from rella_cpp.index.item_index import ItemIndex
 from rella_cpp.retrieval import Retrieval, nearest
-from rella_cpp.values import as_whole
+from rella_cpp.storage.progress import Progress
 
 if TYPE_CHECKING:
-    from rella_cpp.datasets import DataSet
+    from rella_cpp.datasets.dataset import DataSet
 
 
 class Histories:

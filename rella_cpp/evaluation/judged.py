@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from rella_cpp.choosing.likelihood import ChoiceQuery, Likelihood
+from rella_cpp.domains.records import Score
 from rella_cpp.errors import InputError
 from rella_cpp.evaluation.histories import Histories
 from rella_cpp.query import Query
-from rella_cpp.records import Score
-from rella_cpp.versions import library_versions
+from rella_cpp.storage.versions import library_versions
 
 if TYPE_CHECKING:
-    from rella_cpp.datasets import DataSet
+    from rella_cpp.datasets.dataset import DataSet
 
 Q = TypeVar("Q")
 R = TypeVar("R")

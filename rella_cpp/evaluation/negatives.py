@@ -12,7 +12,7 @@ from rella_cpp.datasets.sampling import BY_USERS, assign, shuffle, users_of
 from rella_cpp.errors import InputError
 
 if TYPE_CHECKING:
-    from rella_cpp.datasets import DataSet
+    from rella_cpp.datasets.dataset import DataSet
 
 MOST = 1000
 """Candidates that there can be for a user."""

@@ -13,7 +13,7 @@ from rella_cpp.evaluation.negatives import Candidates, TrainingCounts
 from rella_cpp.evaluation.runs import SEQUENTIAL
 
 if TYPE_CHECKING:
-    from rella_cpp.datasets import DataSet
+    from rella_cpp.datasets.dataset import DataSet
 
 
 class SequentialRanking(Protocol):

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Self, cast, get_args
 
 import numpy as np
 
-from rella_cpp.cache import Progress, no_progress
 from rella_cpp.choosing.likelihood import By, ChoiceQuery, Likelihood
 from rella_cpp.datasets.dataset import check_drawing
 from rella_cpp.datasets.leave_one_out import LeaveOneOut
-from rella_cpp.domains import Domain
+from rella_cpp.domains.domain import Domain
+from rella_cpp.domains.records import Behavior, Item, Score, User
 from rella_cpp.errors import InputError
 from rella_cpp.evaluation.histories import Histories
 from rella_cpp.evaluation.judged import ChoosingModel, Judge, as_line, judge_together, run_settings
@@ -23,12 +23,12 @@ from rella_cpp.evaluation.ranking_metrics import metric_title, ranking_metrics
 from rella_cpp.evaluation.runs import GROUP, Run, RunWriter
 from rella_cpp.prompts import Order
 from rella_cpp.query import Query
-from rella_cpp.records import Behavior, Item, Score, User
 from rella_cpp.retrieval import Retrieval, Selection
+from rella_cpp.storage.progress import Progress, no_progress
 from rella_cpp.summarization.settings import SummarySettings
 
 if TYPE_CHECKING:
-    from rella_cpp.datasets import DataSet
+    from rella_cpp.datasets.dataset import DataSet
 
 
 @dataclass(frozen=True, slots=True)

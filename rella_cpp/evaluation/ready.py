@@ -9,17 +9,17 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from rella_cpp.cache import Progress, no_progress
-from rella_cpp.domains import Domain
+from rella_cpp.domains.domain import Domain
+from rella_cpp.domains.inputs import read_values
+from rella_cpp.domains.values import describe
 from rella_cpp.errors import ContextError, InputError
 from rella_cpp.evaluation.evaluating import EvaluationSettings
 from rella_cpp.evaluation.metrics import auc_so_far
 from rella_cpp.evaluation.runs import GROUP, Run, RunWriter
-from rella_cpp.files import digest
-from rella_cpp.inputs import read_values
-from rella_cpp.records import describe
 from rella_cpp.scoring import Answer, Question
-from rella_cpp.versions import library_versions
+from rella_cpp.storage.artifacts import digest
+from rella_cpp.storage.progress import Progress, no_progress
+from rella_cpp.storage.versions import library_versions
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """A run's folder: `run.json` (settings), `predictions.jsonl` (one line a sample or candidate), `metrics.json`.
 
-See `rella_cpp.journal` for how it is written.
+See `rella_cpp.storage.journal` for how it is written.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,8 +18,8 @@ from rella_cpp.evaluation.metrics import Floats
 from rella_cpp.evaluation.protocols import PROTOCOLS, RankingProtocol
 from rella_cpp.evaluation.statistics import Popularity
 from rella_cpp.evaluation.verdicts import OWN
-from rella_cpp.files import read_json, sha256, write_json
-from rella_cpp.journal import Journal, Layout, Line, read_lines
+from rella_cpp.storage.artifacts import read_json, sha256, write_json
+from rella_cpp.storage.journal import Journal, Layout, Line, read_lines
 from rella_gguf.strict_json import loads
 
 GROUP = 8

@@ -12,7 +12,7 @@ from rella_cpp.datasets.sampling import history_lengths, users_of
 from rella_cpp.evaluation.metrics import Floats
 
 if TYPE_CHECKING:
-    from rella_cpp.datasets import DataSet
+    from rella_cpp.datasets.dataset import DataSet
 
 STATISTICS = ("mean_all", "mean_last_5", "mean_last_30", "log_behaviors", "item_mean", "log_item_count")
 """Means of all earlier ratings, the last 5, the last 30; log(1 + their number); the item's training mean, smoothed;

@@ -11,19 +11,20 @@ from typing import Any, Literal, Protocol, get_args
 import numpy as np
 import numpy.typing as npt
 
-from rella_cpp.cache import Progress, no_progress
-from rella_cpp.domains import Domain
+from rella_cpp.domains.domain import Domain
+from rella_cpp.domains.records import Item
+from rella_cpp.domains.values import encodable, settled_ids
 from rella_cpp.encoding import Pool
+from rella_cpp.engine.identity import ModelIdentity
 from rella_cpp.errors import InputError
-from rella_cpp.files import first_difference, named, new_folder, refuse_foreign, sha256
 from rella_cpp.index.graph import add_vectors, new_graph, save_graph
 from rella_cpp.index.item_index import ItemIndex
 from rella_cpp.index.manifest import IndexManifest
 from rella_cpp.index.projection import Projection
 from rella_cpp.lengths import LongItem
-from rella_cpp.records import Item, ModelIdentity, encodable
-from rella_cpp.values import settled_ids
-from rella_cpp.versions import library_versions
+from rella_cpp.storage.artifacts import first_difference, named, new_folder, refuse_foreign, sha256
+from rella_cpp.storage.progress import Progress, no_progress
+from rella_cpp.storage.versions import library_versions
 from rella_gguf.files import locked, refuse_link, writing
 
 DType = Literal["f16", "f32"]

@@ -4,10 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from rella_cpp.cache import Cache, Progress, no_progress
 from rella_cpp.errors import InputError
 from rella_cpp.index.graph import REMEDY
 from rella_cpp.index.manifest import IndexManifest
+from rella_cpp.storage.cache import Cache
+from rella_cpp.storage.progress import Progress, no_progress
 
 _T = TypeVar("_T")
 

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from rella_cpp.cache import Cache
-from rella_cpp.domains import Domain
+from rella_cpp.domains.domain import Domain
+from rella_cpp.domains.records import Item
+from rella_cpp.domains.values import as_whole, id_text
 from rella_cpp.errors import InputError
-from rella_cpp.files import digest
 from rella_cpp.index.checking import CheckedFiles
 from rella_cpp.index.graph import REMEDY, check_graph, open_graph, reading
 from rella_cpp.index.manifest import IndexManifest
 from rella_cpp.index.projection import Projection
-from rella_cpp.records import Item
-from rella_cpp.values import as_whole, id_text
+from rella_cpp.storage.artifacts import digest
+from rella_cpp.storage.cache import Cache
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -5,10 +5,10 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, Self, get_args
 
-from rella_cpp.domains import Domain
+from rella_cpp.domains.domain import Domain
 from rella_cpp.encoding import Pool
 from rella_cpp.errors import InputError
-from rella_cpp.files import read_json, write_json
+from rella_cpp.storage.artifacts import read_json, write_json
 
 _FORMAT = 1
 _REMEDY = "build it again (rella index build)"

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from rella_cpp.cache import Progress, no_progress
 from rella_cpp.errors import InputError
-from rella_cpp.files import named, new_folder, sha256, write_json
 from rella_cpp.rankings.lists import FORMAT_VERSION, MANIFEST, MARK, TABLE, Rankings
+from rella_cpp.storage.artifacts import named, new_folder, sha256, write_json
+from rella_cpp.storage.progress import Progress, no_progress
 
 if TYPE_CHECKING:
-    from rella_cpp.datasets import DataSet
+    from rella_cpp.datasets.dataset import DataSet
     from rella_cpp.rankings.tables import TableOfLists
 
 _GROUP = 1 << 16

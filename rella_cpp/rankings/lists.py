@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from rella_cpp.errors import InputError
-from rella_cpp.files import brief, read_json, sha256
+from rella_cpp.storage.artifacts import brief, read_json, sha256
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from pyarrow.parquet import ParquetFile
 
-    from rella_cpp.datasets import DataSet
+    from rella_cpp.datasets.dataset import DataSet
 
 FORMAT_VERSION = 1
 MARK = "rella_rankings"

@@ -9,7 +9,7 @@ from rella_cpp.datasets.leave_one_out import LeaveOneOut
 from rella_cpp.rankings.lists import Rankings
 
 if TYPE_CHECKING:
-    from rella_cpp.datasets import DataSet
+    from rella_cpp.datasets.dataset import DataSet
 
 _NEAR = 10
 

@@ -10,16 +10,16 @@ import numpy.typing as npt
 import pyarrow as pa
 from pyarrow import compute as pc
 
-from rella_cpp.cache import Progress
 from rella_cpp.datasets.columns import numbers
 from rella_cpp.datasets.ids import find_ids, id_texts
 from rella_cpp.datasets.sheets import Sheet
 from rella_cpp.datasets.tables import find_table, table_kind
+from rella_cpp.domains.values import describe
 from rella_cpp.errors import InputError
-from rella_cpp.records import describe
+from rella_cpp.storage.progress import Progress
 
 if TYPE_CHECKING:
-    from rella_cpp.datasets import DataSet
+    from rella_cpp.datasets.dataset import DataSet
 
 _LONG = ("user", "position", "item", "score")
 _LISTS = ("user", "position", "items", "scores")

@@ -1,6 +1,6 @@
 """Preference summaries of a data set's samples, written many at a time into a folder.
 
-See `rella_cpp.journal` for how they are written, and what a kill leaves.
+See `rella_cpp.storage.journal` for how they are written, and what a kill leaves.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from rella_cpp.cache import Progress, no_progress
 from rella_cpp.datasets.dataset import check_drawing
 from rella_cpp.datasets.layout import SPLITS
-from rella_cpp.domains import Domain
+from rella_cpp.domains.domain import Domain
+from rella_cpp.domains.records import Behavior, PreferenceSummary
 from rella_cpp.errors import InputError
-from rella_cpp.journal import Journal
-from rella_cpp.records import Behavior, PreferenceSummary
+from rella_cpp.storage.journal import Journal
+from rella_cpp.storage.progress import Progress, no_progress
+from rella_cpp.storage.versions import library_versions
 from rella_cpp.summarization.settings import SummarySettings
 from rella_cpp.summarization.summaries import LAYOUT, SampleSummary, Summaries, sample_key
 from rella_cpp.summarization.wording import words_of
-from rella_cpp.versions import library_versions
 
 if TYPE_CHECKING:
-    from rella_cpp.datasets import DataSet
+    from rella_cpp.datasets.dataset import DataSet
 
 GROUP = 16
 """Samples summarised in one batch: the unit of resume."""

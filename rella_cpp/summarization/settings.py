@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Literal, get_args
 
-from rella_cpp.domains import Domain
+from rella_cpp.domains.domain import Domain
 from rella_cpp.errors import InputError
 
 Method = Literal["recurrent", "hierarchical"]

@@ -1,8 +1,9 @@
 """Item texts of a bounded length, cut at a word's end."""
 
-from rella_cpp.domains import Domain
-from rella_cpp.engine import Engine, Span
-from rella_cpp.records import Item
+from rella_cpp.domains.domain import Domain
+from rella_cpp.domains.records import Item
+from rella_cpp.engine.engine import Engine
+from rella_cpp.engine.segments import Span
 
 _MARK = "…"
 

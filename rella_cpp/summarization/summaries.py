@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import numpy as np
 
 from rella_cpp.datasets.layout import SPLITS
-from rella_cpp.domains import Domain
+from rella_cpp.domains.domain import Domain
+from rella_cpp.domains.records import BlockSummary, PreferenceSummary
 from rella_cpp.errors import InputError
-from rella_cpp.files import brief, read_json, sha256
-from rella_cpp.journal import Layout, read_lines
-from rella_cpp.records import BlockSummary, PreferenceSummary
+from rella_cpp.storage.artifacts import brief, read_json, sha256
+from rella_cpp.storage.journal import Layout, read_lines
 from rella_cpp.summarization.settings import SummarySettings
 from rella_gguf.strict_json import loads
 
 if TYPE_CHECKING:
-    from rella_cpp.datasets import DataSet
+    from rella_cpp.datasets.dataset import DataSet
 
 _T = TypeVar("_T", int, str)
 _SETTINGS, _LINES = "summaries.json", "summaries.jsonl"

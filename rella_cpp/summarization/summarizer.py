@@ -4,15 +4,15 @@ import re
 from collections.abc import Callable, Generator, Mapping, Sequence
 
 from rella_cpp.asking import Asker, GenerationPrompt
-from rella_cpp.cache import Cache, Progress, no_progress
-from rella_cpp.domains import Domain
-from rella_cpp.domains.definition import flatten
-from rella_cpp.engine import Engine
+from rella_cpp.domains.domain import Domain, flatten
+from rella_cpp.domains.inputs import take_history
+from rella_cpp.domains.records import Behavior, BlockSummary, PreferenceSummary
+from rella_cpp.engine.engine import Engine
 from rella_cpp.errors import ContextError
-from rella_cpp.files import digest
-from rella_cpp.inputs import take_history
 from rella_cpp.prompts import PromptText
-from rella_cpp.records import Behavior, BlockSummary, PreferenceSummary
+from rella_cpp.storage.artifacts import digest
+from rella_cpp.storage.cache import Cache
+from rella_cpp.storage.progress import Progress, no_progress
 from rella_cpp.summarization.settings import SummarySettings
 from rella_cpp.summarization.shortening import Shortener
 from rella_cpp.summarization.wording import SummaryPrompts

@@ -14,16 +14,16 @@ import numpy as np
 import numpy.typing as npt
 
 from rella_cpp.choosing.wording import Example, write_between, write_choice, write_simulation
-from rella_cpp.domains import Domain
+from rella_cpp.domains.domain import Domain
+from rella_cpp.domains.records import Item
 from rella_cpp.errors import InputError
 from rella_cpp.evaluation.negatives import MOST, Negatives
 from rella_cpp.prompts import PromptText
-from rella_cpp.records import Item
 from rella_cpp.retrieval import Selection
 from rella_cpp.tuning.places import Places
 
 if TYPE_CHECKING:
-    from rella_cpp.datasets import DataSet
+    from rella_cpp.datasets.dataset import DataSet
     from rella_cpp.rankings.lists import Rankings
 
 DelrecTask = Literal["temporal", "simulating", "next"]

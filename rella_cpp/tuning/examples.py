@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from rella_cpp.domains import Domain
+from rella_cpp.domains.domain import Domain
 from rella_cpp.errors import InputError
 from rella_cpp.evaluation.histories import Histories
 from rella_cpp.prompts import Order, PromptText, write_prompt
 from rella_cpp.retrieval import Retrieval, Selection
 
 if TYPE_CHECKING:
-    from rella_cpp.datasets import DataSet
+    from rella_cpp.datasets.dataset import DataSet
 
 Mix = Literal["both", "original", "retrieved"]
 MIXES: dict[str, tuple[Retrieval, ...]] = {"both": ("recent", "subr"), "original": ("recent",), "retrieved": ("subr",)}

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rella_cpp.errors import InputError
-from rella_cpp.files import brief, first_difference, read_json, write_json
+from rella_cpp.storage.artifacts import brief, first_difference, read_json, write_json
 from rella_gguf.files import is_empty, locked, no_follow, refuse_link, writing
 
 _SETTINGS, _FEATURES = "settings.json", "features.part"

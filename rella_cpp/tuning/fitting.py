@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rella_cpp.address_space import warm_scipy
-from rella_cpp.cache import Progress, no_progress
+from rella_cpp.engine.address_space import warm_scipy
 from rella_cpp.errors import InputError
 from rella_cpp.evaluation.logistic import Logistic
 from rella_cpp.evaluation.metrics import Floats, Losses, Ranked
-from rella_cpp.files import brief, first_difference, named, refuse_foreign
 from rella_cpp.head import PARTS, Head, heads_judge, read_features
 from rella_cpp.recommender import Rella
+from rella_cpp.storage.artifacts import brief, first_difference, named, refuse_foreign
+from rella_cpp.storage.progress import Progress, no_progress
+from rella_cpp.storage.versions import library_versions
 from rella_cpp.tuning.examples import Example, Examples
 from rella_cpp.tuning.features import FeatureFile
-from rella_cpp.versions import library_versions
 
 _GROUP = 16
 _FOLDS = 5

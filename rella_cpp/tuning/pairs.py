@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rella_cpp.domains.records import Behavior
 from rella_cpp.errors import ContextError, InputError
 from rella_cpp.evaluation.negatives import Negatives
 from rella_cpp.prompts import Preference, PromptText, write_prompt
 from rella_cpp.recommender import Rella
-from rella_cpp.records import Behavior
 from rella_cpp.summarization.summaries import Summaries
 
 if TYPE_CHECKING:
-    from rella_cpp.datasets import DataSet
+    from rella_cpp.datasets.dataset import DataSet
 
 _ORDER, _NEGATIVE = 0, 1  # purposes of random numbers
 

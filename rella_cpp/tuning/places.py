@@ -9,7 +9,7 @@ import numpy.typing as npt
 from rella_cpp.datasets.leave_one_out import LeaveOneOut
 
 if TYPE_CHECKING:
-    from rella_cpp.datasets import DataSet
+    from rella_cpp.datasets.dataset import DataSet
 
 
 @dataclass(frozen=True, slots=True)

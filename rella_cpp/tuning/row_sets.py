@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from rella_cpp.cache import Progress, no_progress
 from rella_cpp.recommender import Rella
+from rella_cpp.storage.progress import Progress, no_progress
 from rella_cpp.tuning.rows import RowForm, TuningRows, TuningSource, export_rows, read_files
 from rella_gguf.files import check_output, locked, refuse_link, writing
 

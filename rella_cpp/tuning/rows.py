@@ -11,18 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Protocol, get_args
 
-from rella_cpp.cache import Progress, no_progress
-from rella_cpp.domains import Domain
+from rella_cpp.domains.domain import Domain
 from rella_cpp.errors import ContextError, InputError
-from rella_cpp.files import write_json
 from rella_cpp.prompts import SOFT, PromptText
 from rella_cpp.recommender import Rella
-from rella_cpp.versions import library_versions
+from rella_cpp.storage.artifacts import write_json
+from rella_cpp.storage.progress import Progress, no_progress
+from rella_cpp.storage.versions import library_versions
 from rella_gguf import shard_paths
 from rella_gguf.files import check_output, new_file, part_of
 
 if TYPE_CHECKING:
-    from rella_cpp.datasets import DataSet
+    from rella_cpp.datasets.dataset import DataSet
 
 RowForm = Literal["messages", "alpaca", "text"]
 ROW_FORMS: tuple[str, ...] = get_args(RowForm)

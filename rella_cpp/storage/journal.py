@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from rella_cpp.errors import InputError
-from rella_cpp.files import brief, first_difference, read_json, write_json
+from rella_cpp.storage.artifacts import brief, first_difference, read_json, write_json
 from rella_gguf.files import LOCK, locked, no_follow, refuse_link, writing
 from rella_gguf.regular import open_regular
 

@@ -10,13 +10,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rella_cpp.domains import Domain
+from rella_cpp.domains.domain import Domain
+from rella_cpp.domains.field_names import missing_field
+from rella_cpp.domains.plain_text import decode, is_python, read_text
+from rella_cpp.domains.records import Behavior, Item, User
+from rella_cpp.domains.stray_fields import warn_of_behaviors, warn_of_items, warn_of_user
+from rella_cpp.domains.values import Unit, describe, quoted, unit_of
 from rella_cpp.errors import InputError
-from rella_cpp.field_names import missing_field
-from rella_cpp.plain_text import decode, is_python, read_text
-from rella_cpp.records import Behavior, Item, User, describe
-from rella_cpp.unread import warn_of_behaviors, warn_of_items, warn_of_user
-from rella_cpp.values import Unit, quoted, unit_of
 from rella_gguf.near_names import unknown_key
 from rella_gguf.regular import read_stream
 from rella_gguf.strict_json import NotFinite, loads

@@ -10,7 +10,7 @@ import signal
 import sys
 from typing import BinaryIO
 
-from rella_cpp.templates.environments import BeyondBounds, compiled, names_in
+from rella_cpp.domains.templates.environments import BeyondBounds, compiled, names_in
 
 LONGEST_SOURCE = 1 << 20
 """Characters of a template."""

@@ -197,3 +197,15 @@ def _exact(value: object, number: float) -> int | float:
 
 def _aware(moment: datetime) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def encodable(text: str) -> str:
+    """Return a text without halves of surrogate pairs, which JSON may hold and no encoding has."""
+    return text.encode(errors="replace").decode()
+
+
+def describe(value: object) -> str:
+    """Name a JSON value's type and show its beginning in quotes, for messages."""
+    names = {type(None): "null", bool: "true/false", str: "text", list: "a list", dict: "an object"}
+    kind = names.get(type(value), "a number" if isinstance(value, int | float) else type(value).__name__)
+    return kind if value is None else f"{kind} ({quoted(value)})"

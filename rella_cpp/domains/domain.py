@@ -5,12 +5,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Literal, get_args
 
+from rella_cpp.domains.field_names import missing_field
+from rella_cpp.domains.records import Behavior, Item, User
+from rella_cpp.domains.templates.environments import TemplateFailure
+from rella_cpp.domains.templates.jinja import check, mentions
+from rella_cpp.domains.values import as_whole, describe, encodable, id_text, is_absent, is_missing, quoted, same_id
 from rella_cpp.errors import InputError, refuse
-from rella_cpp.field_names import missing_field
-from rella_cpp.files import digest
-from rella_cpp.records import Behavior, Item, User, describe, encodable
-from rella_cpp.templates import TemplateFailure, check, mentions
-from rella_cpp.values import as_whole, id_text, is_absent, is_missing, quoted, same_id
+from rella_cpp.storage.artifacts import digest
 
 FieldType = Literal["text", "value", "list"]
 

@@ -12,12 +12,12 @@ from contextlib import suppress
 from dataclasses import asdict, is_dataclass
 from typing import Any
 
+from rella_cpp.domains.templates.environments import BeyondBounds, TemplateFailure
 from rella_cpp.errors import EngineError
-from rella_cpp.templates.environments import BeyondBounds, TemplateFailure
 
 _ENTRY = (
     "import json, sys; sys.path[:], *bounds = json.loads(sys.argv[1]); "
-    "from rella_cpp.templates.renderer import main; main(*bounds)"
+    "from rella_cpp.domains.templates.renderer import main; main(*bounds)"
 )
 """What the interpreter is told to do. It finds what we import where we found it."""
 _PATIENCE = 60.0

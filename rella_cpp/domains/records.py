@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 
+from rella_cpp.domains.values import TIMES_TAKEN, describe, plain, read_number, read_time
+from rella_cpp.engine.identity import ModelIdentity
 from rella_cpp.errors import InputError
-from rella_cpp.values import TIMES_TAKEN, plain, quoted, read_number, read_time
 
 _BEHAVIOR_KEYS = ("rating", "timestamp")
 
@@ -98,49 +99,6 @@ class User:
         if not isinstance(value, Mapping):
             raise InputError(f"a user is an object, found {describe(value)}", remedy='give {"age": "25-34"}')
         return cls(dict(_plain(value)))
-
-
-@dataclass(frozen=True, slots=True)
-class AppliedAdapter:
-    """A LoRA adapter that took part in a score: file name, SHA-256 of the file, scale."""
-
-    name: str
-    fingerprint: str
-    scale: float
-
-
-@dataclass(frozen=True, slots=True)
-class AppliedSoftPrompt:
-    """A soft prompt that took part in a score: file name, SHA-256 of its float32 numbers, and how many positions."""
-
-    name: str
-    fingerprint: str
-    tokens: int
-
-
-@dataclass(frozen=True, slots=True)
-class ModelIdentity:
-    """Which model judged: the GGUF's own name, the SHA-256 of its file(s), and what took part.
-
-    That is the adapters applied, the soft prompt and the head's SHA-256.
-    """
-
-    name: str
-    fingerprint: str
-    adapters: tuple[AppliedAdapter, ...] = ()
-    head: str | None = None
-    soft: AppliedSoftPrompt | None = None
-
-    def as_dict(self) -> dict[str, object]:
-        """Return a JSON object; `adapters`, `soft` and `head` only where there are some."""
-        identity: dict[str, object] = {"name": self.name, "fingerprint": self.fingerprint}
-        if self.adapters:
-            identity["adapters"] = [asdict(adapter) for adapter in self.adapters]
-        if self.soft is not None:
-            identity["soft"] = asdict(self.soft)
-        if self.head is not None:
-            identity["head"] = self.head
-        return identity
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,18 +281,6 @@ class Score:
 def click_probability(gap: float) -> float:
     """Return the probability that a gap of two logits stands for."""
     return 1 / (1 + math.exp(-max(-700.0, min(700.0, gap))))
-
-
-def encodable(text: str) -> str:
-    """Return a text without halves of surrogate pairs, which JSON may hold and no encoding has."""
-    return text.encode(errors="replace").decode()
-
-
-def describe(value: object) -> str:
-    """Name a JSON value's type and show its beginning in quotes, for messages."""
-    names = {type(None): "null", bool: "true/false", str: "text", list: "a list", dict: "an object"}
-    kind = names.get(type(value), "a number" if isinstance(value, int | float) else type(value).__name__)
-    return kind if value is None else f"{kind} ({quoted(value)})"
 
 
 def _plain(fields: Mapping[str, object]) -> Mapping[str, object]:

@@ -4,8 +4,8 @@ import re
 from collections.abc import Collection, Mapping
 from functools import lru_cache
 
+from rella_cpp.domains.values import quoted
 from rella_cpp.errors import InputError
-from rella_cpp.values import quoted
 from rella_gguf.near_names import nearest, same_name, shown_name
 
 _OTHER_WORDS = {

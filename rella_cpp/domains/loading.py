@@ -9,10 +9,10 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, get_args
 
-from rella_cpp.domains.definition import Domain, Field, RatingScale, SummaryWords, Templates
+from rella_cpp.domains.domain import Domain, Field, RatingScale, SummaryWords, Templates
+from rella_cpp.domains.plain_text import read_text
+from rella_cpp.domains.values import describe
 from rella_cpp.errors import InputError, faults_of, refuse
-from rella_cpp.plain_text import read_text
-from rella_cpp.records import describe
 from rella_gguf.near_names import nearest, unknown_key, unknown_name
 
 _Record = TypeVar("_Record", Field, RatingScale, SummaryWords, Templates, Domain)

@@ -4,9 +4,9 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from rella_cpp.domains import Domain
-from rella_cpp.field_names import meant_field
-from rella_cpp.records import Behavior, Item, User
+from rella_cpp.domains.domain import Domain
+from rella_cpp.domains.field_names import meant_field
+from rella_cpp.domains.records import Behavior, Item, User
 from rella_gguf.near_names import nearest, shown_name
 
 logger = logging.getLogger("rella_cpp")

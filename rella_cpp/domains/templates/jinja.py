@@ -7,10 +7,8 @@ What came with the package is rendered here. Every other template is compiled an
 from collections.abc import Mapping
 from typing import Any
 
-from rella_cpp.templates.environments import BeyondBounds, TemplateFailure, compiled
-from rella_cpp.templates.sandbox import SANDBOX
-
-__all__ = ["BeyondBounds", "TemplateFailure", "check", "mentions", "render", "render_chat", "warm_up"]
+from rella_cpp.domains.templates.environments import TemplateFailure, compiled
+from rella_cpp.domains.templates.sandbox import SANDBOX
 
 
 def warm_up() -> None:

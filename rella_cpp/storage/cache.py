@@ -22,7 +22,8 @@ import numpy as np
 import numpy.typing as npt
 
 from rella_cpp.errors import InputError
-from rella_cpp.folders import own_folder
+from rella_cpp.storage.folders import own_folder
+from rella_cpp.storage.progress import Progress, no_progress
 from rella_gguf import shard_paths
 from rella_gguf.reading import combined
 from rella_gguf.regular import refuse_special
@@ -45,13 +46,6 @@ _BLOCK = 1 << 24
 _TROUBLE = (OSError, sqlite3.Error)
 _T = TypeVar("_T")
 _ADAPTERS = "adapters/[0-9a-f]*/*.gguf"  # PEFT folders, converted
-
-Progress = Callable[..., None]
-"""Called with a task's name, what is done and the total, as work goes on; now and then with a note as the fourth."""
-
-
-def no_progress(_task: str, _done: int, _total: int, _note: str = "") -> None:
-    """Show nothing."""
 
 
 @dataclass(frozen=True, slots=True)
