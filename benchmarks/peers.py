@@ -27,7 +27,7 @@ from rella_cpp.benching.mix import Mix
 from rella_cpp.benching.prompts import rank_questions
 from rella_cpp.domains.inputs import take_items
 from rella_cpp.engine.machine import usable_cores
-from rella_cpp.scoring import Question
+from rella_cpp.prompts.question import Question
 from rella_cpp.storage.artifacts import write_json
 from rella_gguf.files import check_output
 from rella_gguf.quantizing import is_quantized

@@ -70,7 +70,6 @@ from .evaluation.calibration import fit_calibration as fit_calibration
 from .evaluation.comparison import compare_runs as compare_runs
 from .evaluation.evaluating import EvaluationSettings as EvaluationSettings
 from .evaluation.evaluating import evaluate as evaluate
-from .evaluation.histories import Histories as Histories
 from .evaluation.page import write_page as write_page
 from .evaluation.ranking import RankingSettings as RankingSettings
 from .evaluation.ranking import evaluate_ranking as evaluate_ranking
@@ -80,12 +79,6 @@ from .evaluation.report import report as report
 from .evaluation.runs import Run as Run
 from .evaluation.runs import open_runs as open_runs
 from .head import Head as Head
-from .index.building import IndexSettings as IndexSettings
-from .index.building import add_to_index as add_to_index
-from .index.building import build_index as build_index
-from .index.building import search_text as search_text
-from .index.item_index import ItemIndex as ItemIndex
-from .index.manifest import IndexManifest as IndexManifest
 from .query import Query as Query
 from .rankings.importing import import_rankings as import_rankings
 from .rankings.lists import Ranking as Ranking
@@ -95,7 +88,15 @@ from .rankings.summary import summarize_rankings as summarize_rankings
 from .recommender import Rella as Rella
 from .requests import Request as Request
 from .requests import take_request as take_request
-from .retrieval import Selection as Selection
+from .retrieval.index.build import IndexSettings as IndexSettings
+from .retrieval.index.build import add_to_index as add_to_index
+from .retrieval.index.build import build_index as build_index
+from .retrieval.index.build import search_text as search_text
+from .retrieval.index.item_index import ItemIndex as ItemIndex
+from .retrieval.index.manifest import IndexManifest as IndexManifest
+from .retrieval.samples import Histories as Histories
+from .retrieval.selection import Selection as Selection
+from .retrieval.vectors import ItemVectors as ItemVectors
 from .scoring import LOW_ANSWER_MASS as LOW_ANSWER_MASS
 from .scoring import ranks as ranks
 from .storage.cache import Cache as Cache
@@ -120,5 +121,4 @@ from .tuning.pairs import TrsrSettings as TrsrSettings
 from .tuning.row_sets import export_row_sets as export_row_sets
 from .tuning.rows import TuningRows as TuningRows
 from .tuning.rows import export_rows as export_rows
-from .vectors import ItemVectors as ItemVectors
 from .worker import work as work

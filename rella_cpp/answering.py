@@ -7,15 +7,16 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from rella_cpp.asking import Asker
 from rella_cpp.engine.engine import Engine, States
 from rella_cpp.engine.identity import AppliedAdapter, ModelIdentity
 from rella_cpp.engine.lora import Adapter
 from rella_cpp.head import Head
-from rella_cpp.scoring import Answer, Question, read_answer
+from rella_cpp.prompts.builder import Asker
+from rella_cpp.prompts.question import Question
+from rella_cpp.retrieval.vectors import ItemVectors
+from rella_cpp.scoring import Answer, read_answer
 from rella_cpp.storage.artifacts import digest
 from rella_cpp.storage.cache import Cache
-from rella_cpp.vectors import ItemVectors
 
 
 class Answerer:

@@ -12,7 +12,7 @@ from rella_cpp.domains.values import id_text
 
 if TYPE_CHECKING:
     from rella_cpp.evaluation.calibration import Calibration
-    from rella_cpp.index.item_index import ItemIndex
+    from rella_cpp.retrieval.index.item_index import ItemIndex
 
 logger = logging.getLogger("rella_cpp")
 

@@ -12,11 +12,11 @@ from rella_cpp.domains.domain import Domain
 from rella_cpp.domains.records import Behavior, Item, Score
 from rella_cpp.domains.values import id_text, same_id
 from rella_cpp.errors import InputError
+from rella_cpp.retrieval.vectors import ItemVectors
 from rella_cpp.scoring import ranks
-from rella_cpp.vectors import ItemVectors
 
 if TYPE_CHECKING:
-    from rella_cpp.index.item_index import ItemIndex
+    from rella_cpp.retrieval.index.item_index import ItemIndex
 
 _POOL = 5
 """Items looked at for each candidate wanted."""

@@ -5,22 +5,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from rella_cpp.answering import Answerer
-from rella_cpp.asking import Asker
 from rella_cpp.calibrating import Calibrator
 from rella_cpp.domains.domain import Domain
 from rella_cpp.domains.inputs import take_history, take_items, take_user
 from rella_cpp.domains.records import Behavior, Item, PreferenceSummary, Score, User
 from rella_cpp.domains.stray_fields import warn_of_mappings
 from rella_cpp.engine.engine import Engine
-from rella_cpp.lengths import longest_field
-from rella_cpp.ordering import share
-from rella_cpp.prompts import Preference, write_prompt
+from rella_cpp.prompts.builder import Asker
+from rella_cpp.prompts.lengths import longest_field
+from rella_cpp.prompts.question import Question
+from rella_cpp.prompts.yes_no import Preference, write_prompt
 from rella_cpp.query import Query
 from rella_cpp.reading import Choice, Reading
-from rella_cpp.scoring import Answer, Question
+from rella_cpp.retrieval.ordering import share
+from rella_cpp.retrieval.vectors import ItemVectors
+from rella_cpp.scoring import Answer
 from rella_cpp.storage.progress import Progress, no_progress
 from rella_cpp.summarization.summarizer import Summarizer
-from rella_cpp.vectors import ItemVectors
 
 logger = logging.getLogger("rella_cpp")
 

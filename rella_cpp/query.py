@@ -2,23 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from rella_cpp.domains.domain import Domain
 from rella_cpp.domains.records import Behavior, Item, User
 from rella_cpp.domains.values import describe
 from rella_cpp.errors import InputError
-from rella_cpp.prompts import Order
-from rella_cpp.retrieval import Retrieval, Selection
+from rella_cpp.retrieval.selection import Selection, Shown
 from rella_cpp.summarization.settings import SummarySettings
-
-
-class Shown(NamedTuple):
-    """Which behaviors of a history prompts show: how many at most, by what choice, in what order."""
-
-    k: int
-    retrieval: Retrieval
-    order: Order
 
 
 @dataclass(frozen=True, slots=True)

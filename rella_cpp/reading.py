@@ -12,9 +12,9 @@ import numpy.typing as npt
 from rella_cpp.domains.domain import Identity
 from rella_cpp.domains.records import Behavior, Item
 from rella_cpp.errors import ContextError
-from rella_cpp.lengths import LongItem
-from rella_cpp.query import Shown
-from rella_cpp.retrieval import nearest
+from rella_cpp.prompts.lengths import LongItem
+from rella_cpp.retrieval.nearest import nearest
+from rella_cpp.retrieval.selection import Shown
 
 Q = TypeVar("Q", bound=Sized)
 """A question; its length is what it takes of the context."""

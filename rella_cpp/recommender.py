@@ -12,7 +12,6 @@ import numpy.typing as npt
 
 from rella_cpp.adapters import Adapters
 from rella_cpp.candidates import Candidate, Recommendation, best_of, candidates_near
-from rella_cpp.chat_formats import check_chat_format
 from rella_cpp.choosing.likelihood import ChoiceQuery, Likelihood
 from rella_cpp.domains.domain import Domain
 from rella_cpp.domains.inputs import take_history
@@ -24,11 +23,13 @@ from rella_cpp.engine.engine import Engine
 from rella_cpp.engine.settings import EngineSettings
 from rella_cpp.engine.trial import Trial
 from rella_cpp.errors import ContextError
-from rella_cpp.lengths import LongItem, located_in
-from rella_cpp.prompts import Order
+from rella_cpp.prompts.chat_formats import check_chat_format
+from rella_cpp.prompts.lengths import LongItem, located_in
+from rella_cpp.prompts.question import Question
+from rella_cpp.prompts.yes_no import Order
 from rella_cpp.query import Query
-from rella_cpp.retrieval import Retrieval, Selection
-from rella_cpp.scoring import Answer, Question
+from rella_cpp.retrieval.selection import Retrieval, Selection
+from rella_cpp.scoring import Answer
 from rella_cpp.storage.cache import Cache
 from rella_cpp.storage.progress import Progress, no_progress
 from rella_cpp.summarization.settings import SummarySettings
@@ -48,7 +49,7 @@ class Rella(Tuned):
     domain
         What the items are.
     chat_format
-        Chat format by name; None: the model's own (see `rella_cpp.chat.chat_frame`).
+        Chat format by name; None: the model's own (see `rella_cpp.prompts.chat.chat_frame`).
     cache
         Where item vectors and fingerprints are kept; None: the user's cache folder.
     trial
@@ -201,7 +202,7 @@ class Rella(Tuned):
             `subr`: those nearest to the target (ReLLa §3.2); `recent`: the latest.
         order
             How they stand in the prompt: `time` (chronological, the paper's), `reversed`, `similarity` (nearest first),
-            `shared` (those first that most targets retrieve, so that prompts begin alike; see `rella_cpp.ordering`).
+            `shared` (those first that most targets retrieve, so that prompts begin alike; see `retrieval.ordering`).
         summary
             Show in place of those behaviors a summary of the history and its latest behaviors (LLM-TRSR); `k`,
             `retrieval` and `order` then do not matter.

@@ -11,7 +11,7 @@ from rella_cpp.domains.inputs import parse_json, take_history, take_items, take_
 from rella_cpp.domains.values import describe
 from rella_cpp.errors import InputError
 from rella_cpp.query import Query
-from rella_cpp.retrieval import Selection
+from rella_cpp.retrieval.selection import Selection
 from rella_cpp.summarization.settings import SummarySettings
 from rella_gguf.near_names import unknown_key
 

@@ -4,7 +4,7 @@ It stands before the first token, BOS included, as PEFT has it, or where a domai
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -17,10 +17,8 @@ from rella_cpp.converted import gguf_of, loaded, reading
 from rella_cpp.domains.domain import Domain
 from rella_cpp.engine.engine import Engine
 from rella_cpp.engine.identity import AppliedSoftPrompt
-from rella_cpp.engine.segments import Span
 from rella_cpp.engine.trial import Kind
 from rella_cpp.errors import InputError
-from rella_cpp.prompts import SOFT
 from rella_cpp.provenance import check_record, for_choices, read_record
 from rella_cpp.storage.cache import Cache
 
@@ -113,30 +111,3 @@ def load_soft_prompt(
     digest = sha256(soft.embeddings.astype("<f4").tobytes()).hexdigest()
     try_out("soft", file, digest, path, soft.tokens)
     return SoftBlock(soft.embeddings, AppliedSoftPrompt(file.name, digest, soft.tokens), for_choices(record))
-
-
-def unmarked(spans: Sequence[Span]) -> list[Span]:
-    """Take the marker out of spans: no soft prompt stands there."""
-    return [span if span.trusted else span._replace(text=span.text.replace(SOFT, "")) for span in spans]
-
-
-def with_block(spans: Sequence[Span], domain: str) -> list[Span]:
-    """Take the marker out of spans, and say where it stood.
-
-    Raises
-    ------
-    InputError
-        It is not there, or several times.
-
-    """
-    count = sum(span.text.count(SOFT) for span in spans)
-    if count != 1:
-        raise InputError(
-            f"a prompt has {{{{ soft }}}} {count} times",
-            source=f"domain {domain}",
-            remedy="write it once in [template], where every prompt shows it",
-        )
-    place = next(number for number, span in enumerate(spans) if SOFT in span.text)
-    found = spans[place]
-    marked = found._replace(text=found.text.replace(SOFT, ""), block=found.text.index(SOFT))
-    return [*spans[:place], marked, *spans[place + 1 :]]

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 from rella_cpp.adapters import Adapters, check_company, load_adapters, record_of
 from rella_cpp.answering import Answerer
-from rella_cpp.asking import Asker
 from rella_cpp.calibrating import Calibrator
 from rella_cpp.choosing.chooser import Chooser
 from rella_cpp.domains.domain import Domain
@@ -16,15 +15,16 @@ from rella_cpp.engine.trial import Kind, Trial, TriedModel
 from rella_cpp.errors import InputError
 from rella_cpp.head import Head
 from rella_cpp.judging import Judge
+from rella_cpp.prompts.builder import Asker
 from rella_cpp.provenance import for_choices
+from rella_cpp.retrieval.vectors import ItemVectors
 from rella_cpp.soft import SoftBlock, load_soft_prompt
 from rella_cpp.storage.cache import Cache
 from rella_cpp.summarization.summarizer import Summarizer
-from rella_cpp.vectors import ItemVectors
 
 if TYPE_CHECKING:  # a score needs neither
     from rella_cpp.evaluation.calibration import Calibration
-    from rella_cpp.index.item_index import ItemIndex
+    from rella_cpp.retrieval.index.item_index import ItemIndex
 
 
 class Tuned:

@@ -6,8 +6,8 @@ import pytest
 from tiny_model import write_model
 
 from rella_cpp import Engine, load_domain
-from rella_cpp.asking import Asker
-from rella_cpp.prompts import PromptText
+from rella_cpp.prompts.builder import Asker
+from rella_cpp.prompts.rendering import PromptText
 
 MOVIES = load_domain("movies")
 TEXT = PromptText(MOVIES.system, "P\n", "1. the movie\n", "\nNow the movie <|im_end|>.\nGood?")

@@ -18,7 +18,7 @@ from compared.timing import Timed, scaled
 from rella_cpp import Cache, EngineError, EngineSettings, Rella
 from rella_cpp.benching.mix import Mix
 from rella_cpp.benching.prompts import rank_questions
-from rella_cpp.scoring import Question
+from rella_cpp.prompts.question import Question
 
 MIX = Mix(items=3, behaviors=2)
 FEW = "--items 3 --behaviors 2 --embed 4 --few 2 --top 1000 --repeats 2 --threads 1".split()

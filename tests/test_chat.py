@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 from tiny_model import CHATML, write_model
 
 from rella_cpp import InputError
-from rella_cpp.chat import chat_frame
-from rella_cpp.chat_formats import CHAT_FORMATS
-from rella_cpp.frames import ChatFrame
-from rella_cpp.prompts import PromptText
+from rella_cpp.prompts.chat import chat_frame
+from rella_cpp.prompts.chat_formats import CHAT_FORMATS
+from rella_cpp.prompts.chat_template import ChatFrame
+from rella_cpp.prompts.rendering import PromptText
 from rella_gguf import Header, MetadataValue, read_header
 
 TEXT = PromptText("Be fair.", "P\n", "H\n", "T?")

@@ -17,9 +17,9 @@ from chat_templates import KINDS
 from tiny_model import Vocab, bpe_vocab, metadata, with_tokens, write_model
 
 from rella_cpp import Engine, InputError
-from rella_cpp.chat import chat_frame
-from rella_cpp.chat_formats import CHAT_FORMATS
-from rella_cpp.prompts import PromptText
+from rella_cpp.prompts.chat import chat_frame
+from rella_cpp.prompts.chat_formats import CHAT_FORMATS
+from rella_cpp.prompts.rendering import PromptText
 
 pytestmark = pytest.mark.reference
 

@@ -31,7 +31,7 @@ from rella_cpp import (
 from rella_cpp.datasets.joining import TextsTable, join_texts
 from rella_cpp.datasets.prepared import Prepared
 from rella_cpp.datasets.sources import SourceFile
-from rella_cpp.prompts import item_text
+from rella_cpp.prompts.item import item_text
 
 RATINGS = random_ratings()
 Row = dict[str, Any]

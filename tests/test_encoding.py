@@ -6,8 +6,8 @@ import numpy.typing as npt
 import pytest
 
 from rella_cpp import Cache, InputError, Item, load_domain
-from rella_cpp.encoding import ItemEncoder
 from rella_cpp.engine.segments import Encoded, Prompt, Span
+from rella_cpp.retrieval.encoder import ItemEncoder
 
 
 class Lengths:

@@ -28,7 +28,7 @@ from rella_cpp import (
     tune_head,
 )
 from rella_cpp.head import read_features
-from rella_cpp.prompts import write_prompt
+from rella_cpp.prompts.yes_no import write_prompt
 
 
 class Killed(BaseException):

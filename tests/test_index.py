@@ -22,7 +22,7 @@ from rella_cpp import (
     load_domain,
     search_text,
 )
-from rella_cpp.index.projection import Projection
+from rella_cpp.retrieval.index.projection import Projection
 from rella_gguf.files import locked
 
 TITLES = [f"Movie {n}" for n in range(40)]
@@ -152,7 +152,7 @@ def test_a_kill_while_adding_leaves_the_index_as_it_was(
 ) -> None:
     index = build_index(judge.vectors, CATALOG[:30], tmp_path / "i")
     before = index.vectors(range(30))
-    monkeypatch.setattr("rella_cpp.index.manifest.write_json", lambda *_: (_ for _ in ()).throw(Killed()))
+    monkeypatch.setattr("rella_cpp.retrieval.index.manifest.write_json", lambda *_: (_ for _ in ()).throw(Killed()))
     with pytest.raises(Killed):
         add_to_index(index, judge.vectors, CATALOG)
     monkeypatch.undo()
@@ -296,7 +296,7 @@ def test_two_do_not_add_at_once_and_a_full_disk_keeps_the_old(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("rella_cpp.index.building._write_items", full)
+    monkeypatch.setattr("rella_cpp.retrieval.index.build._write_items", full)
     with pytest.raises(InputError, match="No space left"):
         add_to_index(index, judge.vectors, CATALOG)
     monkeypatch.undo()

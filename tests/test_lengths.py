@@ -23,7 +23,7 @@ from rella_cpp import (
     evaluate,
     load_domain,
 )
-from rella_cpp.lengths import located_in, longest_field
+from rella_cpp.prompts.lengths import located_in, longest_field
 
 MOVIES = load_domain("movies")
 LONG = "Long Title " * 90

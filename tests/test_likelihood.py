@@ -24,14 +24,14 @@ from rella_cpp import (
     load_domain,
     ranks,
 )
-from rella_cpp.choosing.question import ask_which, log_probability
-from rella_cpp.choosing.wording import write_choice
 from rella_cpp.engine.engine import Engine
 from rella_cpp.engine.segments import Prompt, Span
-from rella_cpp.frames import ChatFrame
-from rella_cpp.prompts import PromptText
-from rella_cpp.query import Shown
+from rella_cpp.prompts.chat_template import ChatFrame
+from rella_cpp.prompts.choice import write_choice
+from rella_cpp.prompts.choice_question import ask_which, log_probability
+from rella_cpp.prompts.rendering import PromptText
 from rella_cpp.reading import Reading
+from rella_cpp.retrieval.selection import Shown
 
 TITLES = [f"movie {word}" for word in "a b c d e f g h i j k l".split()]
 HISTORY: list[dict[str, object]] = [{"title": title, "rating": 1 + i % 5} for i, title in enumerate(TITLES)]

@@ -8,7 +8,7 @@ from test_reference import F32, SHAPE, transformers_model
 from tiny_model import random_weights, spm_vocab, write_model
 
 from rella_cpp import Behavior, Cache, ChoiceQuery, Item, Rella, User
-from rella_cpp.choosing.wording import write_choice
+from rella_cpp.prompts.choice import write_choice
 
 pytestmark = pytest.mark.reference
 

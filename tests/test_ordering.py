@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rella_cpp.ordering import share
+from rella_cpp.retrieval.ordering import share
 
 lists = st.lists(st.lists(st.sampled_from("abcdefgh"), max_size=6, unique=True), max_size=6)
 

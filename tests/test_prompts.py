@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from rella_cpp import Behavior, InputError, Item, Templates, User, builtin_domains, load_domain
-from rella_cpp.prompts import item_text, write_prompt
+from rella_cpp.prompts.item import item_text
+from rella_cpp.prompts.yes_no import write_prompt
 
 MOVIES = load_domain("movies")
 HEAT = Behavior(Item({"title": "Heat", "year": 1995, "id": "m-6"}), 5)

@@ -22,7 +22,7 @@ from rella_cpp import (
     load_domain,
 )
 from rella_cpp.engine.segments import Prompt
-from rella_cpp.retrieval import nearest
+from rella_cpp.retrieval.nearest import nearest
 
 TITLES = [f"movie {word}" for word in "a b c d e f g h i j k l".split()]
 HISTORY = [{"title": title, "rating": 1 + i % 5} for i, title in enumerate(TITLES)]

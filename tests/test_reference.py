@@ -9,7 +9,7 @@ from tiny_model import Shape, Weights, random_weights, spm_vocab, write_model
 
 from rella_cpp import Cache, EngineSettings, Item, Rella
 from rella_cpp.engine.segments import Span
-from rella_cpp.prompts import item_text
+from rella_cpp.prompts.item import item_text
 
 pytestmark = pytest.mark.reference
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rella_cpp import InputError, Selection
-from rella_cpp.retrieval import nearest
+from rella_cpp.retrieval.nearest import nearest
 
 
 @settings(deadline=None)

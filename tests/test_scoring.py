@@ -5,9 +5,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from rella_cpp import Engine, EngineError, InputError, Item, ModelIdentity, Score, ranks
-from rella_cpp.chat import chat_frame
-from rella_cpp.prompts import PromptText
-from rella_cpp.scoring import Question, ask, read_answer
+from rella_cpp.prompts.chat import chat_frame
+from rella_cpp.prompts.question import Question, ask
+from rella_cpp.prompts.rendering import PromptText
+from rella_cpp.scoring import read_answer
 
 TEXT = PromptText("Be fair.", "P\n", "The movie\n", "Good?")
 

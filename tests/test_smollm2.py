@@ -8,7 +8,7 @@ import pytest
 
 from rella_cpp import Cache, EngineSettings, Rella, packaged_model, read_history, read_items
 from rella_cpp.engine.segments import Prompt, Span
-from rella_cpp.retrieval import nearest
+from rella_cpp.retrieval.nearest import nearest
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 

@@ -11,12 +11,13 @@ from peft_folder import write_soft
 from tiny_model import Shape, random_weights, spm_vocab, write_model
 
 from rella_cpp import Behavior, Cache, Domain, EngineSettings, InputError, Item, Rella, User, load_domain
-from rella_cpp.choosing.question import log_probability
-from rella_cpp.choosing.wording import write_choice
 from rella_cpp.domains.domain import Templates
 from rella_cpp.domains.inputs import take_history
 from rella_cpp.engine.segments import Span
-from rella_cpp.prompts import SOFT, write_prompt
+from rella_cpp.prompts.choice import write_choice
+from rella_cpp.prompts.choice_question import log_probability
+from rella_cpp.prompts.soft_marker import SOFT
+from rella_cpp.prompts.yes_no import write_prompt
 from rella_gguf import convert_soft_prompt
 
 HISTORY = [{"title": f"movie {word}", "rating": 1 + i % 5} for i, word in enumerate("one two three four five".split())]

@@ -14,7 +14,7 @@ from tiny_model import random_weights, spm_vocab, write_model
 
 from rella_cpp import Cache, Item, Rella, User
 from rella_cpp.domains.inputs import take_history
-from rella_cpp.prompts import write_prompt
+from rella_cpp.prompts.yes_no import write_prompt
 from rella_gguf import convert_adapter, convert_soft_prompt
 
 pytestmark = pytest.mark.reference

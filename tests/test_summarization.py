@@ -21,7 +21,7 @@ from rella_cpp import (
     SummarySettings,
 )
 from rella_cpp.engine.engine import Continuation
-from rella_cpp.summarization.shortening import Shortener
+from rella_cpp.prompts.shortening import Shortener
 
 
 @given(
@@ -175,7 +175,7 @@ def test_the_end_of_an_answer_is_the_frames(roomy_model: Path) -> None:
 
 
 def _text(target: str) -> Any:
-    from rella_cpp.prompts import PromptText
+    from rella_cpp.prompts.rendering import PromptText
 
     return PromptText("", "", "", target)
 

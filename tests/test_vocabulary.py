@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from tiny_model import CONTROLS, TURN, bpe_vocab, spm_vocab, with_tokens, write_model
 
 from rella_cpp import Engine
-from rella_cpp.chat import chat_frame
-from rella_cpp.chat_formats import CHAT_FORMATS
 from rella_cpp.engine.segments import Span
-from rella_cpp.prompts import PromptText
+from rella_cpp.prompts.chat import chat_frame
+from rella_cpp.prompts.chat_formats import CHAT_FORMATS
+from rella_cpp.prompts.rendering import PromptText
 
 shared = settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 # Text that likes to look like control tokens, frames and byte fallbacks, besides anything else in Unicode.

@@ -8,7 +8,7 @@ import numpy as np
 
 from compared.task import Limits, Text, Vector, among
 from rella_cpp.engine import native
-from rella_cpp.scoring import Question
+from rella_cpp.prompts.question import Question
 
 Reuse = Literal["nothing", "the last prompt", "LlamaRAMCache"]
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from compared.task import Limits, click_probability
 from rella_cpp.engine import native
-from rella_cpp.scoring import Question
+from rella_cpp.prompts.question import Question
 
 _CALL = 512
 

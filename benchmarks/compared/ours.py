@@ -11,7 +11,7 @@ from rella_cpp import EngineSettings, Rella
 from rella_cpp.benching.measuring import ForgetfulCache
 from rella_cpp.benching.mix import USER, Mix
 from rella_cpp.domains.records import Item
-from rella_cpp.scoring import Question
+from rella_cpp.prompts.question import Question
 
 
 class _Ours:

@@ -12,7 +12,7 @@ from tempfile import TemporaryFile
 
 from compared.task import Limits, among
 from rella_cpp import EngineError
-from rella_cpp.scoring import Question
+from rella_cpp.prompts.question import Question
 
 _LOADING = 600.0  # seconds
 

@@ -10,8 +10,8 @@ import numpy.typing as npt
 from rella_cpp import Rella
 from rella_cpp.domains.records import Item
 from rella_cpp.engine.segments import Span
-from rella_cpp.prompts import item_text
-from rella_cpp.scoring import Question
+from rella_cpp.prompts.item import item_text
+from rella_cpp.prompts.question import Question
 
 Vector = npt.NDArray[np.float32]
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from compared.task import Limits, Text, Vector, click_probability, shared_length
-from rella_cpp.scoring import Question
+from rella_cpp.prompts.question import Question
 
 Dtype = Literal["float32", "bfloat16"]
 

@@ -133,7 +133,7 @@ def read_past(
 def placed_in_files(past: "History | None" = None, items: "Places | None" = None) -> Iterator[None]:
     """Say of a behavior or an item that is refused only now, such as one too long, where in which file it stands."""
     from rella_cpp import ContextError, InputError
-    from rella_cpp.lengths import located_in
+    from rella_cpp.prompts.lengths import located_in
 
     behaviors = None if past is None else past.places
     try:

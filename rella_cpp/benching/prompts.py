@@ -14,9 +14,10 @@ from rella_cpp.domains.records import Item, User
 from rella_cpp.engine.engine import Engine
 from rella_cpp.engine.segments import Span
 from rella_cpp.errors import ContextError
-from rella_cpp.prompts import item_text, write_prompt
+from rella_cpp.prompts.item import item_text
+from rella_cpp.prompts.question import Question
+from rella_cpp.prompts.yes_no import write_prompt
 from rella_cpp.recommender import Rella
-from rella_cpp.scoring import Question
 
 Tokens = npt.NDArray[np.int32]
 

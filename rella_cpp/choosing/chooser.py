@@ -7,10 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rella_cpp.answering import Answerer
-from rella_cpp.asking import Asker
 from rella_cpp.choosing.likelihood import ChoiceQuery, Likelihood
-from rella_cpp.choosing.question import ChoiceQuestion, log_probability
-from rella_cpp.choosing.wording import write_choice
 from rella_cpp.domains.domain import Domain
 from rella_cpp.domains.inputs import take_history, take_items, take_user
 from rella_cpp.domains.records import Behavior, Item
@@ -18,7 +15,10 @@ from rella_cpp.domains.stray_fields import warn_of_mappings
 from rella_cpp.engine.engine import Engine
 from rella_cpp.engine.identity import ModelIdentity
 from rella_cpp.errors import ContextError
-from rella_cpp.lengths import longest_field
+from rella_cpp.prompts.builder import Asker
+from rella_cpp.prompts.choice import write_choice
+from rella_cpp.prompts.choice_question import ChoiceQuestion, log_probability
+from rella_cpp.prompts.lengths import longest_field
 from rella_cpp.reading import Choice, Reading
 from rella_cpp.storage.progress import Progress, no_progress
 

@@ -7,8 +7,7 @@ from typing import Literal
 from rella_cpp.domains.domain import Domain
 from rella_cpp.domains.records import Behavior, Item, User
 from rella_cpp.engine.identity import ModelIdentity
-from rella_cpp.query import Shown
-from rella_cpp.retrieval import Selection
+from rella_cpp.retrieval.selection import Selection, Shown
 
 By = Literal["yes-no", "likelihood"]
 """How a model judges candidates: asked of each whether it is liked, or of all together which one comes next."""

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from rella_cpp.errors import InputError
-from rella_cpp.evaluation.histories import Histories
 from rella_cpp.evaluation.negatives import Candidates, TrainingCounts
 from rella_cpp.evaluation.runs import SEQUENTIAL
+from rella_cpp.retrieval.samples import Histories
 
 if TYPE_CHECKING:
     from rella_cpp.datasets.dataset import DataSet

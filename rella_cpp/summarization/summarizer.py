@@ -3,20 +3,20 @@
 import re
 from collections.abc import Callable, Generator, Mapping, Sequence
 
-from rella_cpp.asking import Asker, GenerationPrompt
 from rella_cpp.domains.domain import Domain, flatten
 from rella_cpp.domains.inputs import take_history
 from rella_cpp.domains.records import Behavior, BlockSummary, PreferenceSummary
 from rella_cpp.engine.engine import Engine
 from rella_cpp.errors import ContextError
-from rella_cpp.prompts import PromptText
+from rella_cpp.prompts.builder import Asker, GenerationPrompt
+from rella_cpp.prompts.rendering import PromptText
+from rella_cpp.prompts.shortening import Shortener
+from rella_cpp.prompts.summary import SummaryPrompts
+from rella_cpp.retrieval.vectors import ItemVectors
 from rella_cpp.storage.artifacts import digest
 from rella_cpp.storage.cache import Cache
 from rella_cpp.storage.progress import Progress, no_progress
 from rella_cpp.summarization.settings import SummarySettings
-from rella_cpp.summarization.shortening import Shortener
-from rella_cpp.summarization.wording import SummaryPrompts
-from rella_cpp.vectors import ItemVectors
 
 _SENTENCE_END = re.compile(r"(?<!\d)[.!?](?=\s|$)")  # not the number of a list's next entry
 

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from rella_cpp.choosing.wording import Example, write_between, write_choice, write_simulation
 from rella_cpp.domains.domain import Domain
 from rella_cpp.domains.records import Item
 from rella_cpp.errors import InputError
 from rella_cpp.evaluation.negatives import MOST, Negatives
-from rella_cpp.prompts import PromptText
-from rella_cpp.retrieval import Selection
+from rella_cpp.prompts.choice import Example, write_between, write_choice, write_simulation
+from rella_cpp.prompts.rendering import PromptText
+from rella_cpp.retrieval.selection import Selection
 from rella_cpp.tuning.places import Places
 
 if TYPE_CHECKING:

@@ -10,9 +10,10 @@ import numpy.typing as npt
 
 from rella_cpp.domains.domain import Domain
 from rella_cpp.errors import InputError
-from rella_cpp.evaluation.histories import Histories
-from rella_cpp.prompts import Order, PromptText, write_prompt
-from rella_cpp.retrieval import Retrieval, Selection
+from rella_cpp.prompts.rendering import PromptText
+from rella_cpp.prompts.yes_no import Order, write_prompt
+from rella_cpp.retrieval.samples import Histories
+from rella_cpp.retrieval.selection import Retrieval, Selection
 
 if TYPE_CHECKING:
     from rella_cpp.datasets.dataset import DataSet

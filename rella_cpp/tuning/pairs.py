@@ -10,7 +10,8 @@ import numpy as np
 from rella_cpp.domains.records import Behavior
 from rella_cpp.errors import ContextError, InputError
 from rella_cpp.evaluation.negatives import Negatives
-from rella_cpp.prompts import Preference, PromptText, write_prompt
+from rella_cpp.prompts.rendering import PromptText
+from rella_cpp.prompts.yes_no import Preference, write_prompt
 from rella_cpp.recommender import Rella
 from rella_cpp.summarization.summaries import Summaries
 

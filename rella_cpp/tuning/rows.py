@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Protocol, get_args
 
 from rella_cpp.domains.domain import Domain
 from rella_cpp.errors import ContextError, InputError
-from rella_cpp.prompts import SOFT, PromptText
+from rella_cpp.prompts.rendering import PromptText
+from rella_cpp.prompts.soft_marker import SOFT
 from rella_cpp.recommender import Rella
 from rella_cpp.storage.artifacts import write_json
 from rella_cpp.storage.progress import Progress, no_progress

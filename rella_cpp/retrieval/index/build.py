@@ -14,14 +14,14 @@ import numpy.typing as npt
 from rella_cpp.domains.domain import Domain
 from rella_cpp.domains.records import Item
 from rella_cpp.domains.values import encodable, settled_ids
-from rella_cpp.encoding import Pool
 from rella_cpp.engine.identity import ModelIdentity
 from rella_cpp.errors import InputError
-from rella_cpp.index.graph import add_vectors, new_graph, save_graph
-from rella_cpp.index.item_index import ItemIndex
-from rella_cpp.index.manifest import IndexManifest
-from rella_cpp.index.projection import Projection
-from rella_cpp.lengths import LongItem
+from rella_cpp.prompts.lengths import LongItem
+from rella_cpp.retrieval.encoder import Pool
+from rella_cpp.retrieval.index.graph import add_vectors, new_graph, save_graph
+from rella_cpp.retrieval.index.item_index import ItemIndex
+from rella_cpp.retrieval.index.manifest import IndexManifest
+from rella_cpp.retrieval.index.projection import Projection
 from rella_cpp.storage.artifacts import first_difference, named, new_folder, refuse_foreign, sha256
 from rella_cpp.storage.progress import Progress, no_progress
 from rella_cpp.storage.versions import library_versions

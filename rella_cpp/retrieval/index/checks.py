@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from rella_cpp.errors import InputError
-from rella_cpp.index.graph import REMEDY
-from rella_cpp.index.manifest import IndexManifest
+from rella_cpp.retrieval.index.graph import REMEDY
+from rella_cpp.retrieval.index.manifest import IndexManifest
 from rella_cpp.storage.cache import Cache
 from rella_cpp.storage.progress import Progress, no_progress
 

@@ -10,17 +10,17 @@ import numpy.typing as npt
 from rella_cpp.domains.domain import Domain
 from rella_cpp.domains.inputs import take_items
 from rella_cpp.domains.records import Item
-from rella_cpp.encoding import ItemEncoder, Pool
 from rella_cpp.engine.engine import Engine
 from rella_cpp.engine.identity import ModelIdentity
 from rella_cpp.engine.native import build_info
 from rella_cpp.errors import InputError
-from rella_cpp.lengths import LongItem
+from rella_cpp.prompts.lengths import LongItem
+from rella_cpp.retrieval.encoder import ItemEncoder, Pool
 from rella_cpp.storage.cache import Cache
 from rella_cpp.storage.progress import Progress, no_progress
 
 if TYPE_CHECKING:
-    from rella_cpp.index.item_index import ItemIndex
+    from rella_cpp.retrieval.index.item_index import ItemIndex
 
 
 class ItemVectors:
@@ -87,7 +87,7 @@ class ItemVectors:
             There is no such index, or it was built from another wording of items and `allow_mismatch` is False.
 
         """
-        from rella_cpp.index.item_index import ItemIndex
+        from rella_cpp.retrieval.index.item_index import ItemIndex
 
         index = index if isinstance(index, ItemIndex) else ItemIndex.open(index, cache=self._cache)
         if not allow_mismatch:

@@ -6,8 +6,8 @@ from types import NoneType
 from typing import Any, Self, get_args
 
 from rella_cpp.domains.domain import Domain
-from rella_cpp.encoding import Pool
 from rella_cpp.errors import InputError
+from rella_cpp.retrieval.encoder import Pool
 from rella_cpp.storage.artifacts import read_json, write_json
 
 _FORMAT = 1

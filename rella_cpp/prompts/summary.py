@@ -6,7 +6,7 @@ from typing import Any
 from rella_cpp.domains.domain import Domain, SummaryWords
 from rella_cpp.domains.records import Behavior, Item
 from rella_cpp.errors import InputError
-from rella_cpp.prompts import BEHAVIORS, PromptText, names_of, render_part
+from rella_cpp.prompts.rendering import BEHAVIORS, PromptText, names_of, render_part
 
 # The built-in layout. A template sees: domain, summary (the earlier one), summaries, history (as in judging prompts),
 # rated, order.

@@ -6,7 +6,7 @@ from typing import Any
 
 from rella_cpp.domains.domain import Domain
 from rella_cpp.domains.records import Behavior, Item, User
-from rella_cpp.prompts import PROFILE, PromptText, names_of, profile_of, render_part
+from rella_cpp.prompts.rendering import PROFILE, PromptText, names_of, profile_of, render_part
 
 # The built-in layout of the user's turn. A template sees: domain, user, profile, history (names of items, oldest
 # first), candidates (their names), soft; `between` also next and example (before, after, answer).

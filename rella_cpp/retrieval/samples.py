@@ -9,8 +9,9 @@ from rella_cpp.domains.domain import Domain
 from rella_cpp.domains.values import as_whole
 from rella_cpp.errors import InputError
 from rella_cpp.evaluation.metrics import Floats
-from rella_cpp.index.item_index import ItemIndex
-from rella_cpp.retrieval import Retrieval, nearest
+from rella_cpp.retrieval.index.item_index import ItemIndex
+from rella_cpp.retrieval.nearest import nearest
+from rella_cpp.retrieval.selection import Retrieval
 from rella_cpp.storage.progress import Progress
 
 if TYPE_CHECKING:

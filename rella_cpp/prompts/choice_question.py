@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from rella_cpp.engine.segments import Prompt, Span
 from rella_cpp.errors import EngineError, InputError
-from rella_cpp.frames import HISTORY, TARGET
-from rella_cpp.scoring import Encode
+from rella_cpp.prompts.chat_template import HISTORY, TARGET
+from rella_cpp.prompts.question import Encode
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,12 +12,12 @@ from os.path import commonprefix
 from pathlib import Path
 from typing import NamedTuple
 
-from rella_cpp.chat_formats import CHAT_FORMATS
 from rella_cpp.domains.templates.environments import BeyondBounds, TemplateFailure
 from rella_cpp.domains.templates.jinja import render_chat
 from rella_cpp.engine.segments import Span
 from rella_cpp.errors import InputError
-from rella_cpp.prompts import PromptText
+from rella_cpp.prompts.chat_formats import CHAT_FORMATS
+from rella_cpp.prompts.rendering import PromptText
 
 HISTORY, TARGET = 4, 5
 """Places of the history and the target among the spans that `ChatFrame.spans` returns."""

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
-from rella_cpp.chat_formats import CHAT_FORMATS, check_chat_format
 from rella_cpp.domains.templates.environments import TemplateFailure
-from rella_cpp.frames import ChatFrame, Template, take_apart
+from rella_cpp.prompts.chat_formats import CHAT_FORMATS, check_chat_format
+from rella_cpp.prompts.chat_template import ChatFrame, Template, take_apart
 from rella_gguf import Header
 
 _SPECIAL = {

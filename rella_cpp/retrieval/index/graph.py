@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from rella_cpp.errors import InputError
-from rella_cpp.index.manifest import IndexManifest
-from rella_cpp.index.walking import check_walk
+from rella_cpp.retrieval.index.manifest import IndexManifest
+from rella_cpp.retrieval.index.walk import check_walk
 
 REMEDY = "build the index again"
 _BYTES = {"f16": 2, "f32": 4}

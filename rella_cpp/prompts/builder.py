@@ -7,17 +7,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from rella_cpp.chat import chat_frame
-from rella_cpp.chat_formats import CHAT_FORMATS
-from rella_cpp.choosing.question import ChoiceQuestion, ask_which
 from rella_cpp.domains.domain import Domain
 from rella_cpp.engine.engine import Engine
 from rella_cpp.engine.segments import Prompt, Span
 from rella_cpp.errors import ContextError
-from rella_cpp.frames import HISTORY, TARGET, ChatFrame
-from rella_cpp.prompts import PromptText
-from rella_cpp.scoring import Question, ask
-from rella_cpp.soft import SoftBlock, unmarked, with_block
+from rella_cpp.prompts.chat import chat_frame
+from rella_cpp.prompts.chat_formats import CHAT_FORMATS
+from rella_cpp.prompts.chat_template import HISTORY, TARGET, ChatFrame
+from rella_cpp.prompts.choice_question import ChoiceQuestion, ask_which
+from rella_cpp.prompts.question import Question, ask
+from rella_cpp.prompts.rendering import PromptText
+from rella_cpp.prompts.soft_marker import unmarked, with_block
+from rella_cpp.soft import SoftBlock
 
 logger = logging.getLogger("rella_cpp")
 

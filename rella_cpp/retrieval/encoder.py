@@ -11,8 +11,8 @@ from rella_cpp.domains.records import Item
 from rella_cpp.domains.values import quoted
 from rella_cpp.engine.segments import Encoded, Prompt, Span
 from rella_cpp.errors import ContextError, InputError
-from rella_cpp.lengths import LongItem, longest_field
-from rella_cpp.prompts import item_start, item_text
+from rella_cpp.prompts.item import item_start, item_text
+from rella_cpp.prompts.lengths import LongItem, longest_field
 from rella_cpp.storage.cache import Cache
 from rella_cpp.storage.progress import Progress, no_progress
 

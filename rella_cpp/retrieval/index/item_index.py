@@ -13,10 +13,10 @@ from rella_cpp.domains.domain import Domain
 from rella_cpp.domains.records import Item
 from rella_cpp.domains.values import as_whole, id_text
 from rella_cpp.errors import InputError
-from rella_cpp.index.checking import CheckedFiles
-from rella_cpp.index.graph import REMEDY, check_graph, open_graph, reading
-from rella_cpp.index.manifest import IndexManifest
-from rella_cpp.index.projection import Projection
+from rella_cpp.retrieval.index.checks import CheckedFiles
+from rella_cpp.retrieval.index.graph import REMEDY, check_graph, open_graph, reading
+from rella_cpp.retrieval.index.manifest import IndexManifest
+from rella_cpp.retrieval.index.projection import Projection
 from rella_cpp.storage.artifacts import digest
 from rella_cpp.storage.cache import Cache
 
