@@ -10,8 +10,6 @@ from .benching.results import Bench as Bench
 from .benching.results import Measure as Measure
 from .benching.results import RawRate as RawRate
 from .candidates import Recommendation as Recommendation
-from .choosing.likelihood import ChoiceQuery as ChoiceQuery
-from .choosing.likelihood import Likelihood as Likelihood
 from .datasets.dataset import DataSet as DataSet
 from .datasets.dataset import Interactions as Interactions
 from .datasets.dataset import Samples as Samples
@@ -43,10 +41,7 @@ from .domains.loading import builtin_domains as builtin_domains
 from .domains.loading import domain_source as domain_source
 from .domains.loading import load_domain as load_domain
 from .domains.records import Behavior as Behavior
-from .domains.records import BlockSummary as BlockSummary
 from .domains.records import Item as Item
-from .domains.records import PreferenceSummary as PreferenceSummary
-from .domains.records import Score as Score
 from .domains.records import User as User
 from .engine.engine import Engine as Engine
 from .engine.hub import find_model as find_model
@@ -65,8 +60,7 @@ from .errors import FaultsError as FaultsError
 from .errors import GGUFError as GGUFError
 from .errors import InputError as InputError
 from .errors import RellaError as RellaError
-from .evaluation.calibration import Calibration as Calibration
-from .evaluation.calibration import fit_calibration as fit_calibration
+from .evaluation.calibrate import fit_calibration as fit_calibration
 from .evaluation.comparison import compare_runs as compare_runs
 from .evaluation.evaluating import EvaluationSettings as EvaluationSettings
 from .evaluation.evaluating import evaluate as evaluate
@@ -78,8 +72,6 @@ from .evaluation.ready import read_prompts as read_prompts
 from .evaluation.report import report as report
 from .evaluation.runs import Run as Run
 from .evaluation.runs import open_runs as open_runs
-from .head import Head as Head
-from .query import Query as Query
 from .rankings.importing import import_rankings as import_rankings
 from .rankings.lists import Ranking as Ranking
 from .rankings.lists import Rankings as Rankings
@@ -97,8 +89,14 @@ from .retrieval.index.manifest import IndexManifest as IndexManifest
 from .retrieval.samples import Histories as Histories
 from .retrieval.selection import Selection as Selection
 from .retrieval.vectors import ItemVectors as ItemVectors
-from .scoring import LOW_ANSWER_MASS as LOW_ANSWER_MASS
-from .scoring import ranks as ranks
+from .scoring.calibration import Calibration as Calibration
+from .scoring.head import Head as Head
+from .scoring.query import ChoiceQuery as ChoiceQuery
+from .scoring.query import Query as Query
+from .scoring.results import LOW_ANSWER_MASS as LOW_ANSWER_MASS
+from .scoring.results import Likelihood as Likelihood
+from .scoring.results import Score as Score
+from .scoring.results import ranks as ranks
 from .storage.cache import Cache as Cache
 from .storage.cache import CacheInfo as CacheInfo
 from .summarization.collection import CollectionSettings as CollectionSettings
@@ -107,6 +105,8 @@ from .summarization.collection import write_summaries as write_summaries
 from .summarization.settings import SummarySettings as SummarySettings
 from .summarization.summaries import SampleSummary as SampleSummary
 from .summarization.summaries import Summaries as Summaries
+from .summarization.summary import BlockSummary as BlockSummary
+from .summarization.summary import PreferenceSummary as PreferenceSummary
 from .tuning.delrec import DELREC_TASKS as DELREC_TASKS
 from .tuning.delrec import DelrecExample as DelrecExample
 from .tuning.delrec import DelrecExamples as DelrecExamples

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from rella_cpp.choosing.likelihood import Likelihood
 from rella_cpp.domains.domain import Domain
-from rella_cpp.domains.records import Behavior, Item, Score
+from rella_cpp.domains.records import Behavior, Item
 from rella_cpp.domains.values import id_text, same_id
 from rella_cpp.errors import InputError
 from rella_cpp.retrieval.vectors import ItemVectors
-from rella_cpp.scoring import ranks
+from rella_cpp.scoring.results import Likelihood, Score, ranks
 
 if TYPE_CHECKING:
     from rella_cpp.retrieval.index.item_index import ItemIndex

@@ -10,13 +10,12 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from rella_cpp.adapters import Adapters
+from rella_cpp.adapters.lora import Adapters
 from rella_cpp.candidates import Candidate, Recommendation, best_of, candidates_near
-from rella_cpp.choosing.likelihood import ChoiceQuery, Likelihood
 from rella_cpp.domains.domain import Domain
 from rella_cpp.domains.inputs import take_history
 from rella_cpp.domains.loading import load_domain
-from rella_cpp.domains.records import Behavior, Item, PreferenceSummary, Score, User
+from rella_cpp.domains.records import Behavior, Item, User
 from rella_cpp.domains.templates.jinja import warm_up
 from rella_cpp.domains.values import quoted
 from rella_cpp.engine.engine import Engine
@@ -27,12 +26,14 @@ from rella_cpp.prompts.chat_formats import check_chat_format
 from rella_cpp.prompts.lengths import LongItem, located_in
 from rella_cpp.prompts.question import Question
 from rella_cpp.prompts.yes_no import Order
-from rella_cpp.query import Query
 from rella_cpp.retrieval.selection import Retrieval, Selection
-from rella_cpp.scoring import Answer
+from rella_cpp.scoring.answers import Answer
+from rella_cpp.scoring.query import ChoiceQuery, Query
+from rella_cpp.scoring.results import Likelihood, Score
 from rella_cpp.storage.cache import Cache
 from rella_cpp.storage.progress import Progress, no_progress
 from rella_cpp.summarization.settings import SummarySettings
+from rella_cpp.summarization.summary import PreferenceSummary
 from rella_cpp.tuned import Tuned
 
 logger = logging.getLogger("rella_cpp")
@@ -57,7 +58,7 @@ class Rella(Tuned):
 
     Attributes
     ----------
-    asker
+    prompts
         Turns texts into questions, in the model's chat frame.
     vectors
         Items' vectors, by this model's base or from an index.
@@ -80,16 +81,17 @@ class Rella(Tuned):
     @property
     def progress(self) -> Progress:
         """Called with a task's name, what is done and the total while work goes on; does nothing unless set."""
-        return self._judge.progress
+        return self._scorer.progress
 
     @progress.setter
     def progress(self, progress: Progress) -> None:
-        self._judge.progress = self._chooser.progress = self.vectors.progress = progress
+        self._scorer.progress = self._likelihoods.progress = progress
+        self.vectors.progress = self.vectors.identity.progress = progress
 
     @property
     def judged_tokens(self) -> tuple[int, int]:
         """Tokens of the prompts judged so far: all of them, and those computed rather than read once for several."""
-        return self._answerer.tokens
+        return self._reader.tokens
 
     @classmethod
     def from_gguf(
@@ -172,7 +174,7 @@ class Rella(Tuned):
     ) -> Score:
         """Score one item; see `rank`."""
         query = Query(history, [item], user, Selection(k, retrieval, order, allow_empty_history), summary)
-        return self._judge.judge([query], keep=True)[0][0]
+        return self._scorer.judge([query], keep=True)[0][0]
 
     def rank(
         self,
@@ -218,7 +220,7 @@ class Rella(Tuned):
 
         """
         query = Query(history, items, user, Selection(k, retrieval, order, allow_empty_history), summary)
-        return self._judge.judge([query], keep=True)[0]
+        return self._scorer.judge([query], keep=True)[0]
 
     def judge(self, queries: Sequence[Query]) -> list[list[Score]]:
         """Score the targets of many queries; one list a query, as `rank` would give it.
@@ -232,7 +234,7 @@ class Rella(Tuned):
             See `rank`; nothing was scored.
 
         """
-        return self._judge.judge(queries)
+        return self._scorer.judge(queries)
 
     def choose(
         self,
@@ -243,7 +245,7 @@ class Rella(Tuned):
         k: int = 30,
         allow_empty_history: bool = False,
     ) -> list[Likelihood]:
-        """Say how likely each of some items comes next; one likelihood per item, in input order; see `Chooser.choose`.
+        """Say how likely each of some items comes next; one likelihood per item, in input order; see `ChoiceQuery`.
 
         Raises
         ------
@@ -251,11 +253,11 @@ class Rella(Tuned):
             See `rank`.
 
         """
-        return self._chooser.choose([ChoiceQuery(history, items, user, k, allow_empty_history)], keep=True)[0]
+        return self._likelihoods.choose([ChoiceQuery(history, items, user, k, allow_empty_history)], keep=True)[0]
 
     def likelihoods(self, queries: Sequence[ChoiceQuery]) -> list[list[Likelihood]]:
         """Choose among the candidates of many queries, as `choose` does; what prompts share is decoded once."""
-        return self._chooser.choose(queries)
+        return self._likelihoods.choose(queries)
 
     def summarize(
         self,
@@ -361,16 +363,16 @@ class Rella(Tuned):
         return self.vectors.embed(items)
 
     def question(self, text: str) -> Question:
-        """Frame a ready prompt; see `Asker.ready`."""
-        return self.asker.ready(text)
+        """Frame a ready prompt; see `PromptBuilder.ready`."""
+        return self.prompts.ready(text)
 
     def answers(self, questions: Sequence[Question]) -> list[Answer]:
         """Read questions; return what the logits at the answer position, and the head, say."""
-        return self._answerer.answers(questions)
+        return self._reader.answers(questions)
 
     def states(self, questions: Sequence[Question]) -> Iterator[tuple[npt.NDArray[np.float32], Answer]]:
-        """Read questions; yield the hidden states of target and question, and the answer; see `Answerer.states`."""
-        return self._answerer.states(questions)
+        """Read questions; yield the hidden states of target and question, and the answer; see `LogitReader.states`."""
+        return self._reader.states(questions)
 
     def close(self) -> None:
         """Free the model."""

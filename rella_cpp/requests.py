@@ -10,8 +10,8 @@ from rella_cpp.domains.field_names import meant_field
 from rella_cpp.domains.inputs import parse_json, take_history, take_items, take_user
 from rella_cpp.domains.values import describe
 from rella_cpp.errors import InputError
-from rella_cpp.query import Query
 from rella_cpp.retrieval.selection import Selection
+from rella_cpp.scoring.query import Query
 from rella_cpp.summarization.settings import SummarySettings
 from rella_gguf.near_names import unknown_key
 

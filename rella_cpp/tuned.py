@@ -3,28 +3,28 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rella_cpp.adapters import Adapters, check_company, load_adapters, record_of
-from rella_cpp.answering import Answerer
-from rella_cpp.calibrating import Calibrator
-from rella_cpp.choosing.chooser import Chooser
+from rella_cpp.adapters.lora import Adapters, check_company, load_adapters, record_of
+from rella_cpp.adapters.provenance import for_choices
+from rella_cpp.adapters.soft_prompt import LoadedSoftPrompt, load_soft_prompt
 from rella_cpp.domains.domain import Domain
 from rella_cpp.engine.engine import Engine
 from rella_cpp.engine.identity import ModelIdentity
 from rella_cpp.engine.lora import Adapter
 from rella_cpp.engine.trial import Kind, Trial, TriedModel
 from rella_cpp.errors import InputError
-from rella_cpp.head import Head
-from rella_cpp.judging import Judge
-from rella_cpp.prompts.builder import Asker
-from rella_cpp.provenance import for_choices
+from rella_cpp.prompts.builder import PromptBuilder
 from rella_cpp.retrieval.vectors import ItemVectors
-from rella_cpp.soft import SoftBlock, load_soft_prompt
+from rella_cpp.scoring.calibrator import Calibrator
+from rella_cpp.scoring.head import Head
+from rella_cpp.scoring.likelihood import LikelihoodScorer
+from rella_cpp.scoring.reader import LogitReader
+from rella_cpp.scoring.scorer import Scorer
 from rella_cpp.storage.cache import Cache
 from rella_cpp.summarization.summarizer import Summarizer
 
 if TYPE_CHECKING:  # a score needs neither
-    from rella_cpp.evaluation.calibration import Calibration
     from rella_cpp.retrieval.index.item_index import ItemIndex
+    from rella_cpp.scoring.calibration import Calibration
 
 
 class Tuned:
@@ -41,31 +41,31 @@ class Tuned:
         self, engine: Engine, domain: Domain, chat_format: str | None, cache: Cache, trial: Trial | None = None
     ) -> None:
         self.engine, self.domain, self._trial = engine, domain, trial
-        self.asker = Asker(engine, domain, chat_format)
+        self.prompts = PromptBuilder(engine, domain, chat_format)
         self._cache = cache
         self.vectors = ItemVectors(engine, domain, cache)
-        self._answerer = Answerer(engine, self.asker, self.vectors, cache)
-        self.summarizer = Summarizer(engine, domain, self.asker, self.vectors, cache)
-        self._judge = Judge(engine, domain, self.asker, self.vectors, self._answerer, self.summarizer)
-        self._chooser = Chooser(engine, domain, self.asker, self._answerer)
+        self._reader = LogitReader(engine, self.prompts, self.vectors.identity, cache)
+        self.summarizer = Summarizer(engine, self.prompts, self.vectors.identity, cache)
+        self._scorer = Scorer(engine, self.prompts, self.vectors, self._reader, self.summarizer)
+        self._likelihoods = LikelihoodScorer(engine, self.prompts, self._reader)
 
     @property
     def model(self) -> ModelIdentity:
         """Which model judges, with what. The first call reads the whole file for its SHA-256; the cache keeps it."""
-        return self._answerer.model
+        return self._reader.model
 
     def settings(self) -> dict[str, object]:
         """Return all that scores depend on besides the request, as JSON."""
-        return self._judge.settings()
+        return self._scorer.settings()
 
     @property
     def contrast(self) -> bool:
         """Whether scores also say what the target gets with no history (contextual calibration, Zhao et al. 2021)."""
-        return self._judge.contrast
+        return self._scorer.contrast
 
     @contrast.setter
     def contrast(self, contrast: bool) -> None:
-        self._judge.contrast = contrast
+        self._scorer.contrast = contrast
 
     @property
     def adapters(self) -> tuple[Adapter, ...]:
@@ -73,7 +73,7 @@ class Tuned:
 
         For users with adapters of their own at the same time, make one `Rella` each over one engine, closed with any.
         """
-        return self._answerer.adapters
+        return self._reader.adapters
 
     @adapters.setter
     def adapters(self, adapters: Adapters) -> None:
@@ -89,21 +89,21 @@ class Tuned:
             format, or behind another soft prompt, and `allow_mismatch` is False. What was applied before stays.
 
         """
-        before, made_for = self._answerer.adapters, self._made_for()
+        before, made_for = self._reader.adapters, self._made_for()
         found = load_adapters(
             adapters, self.engine, self._cache, made_for, allow_mismatch=allow_mismatch, try_out=self._try
         )
-        self._answerer.adapters = found
+        self._reader.adapters = found
         try:
             self._check(allow_mismatch)
         except InputError:
-            self._answerer.adapters = before
+            self._reader.adapters = before
             raise
 
     @property
-    def soft(self) -> SoftBlock | None:
+    def soft(self) -> LoadedSoftPrompt | None:
         """The soft prompt in each question, if there is one; see `use_soft`."""
-        return self.asker.soft
+        return self.prompts.soft
 
     def use_soft(self, soft: str | Path | None, *, allow_mismatch: bool = False) -> None:
         """Put a soft prompt (a GGUF of `rella soft convert`, or a PEFT folder) into each question. None takes it off.
@@ -119,23 +119,23 @@ class Tuned:
             that an adapter in use was tuned behind, and `allow_mismatch` is False. What was there before stays.
 
         """
-        before, found, mismatch = self.asker.soft, None, allow_mismatch
+        before, found, mismatch = self.prompts.soft, None, allow_mismatch
         if soft is not None:
             made_for = self._made_for()
             found = load_soft_prompt(
                 soft, self.engine, self.domain, self._cache, made_for, allow_mismatch=mismatch, try_out=self._try
             )
-        self.asker.soft = found
+        self.prompts.soft = found
         try:
             self._check(allow_mismatch)
         except InputError:
-            self.asker.soft = before
+            self.prompts.soft = before
             raise
 
     @property
     def head(self) -> Head | None:
         """What reads the hidden states beside the answers' logits, if anything; see `use_head`."""
-        return self._answerer.head
+        return self._reader.head
 
     def use_head(self, head: Head | str | Path | None, *, allow_mismatch: bool = False) -> None:
         """Judge by a head (`rella tune head`): scores gain `head`. None takes it off.
@@ -151,7 +151,7 @@ class Tuned:
         head = Head.load(head) if isinstance(head, str | Path) else head
         if head is not None:
             head.check(self.settings(), self.engine.n_embd, source=source, allow_mismatch=allow_mismatch)
-        self._answerer.head = head
+        self._reader.head = head
 
     def use_calibration(self, calibration: "Calibration | str | Path", *, allow_mismatch: bool = False) -> None:
         """Calibrate probabilities: scores gain `calibrated`.
@@ -165,7 +165,7 @@ class Tuned:
         """
         calibrator = Calibrator.of(calibration, self.domain, lambda: self.vectors.index, any_reading=allow_mismatch)
         calibrator.check(self.settings())
-        self._judge.calibrator = calibrator
+        self._scorer.calibrator = calibrator
         self.contrast = self.contrast or calibrator.calibration.contrast
 
     def _check(self, allow_mismatch: bool) -> None:
@@ -175,7 +175,7 @@ class Tuned:
         tuned = [each.path.name for each in self.adapters if for_choices(record_of(each))]
         if self.soft is not None and self.soft.chooses:
             tuned.append(self.soft.applied.name)
-        self._judge.choosers = tuple(tuned)
+        self._scorer.tuned_on_choices = tuple(tuned)
 
     def _try(self, kind: Kind, path: Path, fingerprint: str, given: Path, tokens: int = 0) -> None:
         """Let llama.cpp die of an adapter or a soft prompt in another process, not here."""
@@ -185,7 +185,7 @@ class Tuned:
             self._trial.beside(kind, path, fingerprint, model, given, tokens)
 
     def _made_for(self) -> dict[str, object]:
-        """Return what an adapter or a soft prompt must have been tuned on; see `rella_cpp.provenance`."""
+        """Return what an adapter or a soft prompt must have been tuned on; see `rella_cpp.adapters.provenance`."""
         return {**self.settings(), "choice": self.domain.choice_fingerprint}
 
     def use_index(self, index: "ItemIndex | str | Path", *, allow_mismatch: bool = False) -> None:

@@ -6,13 +6,13 @@ from dataclasses import asdict
 from typing import Protocol
 
 from rella_cpp.domains.domain import Domain
-from rella_cpp.domains.records import Behavior, Item, Score, User
+from rella_cpp.domains.records import Behavior, Item, User
 from rella_cpp.domains.stray_fields import unshown_fields, warn_of_behaviors, warn_of_items, warn_of_user
 from rella_cpp.errors import EngineError, InputError
 from rella_cpp.prompts.yes_no import Order
 from rella_cpp.requests import LONGEST_LINE, Request, parse_line, placed_in_request, take_request
 from rella_cpp.retrieval.selection import Retrieval, Selection
-from rella_cpp.scoring import LOW_ANSWER_MASS, ranks
+from rella_cpp.scoring.results import LOW_ANSWER_MASS, Score, ranks
 from rella_cpp.summarization.settings import SummarySettings
 
 logger = logging.getLogger("rella_cpp")

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from rella_cpp import Calibration, DataSet, EvaluationSettings, Histories, InputError, Rella, Run, evaluate, load_domain
 from rella_cpp import fit_calibration as fit
-from rella_cpp.evaluation.metrics import Losses
 from rella_cpp.evaluation.runs import RunWriter
-from rella_cpp.evaluation.statistics import STATISTICS, RatingStatistics, statistics_of
+from rella_cpp.evaluation.statistics import RatingStatistics
+from rella_cpp.metrics.probabilities import Losses
+from rella_cpp.scoring.statistics import STATISTICS, statistics_of
 from rella_cpp.storage.artifacts import write_json
 
 JUDGE = {"model": {"name": "m", "fingerprint": "f"}, "domain": {"fingerprint": "d"}, "chat_format": "none"}

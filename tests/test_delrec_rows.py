@@ -179,8 +179,8 @@ def test_the_forms_say_the_same(sparse_data: DataSet, judge: Rella, tmp_path: Pa
         assert all({k: v for k, v in row.items() if k in facts} == facts for row in (chat, alpaca, text))
         said = [message["content"] for message in chat["messages"]]
         assert said == [alpaca["instruction"], alpaca["input"], alpaca["output"]] and said[2] == example.answer
-        assert text["completion"] == judge.asker.lead + example.answer and alpaca["input"] in text["prompt"]
-        asked = judge.asker.choice(example.text, [example.answer]).text  # as `--by likelihood` asks
+        assert text["completion"] == judge.prompts.lead + example.answer and alpaca["input"] in text["prompt"]
+        asked = judge.prompts.choice(example.text, [example.answer]).text  # as `--by likelihood` asks
         assert text["prompt"] == asked and text["text"] == text["prompt"] + text["completion"]
 
 

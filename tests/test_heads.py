@@ -27,8 +27,8 @@ from rella_cpp import (
     report,
     tune_head,
 )
-from rella_cpp.head import read_features
 from rella_cpp.prompts.yes_no import write_prompt
+from rella_cpp.scoring.head import read_features
 
 
 class Killed(BaseException):
@@ -58,7 +58,7 @@ def test_a_head_learns_what_hidden_states_tell(
     chosen = examples(small_data, small_index, shots=100, mix="original")
     listed = list(chosen.training())
     labels = small_data.samples.label.copy()
-    gaps = [answer.gap for answer in judge.answers([judge.asker.ask(example.text) for example in listed])]
+    gaps = [answer.gap for answer in judge.answers([judge.prompts.question(example.text) for example in listed])]
     middle = float(np.median(gaps))
     for example, gap in zip(listed, gaps, strict=True):
         labels[example.sample] = gap > middle
@@ -81,7 +81,7 @@ def test_a_score_by_a_head_is_what_its_weights_say(head: Head, exact_judge: Rell
     judge.use_head(head)
     score = judge.score(history, item, retrieval="recent")
     behaviors = [behavior for behavior in history if behavior.item != item]
-    question = judge.asker.ask(write_prompt(MOVIES, User(), behaviors, item))
+    question = judge.prompts.question(write_prompt(MOVIES, User(), behaviors, item))
     ((hidden, answer),) = judge.states([question])
     expected = float(read_features(hidden, answer.gap).astype(np.float64) @ head.weights + head.offset)
     assert score.head_logit == pytest.approx(expected, abs=1e-9) and score.gap == score.head_logit

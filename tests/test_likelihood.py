@@ -28,10 +28,11 @@ from rella_cpp.engine.engine import Engine
 from rella_cpp.engine.segments import Prompt, Span
 from rella_cpp.prompts.chat_template import ChatFrame
 from rella_cpp.prompts.choice import write_choice
-from rella_cpp.prompts.choice_question import ask_which, log_probability
+from rella_cpp.prompts.choice_question import choice_question
 from rella_cpp.prompts.rendering import PromptText
-from rella_cpp.reading import Reading
+from rella_cpp.retrieval.history import HistoryRows
 from rella_cpp.retrieval.selection import Shown
+from rella_cpp.scoring.answers import log_probability
 
 TITLES = [f"movie {word}" for word in "a b c d e f g h i j k l".split()]
 HISTORY: list[dict[str, object]] = [{"title": title, "rating": 1 + i % 5} for i, title in enumerate(TITLES)]
@@ -71,8 +72,8 @@ def by_hand(rella: Rella, found: Likelihood, items: Sequence[dict[str, object]])
     """Read each token of a candidate's name by a prompt of its own, which ends before it."""
     domain, candidates = rella.domain, [Item.of(item) for item in items]
     behaviors = [Behavior.of(HISTORY[place]) for place in found.used]
-    spans = rella.asker.frame.spans(write_choice(domain, User(), behaviors, candidates))
-    encoded = rella.engine.encode([*spans, Span(rella.asker.lead), Span(domain.name_item(found.item))])
+    spans = rella.prompts.frame.spans(write_choice(domain, User(), behaviors, candidates))
+    encoded = rella.engine.encode([*spans, Span(rella.prompts.lead), Span(domain.name_item(found.item))])
     first, total = encoded.starts[len(spans)], 0.0
     assert (first, len(encoded.tokens) - first) == (found.prompt_tokens, found.tokens)
     for place in range(first, len(encoded.tokens)):
@@ -104,7 +105,7 @@ def test_exact_likelihoods_are_the_same_bits_alone_and_in_company(exact: Rella) 
         assert bits(exact.choose(query.history, query.items, k=3)) == bits(found)
         items, behaviors = [Item.of(item) for item in query.items], [Behavior.of(b) for b in query.history]
         names = [MOVIES.name_item(item) for item in items]
-        question = exact.asker.choice(write_choice(MOVIES, User(), behaviors, items), names)
+        question = exact.prompts.choice(write_choice(MOVIES, User(), behaviors, items), names)
         for prompt, answer, each in zip(question.prompts, question.answers, found, strict=True):
             (logits,) = exact.engine.logits([prompt])  # one candidate at a time
             assert log_probability(logits, answer) == each.log_probability
@@ -197,11 +198,13 @@ def test_a_token_across_the_border_belongs_to_the_answers_of_all(bpe_model: Path
     # A prompt that ends in "mo": behind it "vie" makes one token with it, "xy" does not.
     frame = ChatFrame("plain", "", "", "", "")
     with Engine.from_gguf(bpe_model) as engine:
-        question = ask_which(engine.encode, frame.spans(PromptText("", "", "", "a mo")), ["vie", "xy", "vie xy"], "")
+        question = choice_question(
+            engine.encode, frame.spans(PromptText("", "", "", "a mo")), ["vie", "xy", "vie xy"], ""
+        )
         for answer, own in zip(("vie", "xy", "vie xy"), question.answers, strict=True):
             assert question.tokens + own == engine.encode([Span(f"a mo{answer}")]).tokens
             assert engine.vocabulary.decode(own).endswith(f"mo{answer}")  # all begin at one place of the text
-        plain = ask_which(engine.encode, frame.spans(PromptText("", "", "", "a mo")), ["xy", "z"], "")
+        plain = choice_question(engine.encode, frame.spans(PromptText("", "", "", "a mo")), ["xy", "z"], "")
         assert engine.vocabulary.decode(plain.tokens) == "a mo"  # no token lies across: nothing is moved
 
 
@@ -247,6 +250,5 @@ def test_what_cannot_be_chosen_among_is_refused(plain: Rella, query: dict[str, A
 
 def test_a_question_about_several_targets_knows_no_nearness(plain: Rella) -> None:
     for shown in (Shown(3, "subr", "time"), Shown(3, "recent", "similarity"), Shown(3, "recent", "shared")):
-        words: dict[str, Any] = {"ask": lambda *_: "", "embed": plain.vectors, "identity": MOVIES.identity}
         with pytest.raises(ValueError, match="shows the latest behaviors in the order of time"):
-            Reading[str]([], [], shown, n_ctx=9, together=True, **words)
+            HistoryRows([], [[Item({}), Item({})]], shown, MOVIES.identity, plain.vectors)

@@ -39,7 +39,7 @@ def test_log_probabilities_are_those_of_transformers(tmp_path: Path, capsys: pyt
         for query, found in zip(queries(), rella.likelihoods(queries()), strict=True):
             items, behaviors = [Item.of(item) for item in query.items], [Behavior.of(b) for b in query.history]
             text = write_choice(domain, User(), behaviors, items)
-            question = rella.asker.choice(text, [domain.name_item(item) for item in items])
+            question = rella.prompts.choice(text, [domain.name_item(item) for item in items])
             for each, answer in zip(found, question.answers, strict=True):
                 # One sequence a candidate, all of it read at once: transformers knows no sharing.
                 sequence = torch.tensor([[*question.tokens, *answer]])

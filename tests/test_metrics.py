@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, brier_score_loss, log_loss, roc_auc_score
 
-from rella_cpp.evaluation.bootstrap import Bootstrap, Interval
-from rella_cpp.evaluation.metrics import Losses, Ranked, Reliability, UserAUC
+from rella_cpp.metrics.bootstrap import Bootstrap, Interval
+from rella_cpp.metrics.probabilities import Losses, Ranked, Reliability, UserAUC
 
 Floats = npt.NDArray[np.float64]
 

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import ndcg_score
 
-from rella_cpp.evaluation.bootstrap import Interval
 from rella_cpp.evaluation.protocols import CHOOSE, RANK
-from rella_cpp.evaluation.ranking_metrics import RankingBootstrap, chance, metric_title, ranking_metrics
+from rella_cpp.metrics.bootstrap import Interval
+from rella_cpp.metrics.ranking import RankingBootstrap, chance, metric_title, ranking_metrics
 
 Floats = npt.NDArray[np.float64]
 CUTS = (3, 5, 10)

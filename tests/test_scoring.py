@@ -6,16 +6,16 @@ from hypothesis.extra import numpy as hnp
 
 from rella_cpp import Engine, EngineError, InputError, Item, ModelIdentity, Score, ranks
 from rella_cpp.prompts.chat import chat_frame
-from rella_cpp.prompts.question import Question, ask
+from rella_cpp.prompts.question import Question, yes_no_question
 from rella_cpp.prompts.rendering import PromptText
-from rella_cpp.scoring import read_answer
+from rella_cpp.scoring.answers import read_answer
 
 TEXT = PromptText("Be fair.", "P\n", "The movie\n", "Good?")
 
 
 def question(engine: Engine, answers: tuple[str, str], name: str, lead: str | None = None) -> Question:
     frame = chat_frame(engine.header, name, system=True)
-    return ask(engine.encode, frame.spans(TEXT), answers, frame.lead if lead is None else lead)
+    return yes_no_question(engine.encode, frame.spans(TEXT), answers, frame.lead if lead is None else lead)
 
 
 def test_the_blank_before_an_answer_belongs_to_its_token(any_engine: Engine) -> None:

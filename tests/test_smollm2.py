@@ -45,7 +45,7 @@ def test_the_examples_are_read_and_scored_alike_alone_and_in_company(rella: Rell
 def test_its_answer_tokens_are_yes_and_no(rella: Rella) -> None:
     spans = [Span("<|im_start|>assistant\n", trusted=True), Span("Yes")]
     assert rella.engine.vocabulary.text(rella.engine.encode(spans).tokens[-1]) == "Yes"
-    assert rella.asker.frame.head == "<|im_start|>system\n" and rella.asker.frame.lead == ""
+    assert rella.prompts.frame.head == "<|im_start|>system\n" and rella.prompts.frame.lead == ""
 
 
 def test_the_frame_is_tokenised_as_llama_cpp_does_it(rella: Rella) -> None:

@@ -15,9 +15,9 @@ from rella_cpp.domains.domain import Templates
 from rella_cpp.domains.inputs import take_history
 from rella_cpp.engine.segments import Span
 from rella_cpp.prompts.choice import write_choice
-from rella_cpp.prompts.choice_question import log_probability
 from rella_cpp.prompts.soft_marker import SOFT
 from rella_cpp.prompts.yes_no import write_prompt
+from rella_cpp.scoring.answers import log_probability
 from rella_gguf import convert_soft_prompt
 
 HISTORY = [{"title": f"movie {word}", "rating": 1 + i % 5} for i, word in enumerate("one two three four five".split())]
@@ -69,7 +69,7 @@ def test_it_stands_before_the_first_token_and_does_what_its_tokens_would(judge: 
     assert [score.prompt_tokens for score in scores] == [score.prompt_tokens + len(ROWS) for score in plain]
     behaviors = [behavior for _, behavior in take_history(HISTORY, judge.domain)]
     text = write_prompt(judge.domain, User(), behaviors, Item(TARGETS[0]))
-    question = judge.asker.ask(text)
+    question = judge.prompts.question(text)
     prompt = question.prompt
     assert prompt.segments[0].dtype == np.float32 and prompt.segments[1][0] == judge.engine.vocabulary.bos
     tokens = replace(prompt, segments=(np.array(ROWS, np.int32), *prompt.segments[1:]))
@@ -259,7 +259,7 @@ def test_candidates_share_it(model: Path, soft: Path, exact: bool) -> None:
         text = write_choice(
             judge.domain, User(), [Behavior(Item(each)) for each in HISTORY[-2:]], list(map(Item, TARGETS))
         )
-        question = judge.asker.choice(text, [str(each["title"]) for each in TARGETS])
+        question = judge.prompts.choice(text, [str(each["title"]) for each in TARGETS])
         for likelihood, prompt, answer in zip(found, question.prompts, question.answers, strict=True):
             assert prompt.segments[0].dtype == np.float32
             tokens = replace(prompt, segments=(np.array(ROWS, np.int32), *prompt.segments[1:]))
@@ -276,7 +276,7 @@ def test_candidates_share_it_at_a_marker(model: Path, soft: Path) -> None:
     with Rella.from_gguf(model, domain=domain, settings=EXACT, soft=soft, cache=Cache(None)) as judge:
         found = judge.choose(HISTORY, TARGETS, k=2)
         assert SOFT not in found[0].prompt
-        place, rows = judge.asker.choice(write_choice(domain, User(), [], [Item(TARGETS[0])]), ["Heat"]).soft or (
+        place, rows = judge.prompts.choice(write_choice(domain, User(), [], [Item(TARGETS[0])]), ["Heat"]).soft or (
             0,
             None,
         )

@@ -27,7 +27,7 @@ def greatest(rella: Rella, expected: Callable[[list[int]], Any]) -> float:
     behaviors = [behavior for _, behavior in take_history(HISTORY, rella.domain)]
     found = 0.0
     for target, score in zip(TARGETS, rella.rank(HISTORY, TARGETS, retrieval="recent"), strict=True):
-        question = rella.asker.ask(write_prompt(rella.domain, User(), behaviors, Item(target)))
+        question = rella.prompts.question(write_prompt(rella.domain, User(), behaviors, Item(target)))
         assert len(question) == score.prompt_tokens == VIRTUAL + len(question.tokens)
         (logits,) = rella.engine.logits([question.prompt], rella.adapters)
         wanted = expected(list(question.tokens))[0, -1].float().numpy()

@@ -167,7 +167,7 @@ def spm_engine(spm_model: Path) -> Iterator[Engine]:
 
 def test_the_end_of_an_answer_is_the_frames(roomy_model: Path) -> None:
     with Rella.from_gguf(roomy_model, chat_format="zephyr", cache=Cache(None)) as rella:
-        prompt = rella.asker.generation(_text("x"))
+        prompt = rella.prompts.generation(_text("x"))
         assert prompt.end == "</s>"
         (whole,) = rella.engine.generate([prompt.prompt], 20)
         middle = whole[len(whole) // 2]
@@ -192,7 +192,7 @@ def test_a_text_cut_off_by_its_length_ends_with_a_whole_sentence(roomy_model: Pa
 
 
 def test_an_engine_says_whether_a_text_ended(judge: Rella) -> None:
-    prompt = judge.asker.generation(_text("x")).prompt
+    prompt = judge.prompts.generation(_text("x")).prompt
     (cut,) = judge.engine.continuations([prompt], 6)
     assert not cut.ended and judge.engine.generate([prompt], 6) == [cut.text]
     (closed,) = judge.engine.continuations([prompt], 6, end=cut.text[-1])

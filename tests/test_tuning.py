@@ -118,9 +118,9 @@ def test_the_forms_say_the_same(small_data: DataSet, small_index: ItemIndex, jud
         ]
         assert alpaca["output"] == ("Yes" if example.label else "No")
         # The text is the very prompt that the judge reads, and the answer behind it.
-        question = judge.asker.ask(example.text)
+        question = judge.prompts.question(example.text)
         assert text["prompt"] == question.text and text["text"] == text["prompt"] + text["completion"]
-        assert text["completion"] == judge.asker.lead + alpaca["output"]
+        assert text["completion"] == judge.prompts.lead + alpaca["output"]
         assert alpaca["input"] in text["prompt"]
 
 

@@ -19,7 +19,7 @@ from rella_cpp import (
     Score,
     load_domain,
 )
-from rella_cpp.evaluation.calibration import made_for
+from rella_cpp.scoring.calibration import made_for
 from rella_cpp.worker import split_lines, work
 
 MOVIES = load_domain("movies")

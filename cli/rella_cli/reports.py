@@ -77,7 +77,7 @@ def _show(run: "Run", found: Mapping[str, Any]) -> None:
 
 def show_ranking(run: "Run", protocol: "RankingProtocol", found: Mapping[str, Any]) -> None:
     """Print the figures of a run of such a protocol: each metric at each cut."""
-    from rella_cpp.evaluation.ranking_metrics import metric_title
+    from rella_cpp.metrics.ranking import metric_title
 
     names = [name for name in protocol.metrics if name != "user_auc"]
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
@@ -150,7 +150,7 @@ def between(interval: Mapping[str, Any]) -> str:
 def show_comparison(runs: "Sequence[Run]") -> None:
     """Print one row a run and predictor, and the differences from the first."""
     from rella_cpp import compare_runs
-    from rella_cpp.evaluation.ranking_metrics import metric_title
+    from rella_cpp.metrics.ranking import metric_title
 
     out, rows = console(), compare_runs(runs)
     out.print()

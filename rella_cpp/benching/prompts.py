@@ -102,7 +102,7 @@ def rank_questions(rella: Rella, mix: Mix) -> list[Question]:
     """Return the questions that `Rella.rank` asks for the mix's targets after its recent behaviors."""
     shown = [behavior for _, behavior in take_history(mix.history, rella.domain)]
     targets: Sequence[Item] = take_items(mix.targets, rella.domain)
-    return [rella.asker.ask(write_prompt(rella.domain, User(USER), shown, target)) for target in targets]
+    return [rella.prompts.question(write_prompt(rella.domain, User(USER), shown, target)) for target in targets]
 
 
 def _tokens(engine: Engine, text: str) -> Tokens:

@@ -6,10 +6,10 @@ import numpy as np
 import numpy.typing as npt
 
 from rella_cpp.datasets.dataset import as_written
-from rella_cpp.evaluation.logistic import Logistic
-from rella_cpp.evaluation.metrics import Floats
 from rella_cpp.evaluation.statistics import RatingStatistics
+from rella_cpp.metrics.probabilities import Floats
 from rella_cpp.retrieval.samples import Histories
+from rella_cpp.scoring.logistic import Logistic
 from rella_cpp.storage.progress import Progress, no_progress
 
 if TYPE_CHECKING:

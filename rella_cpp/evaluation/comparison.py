@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 
 from rella_cpp.errors import InputError
-from rella_cpp.evaluation.bootstrap import Bootstrap, Interval
-from rella_cpp.evaluation.metrics import Floats
-from rella_cpp.evaluation.ranking_metrics import RankingBootstrap
 from rella_cpp.evaluation.ranking_report import rankings
 from rella_cpp.evaluation.report import report
 from rella_cpp.evaluation.runs import Run
 from rella_cpp.evaluation.verdicts import OWN
+from rella_cpp.metrics.bootstrap import Bootstrap, Interval
+from rella_cpp.metrics.probabilities import Floats
+from rella_cpp.metrics.ranking import RankingBootstrap
 
 
 def compare_runs(runs: Sequence[Run]) -> list[dict[str, Any]]:

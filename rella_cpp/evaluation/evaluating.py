@@ -10,18 +10,19 @@ import numpy as np
 import numpy.typing as npt
 
 from rella_cpp.datasets.dataset import check_drawing
-from rella_cpp.domains.records import Behavior, Item, Score, User
+from rella_cpp.domains.records import Behavior, Item, User
 from rella_cpp.errors import InputError
 from rella_cpp.evaluation.baselines import Baselines
-from rella_cpp.evaluation.calibration import Calibration
 from rella_cpp.evaluation.judged import Judge, as_line, judge_together, run_settings
-from rella_cpp.evaluation.metrics import Floats, auc_so_far
 from rella_cpp.evaluation.runs import GROUP, Run, RunWriter
-from rella_cpp.evaluation.statistics import STATISTICS
+from rella_cpp.metrics.probabilities import Floats, auc_so_far
 from rella_cpp.prompts.yes_no import Order
-from rella_cpp.query import Query
 from rella_cpp.retrieval.samples import Histories
 from rella_cpp.retrieval.selection import Retrieval, Selection
+from rella_cpp.scoring.calibration import Calibration
+from rella_cpp.scoring.query import Query
+from rella_cpp.scoring.results import Score
+from rella_cpp.scoring.statistics import STATISTICS
 from rella_cpp.storage.progress import Progress, no_progress
 from rella_cpp.summarization.settings import SummarySettings
 

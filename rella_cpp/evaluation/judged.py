@@ -4,11 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from rella_cpp.choosing.likelihood import ChoiceQuery, Likelihood
-from rella_cpp.domains.records import Score
 from rella_cpp.errors import InputError
-from rella_cpp.query import Query
 from rella_cpp.retrieval.samples import Histories
+from rella_cpp.scoring.query import ChoiceQuery, Query
+from rella_cpp.scoring.results import Likelihood, Score
 from rella_cpp.storage.versions import library_versions
 
 if TYPE_CHECKING:

@@ -11,12 +11,12 @@ from warnings import catch_warnings, filterwarnings
 import numpy as np
 
 from rella_cpp.errors import InputError
-from rella_cpp.evaluation.bootstrap import METRICS
 from rella_cpp.evaluation.comparison import compare_runs, run_names
-from rella_cpp.evaluation.metrics import Floats, Reliability
 from rella_cpp.evaluation.report import report
 from rella_cpp.evaluation.runs import Run
 from rella_cpp.evaluation.verdicts import OWN
+from rella_cpp.metrics.bootstrap import METRICS
+from rella_cpp.metrics.probabilities import Floats, Reliability
 from rella_gguf.files import new_file, refuse_existing
 from rella_gguf.shown import harmless
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from rella_cpp.evaluation.ranking_metrics import metric_title
+from rella_cpp.metrics.ranking import metric_title
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING, Any, Self, cast, get_args
 
 import numpy as np
 
-from rella_cpp.choosing.likelihood import By, ChoiceQuery, Likelihood
 from rella_cpp.datasets.dataset import check_drawing
 from rella_cpp.datasets.leave_one_out import LeaveOneOut
 from rella_cpp.domains.domain import Domain
-from rella_cpp.domains.records import Behavior, Item, Score, User
+from rella_cpp.domains.records import Behavior, Item, User
 from rella_cpp.errors import InputError
 from rella_cpp.evaluation.judged import ChoosingModel, Judge, as_line, judge_together, run_settings
 from rella_cpp.evaluation.negatives import MOST, Candidates, HeldOut, RankingUsers, TrainingCounts
 from rella_cpp.evaluation.protocols import CHOOSE, PROTOCOLS, RANK
 from rella_cpp.evaluation.rankers import Rankers, SequentialRankings, check_ranking
-from rella_cpp.evaluation.ranking_metrics import metric_title, ranking_metrics
 from rella_cpp.evaluation.runs import GROUP, Run, RunWriter
+from rella_cpp.metrics.ranking import metric_title, ranking_metrics
 from rella_cpp.prompts.yes_no import Order
-from rella_cpp.query import Query
 from rella_cpp.retrieval.samples import Histories
 from rella_cpp.retrieval.selection import Retrieval, Selection
+from rella_cpp.scoring.query import By, ChoiceQuery, Query
+from rella_cpp.scoring.results import Likelihood, Score
 from rella_cpp.storage.progress import Progress, no_progress
 from rella_cpp.summarization.settings import SummarySettings
 

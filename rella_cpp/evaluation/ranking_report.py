@@ -6,11 +6,11 @@ import numpy as np
 import numpy.typing as npt
 
 from rella_cpp.errors import InputError
-from rella_cpp.evaluation.metrics import Floats
 from rella_cpp.evaluation.protocols import CHOOSE, RANK, RankingProtocol
-from rella_cpp.evaluation.ranking_metrics import RankingBootstrap, chance
 from rella_cpp.evaluation.runs import Run
 from rella_cpp.evaluation.verdicts import OWN, as_json, standing, subject
+from rella_cpp.metrics.probabilities import Floats
+from rella_cpp.metrics.ranking import RankingBootstrap, chance
 
 _FEW = 30
 _MANY = 0.1  # of the users: so many targets whose order is not known are worth a word

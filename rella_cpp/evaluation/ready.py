@@ -14,10 +14,10 @@ from rella_cpp.domains.inputs import read_values
 from rella_cpp.domains.values import describe
 from rella_cpp.errors import ContextError, InputError
 from rella_cpp.evaluation.evaluating import EvaluationSettings
-from rella_cpp.evaluation.metrics import auc_so_far
 from rella_cpp.evaluation.runs import GROUP, Run, RunWriter
+from rella_cpp.metrics.probabilities import auc_so_far
 from rella_cpp.prompts.question import Question
-from rella_cpp.scoring import Answer
+from rella_cpp.scoring.answers import Answer
 from rella_cpp.storage.artifacts import digest
 from rella_cpp.storage.progress import Progress, no_progress
 from rella_cpp.storage.versions import library_versions

@@ -4,11 +4,11 @@ from typing import Any
 
 import numpy as np
 
-from rella_cpp.evaluation.bootstrap import METRICS, Bootstrap
 from rella_cpp.evaluation.ranking_report import ranking_figures
 from rella_cpp.evaluation.runs import Run
 from rella_cpp.evaluation.verdicts import OWN, as_json, standing, subject
-from rella_cpp.scoring import LOW_ANSWER_MASS
+from rella_cpp.metrics.bootstrap import METRICS, Bootstrap
+from rella_cpp.scoring.results import LOW_ANSWER_MASS
 
 
 def report(run: Run) -> dict[str, Any]:

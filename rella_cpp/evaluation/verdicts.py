@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from rella_cpp.evaluation.bootstrap import Interval
+from rella_cpp.metrics.bootstrap import Interval
 
 OWN = ("model", "per_token", "head", "contrast", "platt", "blend", "platt-contrast", "blend-contrast")
 """Predictors that come from the model; all others are baselines."""

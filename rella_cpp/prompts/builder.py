@@ -1,24 +1,26 @@
 """From a prompt's text to a question for one model: framed, tokenised, its answer tokens found."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
+from rella_cpp.adapters.soft_prompt import LoadedSoftPrompt
 from rella_cpp.domains.domain import Domain
+from rella_cpp.domains.records import Item
 from rella_cpp.engine.engine import Engine
 from rella_cpp.engine.segments import Prompt, Span
 from rella_cpp.errors import ContextError
 from rella_cpp.prompts.chat import chat_frame
 from rella_cpp.prompts.chat_formats import CHAT_FORMATS
 from rella_cpp.prompts.chat_template import HISTORY, TARGET, ChatFrame
-from rella_cpp.prompts.choice_question import ChoiceQuestion, ask_which
-from rella_cpp.prompts.question import Question, ask
+from rella_cpp.prompts.choice_question import ChoiceQuestion, choice_question
+from rella_cpp.prompts.lengths import longest_field
+from rella_cpp.prompts.question import Question, yes_no_question
 from rella_cpp.prompts.rendering import PromptText
-from rella_cpp.prompts.soft_marker import unmarked, with_block
-from rella_cpp.soft import SoftBlock
+from rella_cpp.prompts.soft_marker import at_marker, without_marker
 
 logger = logging.getLogger("rella_cpp")
 
@@ -32,7 +34,7 @@ class GenerationPrompt:
     key: str
 
 
-class Asker:
+class PromptBuilder:
     """Asks one model in one domain's words.
 
     Parameters
@@ -54,7 +56,7 @@ class Asker:
     """
 
     def __init__(self, engine: Engine, domain: Domain, chat_format: str | None) -> None:
-        self._engine, self._domain = engine, domain
+        self._engine, self.domain = engine, domain
         self.frame = self._frame(chat_format, system=bool(domain.system))
         self._frames = {bool(domain.system): self.frame}
         self._marked = domain.templates.marked
@@ -65,10 +67,15 @@ class Asker:
                 engine.header.path,
                 self.frame.inside,
             )
-        self.soft: SoftBlock | None = None
+        self.soft: LoadedSoftPrompt | None = None
 
-    def ask(self, text: PromptText) -> Question:
-        """Make a question of a domain's prompt."""
+    @property
+    def n_ctx(self) -> int:
+        """Tokens that a prompt may have."""
+        return self._engine.n_ctx
+
+    def question(self, text: PromptText) -> Question:
+        """Make a yes-or-no question of a domain's prompt."""
         return self._question(self.frame, text)
 
     @property
@@ -94,18 +101,37 @@ class Asker:
         return question
 
     def choice(self, text: PromptText, answers: Sequence[str]) -> ChoiceQuestion:
-        """Make a question of a prompt that any of several texts may answer; see `ask_which`."""
+        """Make a question of a prompt that any of several texts may answer; see `choice_question`."""
         frame = self._leading(self._reframed(system=bool(text.system)))
-        return ask_which(self._engine.encode, self.spans(frame, text), answers, frame.lead, self._block)
+        return choice_question(self._engine.encode, self.spans(frame, text), answers, frame.lead, self._block)
 
     def generation(self, text: PromptText) -> GenerationPrompt:
         """Frame a prompt for a text that the model is to write."""
         frame = self._reframed(system=bool(text.system))
-        encoded = self._engine.encode(unmarked(frame.spans(text)) if self._marked else frame.spans(text))
+        encoded = self._engine.encode(without_marker(frame.spans(text)) if self._marked else frame.spans(text))
         borders = (encoded.starts[HISTORY], encoded.starts[TARGET])
         return GenerationPrompt(
             Prompt.cut(encoded.tokens, borders), frame.end, f"{encoded.tokens} {borders} {frame.end}"
         )
+
+    def too_long(self, items: Mapping[int, Item], tokens: int, place: str | None, remedy: str) -> ContextError:
+        """Say that a prompt does not fit even with no history, and which field of an item makes it long, if one does.
+
+        Parameters
+        ----------
+        items
+            What the prompt is about, by number among all targets.
+        tokens
+            Tokens of the prompt.
+        place, remedy
+            Where it is and what to do where no field alone is the reason.
+
+        """
+        finding = f"a prompt of {tokens} tokens with no history does not fit the context of {self.n_ctx}"
+        for number, item in items.items():
+            if told := longest_field(self.domain, item, min(tokens, self.n_ctx), self._engine.encode):
+                return ContextError(f"{told}: {finding}", place=f"item[{number}]", remedy="shorten it, or raise --ctx")
+        return ContextError(finding, place=place, remedy=remedy)
 
     def _reframed(self, *, system: bool) -> ChatFrame:
         """Return the frame in use with or without a system line; each is taken apart once."""
@@ -119,7 +145,9 @@ class Asker:
 
     def _question(self, frame: ChatFrame, text: PromptText) -> Question:
         frame = self._leading(frame)
-        return ask(self._engine.encode, self.spans(frame, text), self._domain.answers, frame.lead, self._block)
+        return yes_no_question(
+            self._engine.encode, self.spans(frame, text), self.domain.answers, frame.lead, self._block
+        )
 
     @property
     def _block(self) -> npt.NDArray[np.float32] | None:
@@ -137,9 +165,9 @@ class Asker:
         spans = frame.spans(text)
         if not self._marked:
             return spans
-        return unmarked(spans) if self.soft is None else with_block(spans, self._domain.name)
+        return without_marker(spans) if self.soft is None else at_marker(spans, self.domain.name)
 
     def _leading(self, frame: ChatFrame) -> ChatFrame:
         """Put the domain's own lead, if it has one, in the place of the frame's."""
-        own = self._domain.templates.lead
+        own = self.domain.templates.lead
         return frame if own is None else replace(frame, opening="", lead=own)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rella_cpp.engine.segments import Prompt, Span
-from rella_cpp.errors import EngineError, InputError
+from rella_cpp.errors import InputError
 from rella_cpp.prompts.chat_template import HISTORY, TARGET
 from rella_cpp.prompts.question import Encode
 
@@ -51,7 +51,7 @@ class ChoiceQuestion:
         ]
 
 
-def ask_which(
+def choice_question(
     encode: Encode,
     spans: Sequence[Span],
     answers: Sequence[str],
@@ -89,29 +89,3 @@ def ask_which(
         text="".join(span.text for span in spans),
         soft=None if soft is None else (block, soft),
     )
-
-
-def log_probability(logits: npt.NDArray[np.float32], answer: Sequence[int]) -> float:
-    """Return the log-probability of an answer: that of its tokens, summed in float64.
-
-    Parameters
-    ----------
-    logits
-        At the positions before each of its tokens, float32 of shape (tokens, n_vocab).
-    answer
-        Its tokens.
-
-    Raises
-    ------
-    EngineError
-        The logits are no finite numbers.
-
-    """
-    total = 0.0
-    for row, token in zip(logits, answer, strict=True):
-        exact = row.astype(np.float64)  # one row at a time: a vocabulary is large
-        greatest = exact.max()
-        if not (np.isfinite(greatest) and np.isfinite(exact[token])):
-            raise EngineError("the model's logits are no finite numbers: its weights or an adapter's may be damaged")
-        total += float(exact[token] - greatest - np.log(np.exp(exact - greatest).sum()))
-    return total

@@ -38,7 +38,7 @@ class Question:
         return len(self.tokens) + (0 if self.soft is None else len(self.soft[1]))
 
 
-def ask(
+def yes_no_question(
     encode: Encode,
     spans: Sequence[Span],
     answers: tuple[str, str],

@@ -9,12 +9,12 @@ SOFT = "\uf8f0SOFT\uf8f1"
 """What `{{ soft }}` in a template becomes: the place of a soft prompt. See `rella_cpp.adapters.soft_prompt`."""
 
 
-def unmarked(spans: Sequence[Span]) -> list[Span]:
+def without_marker(spans: Sequence[Span]) -> list[Span]:
     """Take the marker out of spans: no soft prompt stands there."""
     return [span if span.trusted else span._replace(text=span.text.replace(SOFT, "")) for span in spans]
 
 
-def with_block(spans: Sequence[Span], domain: str) -> list[Span]:
+def at_marker(spans: Sequence[Span], domain: str) -> list[Span]:
     """Take the marker out of spans, and say where it stood.
 
     Raises

@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Hashable, Sequence
 from typing import TypeVar
 
+from rella_cpp.retrieval.history import HistoryRows
+
 Key = TypeVar("Key", bound=Hashable)
 
 
@@ -44,3 +46,14 @@ def share(lists: Sequence[Sequence[Key]]) -> list[list[Key]]:
             part = [(member, entries) for member, entries in pairs if (most in entries) == having]
             groups.append(([member for member, _ in part], [entries for _, entries in part]))
     return ordered
+
+
+def share_rows(histories: Sequence[HistoryRows]) -> list[list[list[int]]]:
+    """Bring the rows that the prompts of some histories want into the order `shared`; behaviors alike count as one."""
+    names = [rows.names() for rows in histories]
+    row_of = [
+        [{own[row]: row for row in wanted} for wanted in rows.wanted]
+        for own, rows in zip(names, histories, strict=True)
+    ]
+    ordered = iter(share([list(wanted) for targets in row_of for wanted in targets]))
+    return [[[wanted[name] for name in next(ordered)] for wanted in targets] for targets in row_of]

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from rella_cpp.domains.domain import Domain
 from rella_cpp.domains.values import as_whole
 from rella_cpp.errors import InputError
-from rella_cpp.evaluation.metrics import Floats
+from rella_cpp.metrics.probabilities import Floats
 from rella_cpp.retrieval.index.item_index import ItemIndex
 from rella_cpp.retrieval.nearest import nearest
 from rella_cpp.retrieval.selection import Retrieval

@@ -11,8 +11,7 @@ from rella_cpp.domains.domain import Domain
 from rella_cpp.domains.inputs import take_items
 from rella_cpp.domains.records import Item
 from rella_cpp.engine.engine import Engine
-from rella_cpp.engine.identity import ModelIdentity
-from rella_cpp.engine.native import build_info
+from rella_cpp.engine.identity import EngineIdentity, ModelIdentity
 from rella_cpp.errors import InputError
 from rella_cpp.prompts.lengths import LongItem
 from rella_cpp.retrieval.encoder import ItemEncoder, Pool
@@ -37,6 +36,8 @@ class ItemVectors:
 
     Attributes
     ----------
+    identity
+        Tells the model's vectors from those of others.
     index
         Where vectors for SUBR are taken from, if anywhere; see `use_index`.
     progress
@@ -48,15 +49,14 @@ class ItemVectors:
         self.domain = domain
         self.index: ItemIndex | None = None
         self.progress: Progress = no_progress
+        self.identity = EngineIdentity(engine, cache)
         self._engine, self._cache = engine, cache
         self._encoders: dict[tuple[Pool, bool], ItemEncoder] = {}
 
     @property
     def base(self) -> ModelIdentity:
-        """Which model embeds: the one that judges, adapters set aside."""
-        header = self._engine.header
-        name = header.text("general.name") or header.architecture
-        return ModelIdentity(name, self._cache.fingerprint(header.path, self.progress))
+        """Which model embeds: the one that scores, adapters set aside."""
+        return self.identity.base
 
     @property
     def width(self) -> int:
@@ -64,16 +64,9 @@ class ItemVectors:
         return self._engine.n_embd
 
     @property
-    def engine_words(self) -> str:
-        """What a vector's bits depend on besides the model's file and the text: versions and settings, in words."""
-        s = self._engine.settings
-        words = f"llama-cpp-python {build_info().version} gpu={s.gpu_layers} flash={s.flash_attn} kv={s.kv_type}"
-        return words if s.extra_bufts else f"{words} extra_bufts=off"
-
-    @property
     def engine_key(self) -> str:
-        """The same, and whether the engine is exact."""
-        return self.engine_words + (" exact" if self._engine.settings.exact else "")
+        """What a vector's bits depend on besides the model's file and the text; see `EngineIdentity.key`."""
+        return self.identity.key
 
     def use_index(self, index: "ItemIndex | str | Path", *, allow_mismatch: bool = False) -> None:
         """Take vectors for SUBR from an index, whichever model made it.
@@ -164,7 +157,7 @@ class ItemVectors:
         exact = self._engine.settings.exact
         together = together or exact  # then company changes nothing
         if (pool, together) not in self._encoders:
-            key = f"{self.base.fingerprint} {self.engine_key}{' together' if together and not exact else ''}"
+            key = f"{self.base.fingerprint} {self.identity.key}{' together' if together and not exact else ''}"
             self._encoders[pool, together] = ItemEncoder(
                 self._engine, self.domain, self._cache, key, self._engine.n_embd, pool, together=together
             )

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from rella_cpp.datasets.dataset import check_drawing
 from rella_cpp.datasets.layout import SPLITS
 from rella_cpp.domains.domain import Domain
-from rella_cpp.domains.records import Behavior, PreferenceSummary
+from rella_cpp.domains.records import Behavior
 from rella_cpp.errors import InputError
 from rella_cpp.prompts.summary import words_of
 from rella_cpp.storage.journal import Journal
@@ -22,6 +22,7 @@ from rella_cpp.storage.progress import Progress, no_progress
 from rella_cpp.storage.versions import library_versions
 from rella_cpp.summarization.settings import SummarySettings
 from rella_cpp.summarization.summaries import LAYOUT, SampleSummary, Summaries, sample_key
+from rella_cpp.summarization.summary import PreferenceSummary
 
 if TYPE_CHECKING:
     from rella_cpp.datasets.dataset import DataSet

@@ -10,11 +10,11 @@ import numpy as np
 
 from rella_cpp.datasets.layout import SPLITS
 from rella_cpp.domains.domain import Domain
-from rella_cpp.domains.records import BlockSummary, PreferenceSummary
 from rella_cpp.errors import InputError
 from rella_cpp.storage.artifacts import brief, read_json, sha256
 from rella_cpp.storage.journal import Layout, read_lines
 from rella_cpp.summarization.settings import SummarySettings
+from rella_cpp.summarization.summary import BlockSummary, PreferenceSummary
 from rella_gguf.strict_json import loads
 
 if TYPE_CHECKING:

@@ -3,20 +3,21 @@
 import re
 from collections.abc import Callable, Generator, Mapping, Sequence
 
-from rella_cpp.domains.domain import Domain, flatten
+from rella_cpp.domains.domain import flatten
 from rella_cpp.domains.inputs import take_history
-from rella_cpp.domains.records import Behavior, BlockSummary, PreferenceSummary
+from rella_cpp.domains.records import Behavior
 from rella_cpp.engine.engine import Engine
+from rella_cpp.engine.identity import EngineIdentity
 from rella_cpp.errors import ContextError
-from rella_cpp.prompts.builder import Asker, GenerationPrompt
+from rella_cpp.prompts.builder import GenerationPrompt, PromptBuilder
 from rella_cpp.prompts.rendering import PromptText
 from rella_cpp.prompts.shortening import Shortener
 from rella_cpp.prompts.summary import SummaryPrompts
-from rella_cpp.retrieval.vectors import ItemVectors
 from rella_cpp.storage.artifacts import digest
 from rella_cpp.storage.cache import Cache
 from rella_cpp.storage.progress import Progress, no_progress
 from rella_cpp.summarization.settings import SummarySettings
+from rella_cpp.summarization.summary import BlockSummary, PreferenceSummary
 
 _SENTENCE_END = re.compile(r"(?<!\d)[.!?](?=\s|$)")  # not the number of a list's next entry
 
@@ -32,29 +33,29 @@ class Summarizer:
 
     Parameters
     ----------
-    engine, domain, asker, vectors, cache
-        Its parts; `vectors` knows the base model's identity.
+    engine, prompts, identity, cache
+        Its parts; the domain is that of the prompts, the identity that of the base model.
 
     Attributes
     ----------
     domain
-        As given.
+        Its words.
 
     """
 
-    def __init__(self, engine: Engine, domain: Domain, asker: Asker, vectors: ItemVectors, cache: Cache) -> None:
-        self._engine, self.domain, self._asker = engine, domain, asker
-        self._vectors, self._cache = vectors, cache
+    def __init__(self, engine: Engine, prompts: PromptBuilder, identity: EngineIdentity, cache: Cache) -> None:
+        self._engine, self.domain, self._prompts = engine, prompts.domain, prompts
+        self._identity, self._cache = identity, cache
         self._shorteners: dict[int, Shortener] = {}
 
     def identity(self) -> dict[str, object]:
         """Return all that texts depend on besides the histories and the settings, as JSON."""
         return {
-            "model": self._vectors.base.as_dict(),
+            "model": self._identity.base.as_dict(),
             "domain": {"name": self.domain.name, "fingerprint": self.domain.fingerprint},
-            "chat_format": self._asker.frame.name,
+            "chat_format": self._prompts.frame.name,
             "ctx": self._engine.n_ctx,
-            "engine": self._vectors.engine_words,
+            "engine": self._identity.words,
             "exact": self._engine.settings.exact,
         }
 
@@ -135,7 +136,7 @@ class Summarizer:
             Both together do not fit the context.
 
         """
-        asked = self._asker.generation(text)
+        asked = self._prompts.generation(text)
         if len(asked.prompt) + max_tokens > self._engine.n_ctx:
             raise ContextError(
                 f"a prompt of {len(asked.prompt)} tokens and {max_tokens} of a summary "
@@ -181,7 +182,7 @@ class Summarizer:
 
     def _key(self, max_tokens: int, company: str) -> str:
         """Name what a text depends on besides its prompt: model, versions, settings, company, length."""
-        return f"{self._vectors.base.fingerprint} {self._vectors.engine_key} company={company} tokens={max_tokens}"
+        return f"{self._identity.base.fingerprint} {self._identity.key} company={company} tokens={max_tokens}"
 
 
 class _Writing:

@@ -12,10 +12,10 @@ import numpy.typing as npt
 
 from rella_cpp.engine.address_space import warm_scipy
 from rella_cpp.errors import InputError
-from rella_cpp.evaluation.logistic import Logistic
-from rella_cpp.evaluation.metrics import Floats, Losses, Ranked
-from rella_cpp.head import PARTS, Head, heads_judge, read_features
+from rella_cpp.metrics.probabilities import Floats, Losses, Ranked
 from rella_cpp.recommender import Rella
+from rella_cpp.scoring.head import PARTS, Head, heads_judge, read_features
+from rella_cpp.scoring.logistic import Logistic
 from rella_cpp.storage.artifacts import brief, first_difference, named, refuse_foreign
 from rella_cpp.storage.progress import Progress, no_progress
 from rella_cpp.storage.versions import library_versions
@@ -118,7 +118,7 @@ def _read(examples: Sequence[Example], judge: Rella, file: FeatureFile, progress
     """Read prompts from where the file ends, in groups."""
     rest = iter(examples[file.done :])
     while group := list(islice(rest, _GROUP)):
-        questions = [judge.asker.ask(example.text) for example in group]
+        questions = [judge.prompts.question(example.text) for example in group]
         file.add(np.stack([read_features(hidden, answer.gap) for hidden, answer in judge.states(questions)]))
         progress("reading examples", file.done, len(examples))
 

@@ -183,7 +183,7 @@ class TrsrExamples:
         """
         record, person = self.data.item(item), self.data.user(user)
         text = write_prompt(self.domain, person, behaviors, record, preference=preference)
-        tokens, most = len(self._judge.asker.ask(text)), self._judge.engine.n_ctx
+        tokens, most = len(self._judge.prompts.question(text)), self._judge.engine.n_ctx
         if tokens > most:
             raise ContextError(
                 f"a prompt of {tokens} tokens does not fit the context of {most}",

@@ -199,7 +199,7 @@ def _manifest(
         **examples.facts(valid),
         "form": form,
         "answers": list(domain.answers) if labelled else None,
-        "chat_format": judge.asker.frame.name if judge is not None and framed else None,
+        "chat_format": judge.prompts.frame.name if judge is not None and framed else None,
         "model": judge.model.as_dict() if judge is not None and framed else None,
         "files": dict(files),
         "versions": library_versions(),
@@ -221,14 +221,14 @@ def _writer(form: RowForm, judge: Rella | None) -> Write:
 
     def text(example: TuningExample) -> dict[str, Any]:
         assert judge is not None
-        asker, choice = judge.asker, example.label is None
-        question = asker.choice(example.text, [example.answer]) if choice else asker.ask(example.text)
+        prompts, choice = judge.prompts, example.label is None
+        question = prompts.choice(example.text, [example.answer]) if choice else prompts.question(example.text)
         if len(question) > judge.engine.n_ctx:
             raise ContextError(
                 f"a prompt of {len(question)} tokens does not fit the context of {judge.engine.n_ctx}",
                 remedy="raise --ctx, or show fewer behaviors (-k)",
             )
-        completion = asker.lead + example.answer
+        completion = prompts.lead + example.answer
         return {"text": question.text + completion, "prompt": question.text, "completion": completion}
 
     return {"messages": messages, "alpaca": alpaca, "text": text}[form]

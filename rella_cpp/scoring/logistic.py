@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rella_cpp.engine.address_space import check_room, warm_scipy
-from rella_cpp.evaluation.metrics import Floats
+from rella_cpp.metrics.probabilities import Floats
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from rella_cpp.domains.domain import Domain
-from rella_cpp.domains.records import Behavior, Item, Score
+from rella_cpp.domains.records import Behavior, Item
 from rella_cpp.domains.values import id_text
+from rella_cpp.scoring.results import Score
 
 if TYPE_CHECKING:
-    from rella_cpp.evaluation.calibration import Calibration
     from rella_cpp.retrieval.index.item_index import ItemIndex
+    from rella_cpp.scoring.calibration import Calibration
 
 logger = logging.getLogger("rella_cpp")
 
@@ -58,7 +59,7 @@ class Calibrator:
         any_reading: bool,
     ) -> Self:
         """Take a calibration as it is, or load it from its file."""
-        from rella_cpp.evaluation.calibration import Calibration
+        from rella_cpp.scoring.calibration import Calibration
 
         if isinstance(calibration, Calibration):
             return cls(calibration, domain, index, any_reading=any_reading)

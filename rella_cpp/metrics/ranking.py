@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from rella_cpp.evaluation.bootstrap import DRAWS, Interval
-from rella_cpp.evaluation.metrics import Floats
+from rella_cpp.metrics.bootstrap import DRAWS, Interval
+from rella_cpp.metrics.probabilities import Floats
 
 _TITLES = {"recall": "Recall", "hr": "HR", "mrr": "MRR", "ndcg": "NDCG", "user_auc": "user AUC"}
 """What metrics are called, their cut aside."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from rella_cpp.domains.domain import Domain
 from rella_cpp.domains.records import Behavior, Item, User
@@ -51,3 +52,51 @@ class Query:
     def reading(self, domain: Domain) -> dict[str, object]:
         """Return how the history is read, in the words of a domain, as JSON: what runs and calibrations hold for."""
         return {**self.shown._asdict(), **({} if self.summary is None else {"summary": self.summary.facts(domain)})}
+
+
+By = Literal["yes-no", "likelihood"]
+"""How a model judges candidates: asked of each whether it is liked, or of all together which one comes next."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChoiceQuery:
+    """Candidates to choose among for one user.
+
+    Attributes
+    ----------
+    history
+        Behaviors, oldest first unless every one has a timestamp; records or mappings.
+    items
+        The candidates, in the order in which the prompt lists them.
+    user
+        What is known of the user.
+    k
+        How many behaviors the prompt shows at most: the latest.
+    allow_empty_history
+        Choose with no history at all, too.
+
+    Raises
+    ------
+    InputError
+        K is out of its range.
+
+    """
+
+    history: Sequence[Behavior | Mapping[str, object]]
+    items: Sequence[Item | Mapping[str, object]]
+    user: User | Mapping[str, object] | None = None
+    k: int = 30
+    allow_empty_history: bool = False
+
+    def __post_init__(self) -> None:
+        """Check K."""
+        Selection(self.k, "recent", "time")
+
+    @property
+    def shown(self) -> Shown:
+        """Which behaviors the prompt shows."""
+        return Shown(self.k, "recent", "time")
+
+    def reading(self, domain: Domain) -> dict[str, object]:
+        """Return how the history is read, in the words of a domain, as JSON."""
+        return {**self.shown._asdict(), "by": "likelihood", "wording": domain.choice_fingerprint}

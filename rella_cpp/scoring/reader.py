@@ -8,28 +8,27 @@ import numpy as np
 import numpy.typing as npt
 
 from rella_cpp.engine.engine import Engine, States
-from rella_cpp.engine.identity import AppliedAdapter, ModelIdentity
+from rella_cpp.engine.identity import AppliedAdapter, EngineIdentity, ModelIdentity
 from rella_cpp.engine.lora import Adapter
-from rella_cpp.head import Head
-from rella_cpp.prompts.builder import Asker
+from rella_cpp.prompts.builder import PromptBuilder
 from rella_cpp.prompts.question import Question
-from rella_cpp.retrieval.vectors import ItemVectors
-from rella_cpp.scoring import Answer, read_answer
+from rella_cpp.scoring.answers import Answer, read_answer
+from rella_cpp.scoring.head import Head
 from rella_cpp.storage.artifacts import digest
 from rella_cpp.storage.cache import Cache
 
 
-class Answerer:
+class LogitReader:
     """Reads questions with one model.
 
     Parameters
     ----------
     engine
         The model.
-    asker
-        Knows the soft prompt in the questions.
-    vectors
-        Knows the base model's identity.
+    prompts
+        Has the soft prompt in the questions.
+    identity
+        The base model's.
     cache
         Where adapters' fingerprints and gaps are kept.
 
@@ -44,8 +43,8 @@ class Answerer:
 
     """
 
-    def __init__(self, engine: Engine, asker: Asker, vectors: ItemVectors, cache: Cache) -> None:
-        self._engine, self._asker, self._vectors, self._cache = engine, asker, vectors, cache
+    def __init__(self, engine: Engine, prompts: PromptBuilder, identity: EngineIdentity, cache: Cache) -> None:
+        self._engine, self._prompts, self._identity, self._cache = engine, prompts, identity, cache
         self.adapters: tuple[Adapter, ...] = ()
         self.head: Head | None = None
         self.tokens = (0, 0)
@@ -55,8 +54,8 @@ class Answerer:
         """Which model, adapters, soft prompt and head judge."""
         adapters = tuple(AppliedAdapter(path.name, fingerprint, scale) for path, scale, fingerprint in self.adapters)
         head = None if self.head is None else self.head.fingerprint
-        soft = None if self._asker.soft is None else self._asker.soft.applied
-        return replace(self._vectors.base, adapters=adapters, head=head, soft=soft)
+        soft = None if self._prompts.soft is None else self._prompts.soft.applied
+        return replace(self._identity.base, adapters=adapters, head=head, soft=soft)
 
     @contextmanager
     def counting(self) -> Iterator[None]:
@@ -112,7 +111,7 @@ class Answerer:
 
         Each is read alone, so that its bits do not depend on which of the others are known.
         """
-        key = f"{digest(self.model.as_dict())} {self._vectors.engine_key}"
+        key = f"{digest(self.model.as_dict())} {self._identity.key}"
         return [self._known_gap(key, question) for question in questions]
 
     def _known_gap(self, key: str, question: Question) -> float:

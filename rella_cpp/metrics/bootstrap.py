@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from rella_cpp.evaluation.metrics import Floats, Losses, Ranked, Reliability, UserAUC
+from rella_cpp.metrics.probabilities import Floats, Losses, Ranked, Reliability, UserAUC
 
 DRAWS = 1000
 LEVEL = 0.95

@@ -13,20 +13,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rella_cpp.converted import gguf_of, loaded, reading
+from rella_cpp.adapters.peft import gguf_of, loaded, reading
+from rella_cpp.adapters.provenance import check_record, for_choices, read_record
 from rella_cpp.domains.domain import Domain
 from rella_cpp.engine.engine import Engine
 from rella_cpp.engine.identity import AppliedSoftPrompt
 from rella_cpp.engine.trial import Kind
 from rella_cpp.errors import InputError
-from rella_cpp.provenance import check_record, for_choices, read_record
 from rella_cpp.storage.cache import Cache
 
 logger = logging.getLogger("rella_cpp")
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class SoftBlock:
+class LoadedSoftPrompt:
     """A soft prompt that fits the model: its embeddings, float32 of shape (n, n_embd), and what it is.
 
     `chooses` says that it was trained on choices among candidates, not on yes or no.
@@ -46,7 +46,7 @@ def load_soft_prompt(
     *,
     allow_mismatch: bool = False,
     try_out: Callable[[Kind, Path, str, Path, int], None],
-) -> SoftBlock:
+) -> LoadedSoftPrompt:
     """Read a soft prompt, and check that it fits the model and what it was trained on.
 
     Parameters
@@ -110,4 +110,4 @@ def load_soft_prompt(
         )
     digest = sha256(soft.embeddings.astype("<f4").tobytes()).hexdigest()
     try_out("soft", file, digest, path, soft.tokens)
-    return SoftBlock(soft.embeddings, AppliedSoftPrompt(file.name, digest, soft.tokens), for_choices(record))
+    return LoadedSoftPrompt(soft.embeddings, AppliedSoftPrompt(file.name, digest, soft.tokens), for_choices(record))

@@ -2,16 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from rella_cpp.domains.records import click_probability
 from rella_cpp.errors import EngineError
-
-LOW_ANSWER_MASS = 0.2
-"""Below this share of the softmax, the model mostly wants to say something else than the two answers."""
+from rella_cpp.scoring.results import click_probability
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,18 +53,27 @@ def read_answer(logits: npt.NDArray[np.float32], yes: int, no: int) -> Answer:
     )
 
 
-class Judged(Protocol):
-    """What can be ranked: a `Score` by its probability, a `Likelihood` by its log-probability."""
+def log_probability(logits: npt.NDArray[np.float32], answer: Sequence[int]) -> float:
+    """Return the log-probability of an answer: that of its tokens, summed in float64.
 
-    @property
-    def best(self) -> float:
-        """The number to go by; greater is better."""
+    Parameters
+    ----------
+    logits
+        At the positions before each of its tokens, float32 of shape (tokens, n_vocab).
+    answer
+        Its tokens.
 
+    Raises
+    ------
+    EngineError
+        The logits are no finite numbers.
 
-def ranks(scores: Sequence[Judged]) -> list[int]:
-    """Return each score's rank, 1 for the greatest `best`; equal ones in input order."""
-    order = sorted(range(len(scores)), key=lambda i: -scores[i].best)
-    result = [0] * len(scores)
-    for rank, i in enumerate(order, start=1):
-        result[i] = rank
-    return result
+    """
+    total = 0.0
+    for row, token in zip(logits, answer, strict=True):
+        exact = row.astype(np.float64)  # one row at a time: a vocabulary is large
+        greatest = exact.max()
+        if not (np.isfinite(greatest) and np.isfinite(exact[token])):
+            raise EngineError("the model's logits are no finite numbers: its weights or an adapter's may be damaged")
+        total += float(exact[token] - greatest - np.log(np.exp(exact - greatest).sum()))
+    return total

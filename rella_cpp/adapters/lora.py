@@ -6,13 +6,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from rella_cpp.converted import gguf_of, loaded, reading
+from rella_cpp.adapters.peft import gguf_of, loaded, reading
+from rella_cpp.adapters.provenance import check_record, read_record
 from rella_cpp.engine.engine import Engine
 from rella_cpp.engine.identity import AppliedSoftPrompt
 from rella_cpp.engine.lora import Adapter
 from rella_cpp.engine.trial import Kind
 from rella_cpp.errors import InputError
-from rella_cpp.provenance import check_record, read_record
 from rella_cpp.storage.cache import Cache
 from rella_gguf import check_adapter
 from rella_gguf.lora.adapters import named_adapters

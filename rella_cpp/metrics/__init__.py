@@ -1,0 +1,1 @@
+"""How good probabilities and orders are: AUC, LogLoss, ranks, and their intervals. Numbers in, numbers out."""

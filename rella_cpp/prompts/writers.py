@@ -1,0 +1,83 @@
+"""Writers of one user's prompts: given behaviors, a question about a target, or about all candidates together."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from rella_cpp.domains.records import Behavior, Item, User
+from rella_cpp.errors import ContextError
+from rella_cpp.prompts.builder import PromptBuilder
+from rella_cpp.prompts.choice import write_choice
+from rella_cpp.prompts.choice_question import ChoiceQuestion
+from rella_cpp.prompts.question import Question
+from rella_cpp.prompts.yes_no import Order, Preference, write_prompt
+
+
+@dataclass(frozen=True, slots=True)
+class YesNoWriter:
+    """Asks of each target whether the user will like it (ReLLa).
+
+    Attributes
+    ----------
+    builder
+        The model's and the domain's words.
+    user
+        What is known of the user.
+    items
+        The targets.
+    order
+        The behaviors' order in the prompt; only the wording depends on it.
+    preferences
+        For each target what its prompt says of the user beside the behaviors, if anything.
+
+    """
+
+    builder: PromptBuilder
+    user: User
+    items: Sequence[Item]
+    order: Order
+    preferences: Sequence[Preference | None]
+
+    @property
+    def n_ctx(self) -> int:
+        """Tokens that a prompt may have."""
+        return self.builder.n_ctx
+
+    def write(self, target: int, behaviors: Sequence[Behavior]) -> Question:
+        """Write the prompt about one target; see `write_prompt`."""
+        item, preference = self.items[target], self.preferences[target]
+        text = write_prompt(self.builder.domain, self.user, behaviors, item, self.order, preference)
+        return self.builder.question(text)
+
+    def too_long(self, target: int, tokens: int) -> ContextError:
+        """Say that the prompt with no history does not fit, and what makes it long."""
+        items = {target: self.items[target]}
+        return self.builder.too_long(items, tokens, f"item[{target}]", "raise --ctx, or shorten the item")
+
+
+@dataclass(frozen=True, slots=True)
+class ChoiceWriter:
+    """Asks which of all candidates came next (DELRec): one prompt."""
+
+    builder: PromptBuilder
+    user: User
+    items: Sequence[Item]
+    names: Sequence[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Name the candidates: their names are the answers."""
+        object.__setattr__(self, "names", [self.builder.domain.name_item(item) for item in self.items])
+
+    @property
+    def n_ctx(self) -> int:
+        """Tokens that the prompt may have, with an answer."""
+        return self.builder.n_ctx
+
+    def write(self, _target: int, behaviors: Sequence[Behavior]) -> ChoiceQuestion:
+        """Write the prompt; see `write_choice`."""
+        text = write_choice(self.builder.domain, self.user, behaviors, self.items)
+        return self.builder.choice(text, self.names)
+
+    def too_long(self, _target: int, tokens: int) -> ContextError:
+        """Say that the prompt with no history does not fit, and what makes it long."""
+        remedy = "raise --ctx, or give fewer candidates, or shorter names"
+        return self.builder.too_long(dict(enumerate(self.items)), tokens, None, remedy)

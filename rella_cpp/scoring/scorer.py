@@ -1,0 +1,206 @@
+"""Scores of targets, yes or no for each (ReLLa): many users at once."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from rella_cpp.domains.inputs import take_history, take_items, take_user
+from rella_cpp.domains.records import Item, User
+from rella_cpp.domains.stray_fields import warn_of_mappings
+from rella_cpp.engine.engine import Engine
+from rella_cpp.prompts.builder import PromptBuilder
+from rella_cpp.prompts.question import Question
+from rella_cpp.prompts.writers import YesNoWriter
+from rella_cpp.prompts.yes_no import Preference, write_prompt
+from rella_cpp.retrieval.history import HistoryRows
+from rella_cpp.retrieval.ordering import share_rows
+from rella_cpp.retrieval.vectors import ItemVectors
+from rella_cpp.scoring.answers import Answer
+from rella_cpp.scoring.calibrator import Calibrator
+from rella_cpp.scoring.fitting import FittedPrompt, PromptFitter
+from rella_cpp.scoring.query import Query
+from rella_cpp.scoring.reader import LogitReader
+from rella_cpp.scoring.results import Score
+from rella_cpp.storage.progress import Progress, no_progress
+from rella_cpp.summarization.summarizer import Summarizer
+from rella_cpp.summarization.summary import PreferenceSummary
+
+logger = logging.getLogger("rella_cpp")
+
+
+@dataclass(slots=True)
+class _Case:
+    """A query, checked: its history's rows, and the summary that each target's prompt shows, if any."""
+
+    query: Query
+    user: User
+    items: Sequence[Item]
+    rows: HistoryRows
+    summaries: Sequence[PreferenceSummary | None]
+
+
+class Scorer:
+    """Scores targets with one model in one domain's words.
+
+    Parameters
+    ----------
+    engine, prompts, vectors, reader, summarizer
+        Its parts; the domain is that of the prompts.
+
+    Attributes
+    ----------
+    contrast
+        Whether scores also say what the same target gets with no history.
+    calibrator
+        Adds calibrated probabilities, if there is one.
+    progress
+        Called with a task's name, what is done and the total.
+    tuned_on_choices
+        Names of what was tuned on choices and takes part all the same; said once.
+
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        prompts: PromptBuilder,
+        vectors: ItemVectors,
+        reader: LogitReader,
+        summarizer: Summarizer,
+    ) -> None:
+        self._engine, self._domain, self._prompts = engine, prompts.domain, prompts
+        self._vectors, self._reader, self._summarizer = vectors, reader, summarizer
+        self.contrast = False
+        self.calibrator: Calibrator | None = None
+        self.progress: Progress = no_progress
+        self.tuned_on_choices: tuple[str, ...] = ()
+
+    def settings(self) -> dict[str, object]:
+        """Return all that scores depend on besides the request, as JSON."""
+        return {
+            "model": self._reader.model.as_dict(),
+            "domain": {"name": self._domain.name, "fingerprint": self._domain.fingerprint},
+            "chat_format": self._prompts.frame.name,
+            "contrast": self.contrast,
+            "ctx": self._engine.n_ctx,
+            "engine": self._vectors.identity.words,
+            "exact": self._engine.settings.exact,
+        }
+
+    def judge(self, queries: Sequence[Query], *, keep: bool = False) -> list[list[Score]]:
+        """Score the targets of queries; one list a query, one score a target, in input order.
+
+        What prompts share is decoded once. See `Rella.rank`.
+
+        Parameters
+        ----------
+        keep
+            Let the next call go on from what all prompts begin with.
+
+        """
+        if self.tuned_on_choices:
+            names, self.tuned_on_choices = ", ".join(self.tuned_on_choices), ()
+            logger.warning("%s: tuned to choose among candidates (--by likelihood), and asked for yes or no", names)
+        cases = [self._case(query) for query in queries]
+        for case in cases:
+            if case.query.summary is not None:
+                self._fitter(case)  # refuses what does not fit, before anything is written for nothing
+        self._summarize(cases)
+        fitted = _fit(cases, [self._fitter(case) for case in cases])
+        prompts = [prompt for own in fitted for prompt in own]
+        gaps = self._empty_gaps(cases)
+        with self._reader.counting():
+            answers = self._reader.answers(
+                [prompt.question for prompt in prompts],
+                keep=keep,
+                progress=lambda done: self.progress("scoring", done, len(prompts)),
+            )
+        scores = iter([self._score(*parts) for parts in zip(prompts, gaps, answers, strict=True)])
+        results = [[self._finished(next(scores), case, summary) for summary in case.summaries] for case in cases]
+        if self.calibrator is not None:
+            self.calibrator.warn_of_unknown([prompt.item for prompt in prompts])
+        return results
+
+    def _case(self, query: Query) -> _Case:
+        """Check a query."""
+        shown, domain = query.shown, self._domain
+        behaviors = take_history(query.history, domain, allow_empty=query.selection.allow_empty_history)
+        items, user = take_items(query.items, domain), take_user(query.user, domain)
+        warn_of_mappings(query.history, query.items, query.user, domain)
+        if self._reader.head is not None:
+            self._reader.head.check_reading(
+                shown.k, shown.order, contrast=self.contrast, summary=query.summary is not None
+            )
+        if self.calibrator is not None:
+            self.calibrator.check(self.settings(), query.reading(domain))
+        rows = HistoryRows(behaviors, [[item] for item in items], shown, domain.identity, self._vectors)
+        return _Case(query, user, items, rows, [None] * len(items))
+
+    def _fitter(self, case: _Case) -> PromptFitter[Question]:
+        preferences = [self._preference(case.query, summary) for summary in case.summaries]
+        writer = YesNoWriter(self._prompts, case.user, case.items, case.query.shown.order, preferences)
+        return PromptFitter(case.rows, writer)
+
+    def _preference(self, query: Query, summary: PreferenceSummary | None) -> Preference | None:
+        """Return what a prompt says of the person; None where histories are read without a summary."""
+        if query.summary is None:
+            return None
+        return Preference(None if summary is None else summary.text, self._summarizer.shortener(query.summary))
+
+    def _summarize(self, cases: Sequence[_Case]) -> None:
+        """Summarize histories, those of several queries together: for each target, without the target itself."""
+        for settings in {case.query.summary: None for case in cases if case.query.summary is not None}:
+            own = [case for case in cases if case.query.summary == settings]
+            rows = [[tuple(case.rows.others(target)) for target in range(len(case.items))] for case in own]
+            wanted = dict.fromkeys((number, each) for number, targets in enumerate(rows) for each in targets)
+            histories = [[own[number].rows.behaviors[row] for row in each] for number, each in wanted]
+            found = self._summarizer.summaries(histories, settings, together=len(cases) > 1, progress=self.progress)
+            known = dict(zip(wanted, found, strict=True))
+            for number, (case, targets) in enumerate(zip(own, rows, strict=True)):
+                places = case.rows.places
+                case.summaries = [known[number, each].at([places[row] for row in each]) for each in targets]
+
+    def _empty_gaps(self, cases: Sequence[_Case]) -> Sequence[float | None]:
+        """Return for each target the gap that it gets with no history and no profile; None without contrast."""
+        if not self.contrast:
+            return [None for case in cases for _ in case.items]
+        texts = [
+            write_prompt(self._domain, User(), [], item, preference=self._preference(case.query, None))
+            for case in cases
+            for item in case.items
+        ]
+        return self._reader.known_gaps([self._prompts.question(text) for text in texts])
+
+    def _score(self, fitted: FittedPrompt[Question], gap: float | None, answer: Answer) -> Score:
+        return Score(
+            item=fitted.item,
+            probability=answer.probability,
+            yes_logit=answer.yes_logit,
+            no_logit=answer.no_logit,
+            answer_mass=answer.answer_mass,
+            prompt_tokens=len(fitted.question),
+            used=fitted.used,
+            dropped=fitted.dropped,
+            model=self._reader.model,
+            excluded=fitted.excluded,
+            prompt=fitted.question.text,
+            empty_gap=gap,
+            head_logit=answer.head_logit,
+        )
+
+    def _finished(self, score: Score, case: _Case, summary: PreferenceSummary | None) -> Score:
+        """Add the summary that was read, and the calibrated probability."""
+        score = replace(score, summary=summary)
+        return score if self.calibrator is None else self.calibrator.calibrated(score, case.rows.behaviors)
+
+
+def _fit(cases: Sequence[_Case], fitters: Sequence[PromptFitter[Question]]) -> list[list[FittedPrompt[Question]]]:
+    """Write every case's prompts; those of one user in the order `shared` are ordered together."""
+    same_user: dict[str, list[int]] = {}
+    for number, case in enumerate(cases):
+        if case.query.shown.order == "shared":
+            same_user.setdefault(repr(case.user), []).append(number)
+    orders: dict[int, list[list[int]]] = {}
+    for numbers in same_user.values():
+        orders.update(zip(numbers, share_rows([cases[number].rows for number in numbers]), strict=True))
+    return [fitter.fit(orders.get(number)) for number, fitter in enumerate(fitters)]
