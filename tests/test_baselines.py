@@ -8,7 +8,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from rella_cpp import DataSet, Histories, ItemIndex, load_domain
-from rella_cpp.evaluation.baselines import Baselines
+from rella_cpp.evaluation.baselines.clicks import Baselines
 
 MOVIES = load_domain("movies")
 

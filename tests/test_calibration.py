@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from rella_cpp import Calibration, DataSet, EvaluationSettings, Histories, InputError, Rella, Run, evaluate, load_domain
 from rella_cpp import fit_calibration as fit
+from rella_cpp.evaluation.baselines.statistics import RatingStatistics
 from rella_cpp.evaluation.runs import RunWriter
-from rella_cpp.evaluation.statistics import RatingStatistics
 from rella_cpp.metrics.probabilities import Losses
 from rella_cpp.scoring.statistics import STATISTICS, statistics_of
 from rella_cpp.storage.artifacts import write_json

@@ -36,7 +36,8 @@ from rella_cpp import (
     write_page,
 )
 from rella_cpp.datasets.leave_one_out import LeaveOneOut
-from rella_cpp.evaluation.negatives import Candidates, TrainingCounts
+from rella_cpp.datasets.negatives import Candidates
+from rella_cpp.evaluation.baselines.popularity import TrainingCounts
 from rella_cpp.evaluation.protocols import CHOOSE
 from rella_cpp.evaluation.runs import GROUP
 

@@ -4,7 +4,7 @@ import pytest
 from test_calibration import fake_run
 
 from rella_cpp import InputError, compare_runs, open_runs, report, write_page
-from rella_cpp.evaluation.comparison import run_names
+from rella_cpp.evaluation.reports.comparison import run_names
 
 
 def test_runs_on_the_same_samples_get_a_paired_difference(tmp_path: Path) -> None:

@@ -23,12 +23,12 @@ from pyarrow import parquet
 from test_datasets_movielens import brute_force, told
 
 from rella_cpp import DataSet, EventColumns, InputError, PrepareOptions, Recipe, RecordColumns, SampleRules, prepare
-from rella_cpp.datasets.columns import texts_of
-from rella_cpp.datasets.delimited import Dialect, column_names, dialect_of
 from rella_cpp.datasets.recipe import read_recipe
-from rella_cpp.datasets.sources import SourceFile
-from rella_cpp.datasets.streams import most_of
-from rella_cpp.datasets.tables import find_table, table_kind
+from rella_cpp.datasets.tables.columns import texts_of
+from rella_cpp.datasets.tables.delimited_text import Dialect, column_names, dialect_of
+from rella_cpp.datasets.tables.sources import SourceFile
+from rella_cpp.datasets.tables.streams import most_of
+from rella_cpp.datasets.tables.table_files import find_table, table_kind
 
 RATINGS = random_ratings(5)
 EVENTS = [{"uid": r.user, "iid": r.item, "stars": float(r.rating), "when": r.timestamp} for r in RATINGS]

@@ -28,9 +28,9 @@ from rella_cpp import (
     load_domain,
     prepare,
 )
+from rella_cpp.datasets.content import Prepared
 from rella_cpp.datasets.joining import TextsTable, join_texts
-from rella_cpp.datasets.prepared import Prepared
-from rella_cpp.datasets.sources import SourceFile
+from rella_cpp.datasets.tables.sources import SourceFile
 from rella_cpp.prompts.item import item_text
 
 RATINGS = random_ratings()

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from look_alikes import Rating, ml_1m, ml_25m, random_ratings, write_files
 
 from rella_cpp import DataSet, InputError, PrepareOptions, prepare
-from rella_cpp.datasets.titles import split_title
+from rella_cpp.datasets.formats.titles import split_title
 
 RATINGS = random_ratings()
 

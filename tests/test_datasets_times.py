@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rella_cpp.datasets.times import read_times
+from rella_cpp.datasets.tables.times import read_times
 from rella_cpp.domains.values import UNITS, is_date, read_time
 
 MOMENT = 1_600_004_122

@@ -27,10 +27,10 @@ from rella_cpp import (
     SampleRules,
     prepare,
 )
-from rella_cpp.datasets.columns import field_values, numbers
+from rella_cpp.datasets.content import repeated
 from rella_cpp.datasets.ids import find_ids, id_texts, settle
-from rella_cpp.datasets.prepared import repeated
-from rella_cpp.datasets.texts import whole_numbers
+from rella_cpp.datasets.tables.columns import field_values, numbers
+from rella_cpp.datasets.tables.texts import whole_numbers
 
 Row = Mapping[str, Any]
 NAN = float("nan")

@@ -20,7 +20,7 @@ from rella_cpp import (
     prepare,
     report,
 )
-from rella_cpp.evaluation.evaluating import drawn
+from rella_cpp.evaluation.clicks import drawn
 
 
 def test_a_run_has_one_line_a_sample_and_metrics_from_that_file(small_data: DataSet, tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rella_cpp import InputError
-from rella_cpp.datasets import json_rows, streams
-from rella_cpp.datasets.sources import SourceFile
+from rella_cpp.datasets.tables import json_rows, streams
+from rella_cpp.datasets.tables.sources import SourceFile
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),

@@ -6,8 +6,10 @@ import pytest
 from look_alikes import amazon, write_files
 
 from rella_cpp import DataSet, InputError, prepare
+from rella_cpp.datasets.last_liked import LastLiked
 from rella_cpp.datasets.layout import SPLITS
-from rella_cpp.evaluation.negatives import Candidates, RankingUsers, TrainingCounts
+from rella_cpp.datasets.negatives import Candidates
+from rella_cpp.evaluation.baselines.popularity import TrainingCounts
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +23,7 @@ def bought(tmp_path_factory: pytest.TempPathFactory) -> DataSet:
 def draw(
     data: DataSet, split: str = "test", limit: int | None = None, seed: int = 0, negatives: int = 20
 ) -> Candidates:
-    return Candidates.draw(data, RankingUsers.of(data), split, limit, seed, negatives)
+    return Candidates.draw(data, LastLiked.of(data), split, limit, seed, negatives)
 
 
 def test_each_user_has_the_last_thing_liked_among_items_never_touched(sparse_data: DataSet) -> None:
@@ -54,7 +56,7 @@ def test_negatives_hang_on_the_seed_and_the_user_alone(sparse_data: DataSet) -> 
 
 def test_negatives_are_uniform(bought: DataSet) -> None:
     # One user, 400 seeds, 5 of some 33 items: each is drawn some 60 times; five standard deviations are 36.
-    users = RankingUsers.of(bought)
+    users = LastLiked.of(bought)
     user = int(users.user[users.places("test")][0])
     counts = np.zeros(40)
     for seed in range(400):
@@ -66,13 +68,13 @@ def test_negatives_are_uniform(bought: DataSet) -> None:
 
 
 def test_users_are_split_again_only_where_the_data_is_not_split_by_users(sparse_data: DataSet, bought: DataSet) -> None:
-    users = RankingUsers.of(sparse_data)
+    users = LastLiked.of(sparse_data)
     assert users.split_by == "users 10:1:1, seed 0"
     sizes = np.bincount(users.split)
     assert sizes.tolist() == [10 * len(users.user) // 12, len(users.user) // 12, sizes[2]] and sizes[2] - sizes[1] < 3
     for seed in (1, 2):  # the seed draws other negatives, never other test users
         assert (draw(sparse_data, seed=seed).user == users.user[users.places("test")]).all()
-    kept = RankingUsers.of(bought)
+    kept = LastLiked.of(bought)
     assert kept.split_by == "users as prepared"
     for split in SPLITS:
         own = bought.samples.user[bought.samples.rows(split)]
@@ -81,7 +83,7 @@ def test_users_are_split_again_only_where_the_data_is_not_split_by_users(sparse_
 
 def test_popularity_counts_training_users_but_not_ones_own_history(sparse_data: DataSet, bought: DataSet) -> None:
     for data in (sparse_data, bought):
-        users, known = RankingUsers.of(data), data.interactions
+        users, known = LastLiked.of(data), data.interactions
         counts, training = TrainingCounts(data, users.trains()), set(users.user[users.places("train")].tolist())
         owner = np.repeat(np.arange(len(known.starts) - 1), np.diff(known.starts))
         for split in SPLITS:
@@ -108,5 +110,5 @@ def test_a_user_who_liked_nothing_is_not_ranked(sparse_data: DataSet, tmp_path: 
     label[samples.user == samples.user[0]] = 0
     other = DataSet.open(sparse_data.folder)
     other.__dict__["samples"] = replace(samples, label=label)
-    found = RankingUsers.of(other)
-    assert samples.user[0] in RankingUsers.of(sparse_data).user and samples.user[0] not in found.user
+    found = LastLiked.of(other)
+    assert samples.user[0] in LastLiked.of(sparse_data).user and samples.user[0] not in found.user

@@ -28,7 +28,8 @@ from rella_cpp import (
     report,
     write_page,
 )
-from rella_cpp.evaluation.negatives import Candidates, RankingUsers
+from rella_cpp.datasets.last_liked import LastLiked
+from rella_cpp.datasets.negatives import Candidates
 from rella_cpp.evaluation.protocols import RANK
 from rella_cpp.evaluation.runs import GROUP
 
@@ -60,7 +61,7 @@ def sparse_index(judge: Rella, sparse_data: DataSet, tmp_path: Path) -> ItemInde
 
 def test_a_run_has_one_line_a_candidate_of_the_users_drawn(sparse_data: DataSet, tmp_path: Path) -> None:
     done = rank(sparse_data, tmp_path / "run", Taste())
-    drawn = Candidates.draw(sparse_data, RankingUsers.of(sparse_data), "train", 20, 0, WIDTH - 1)
+    drawn = Candidates.draw(sparse_data, LastLiked.of(sparse_data), "train", 20, 0, WIDTH - 1)
     lines = iter(done.lines)
     for row, user in enumerate(drawn.user.tolist()):
         for column, item in enumerate(drawn.items[row].tolist()):
@@ -116,7 +117,7 @@ def test_lines_are_what_rank_gives_to_the_last_bit_where_exact(
 ) -> None:
     exact_judge.use_index(sparse_index)
     done = rank(sparse_data, tmp_path / "run", exact_judge, sparse_index, limit=3, k=3, retrieval=retrieval)
-    users = RankingUsers.of(sparse_data)
+    users = LastLiked.of(sparse_data)
     drawn = Candidates.draw(sparse_data, users, "train", 3, 0, WIDTH - 1)
     for row, user in enumerate(drawn.user.tolist()):
         wanted = exact_judge.rank(
@@ -135,7 +136,7 @@ def test_similarity_is_the_mean_cosine_to_the_whole_history(
     sparse_data: DataSet, sparse_index: ItemIndex, tmp_path: Path
 ) -> None:
     done = rank(sparse_data, tmp_path / "run", None, sparse_index)
-    drawn = Candidates.draw(sparse_data, RankingUsers.of(sparse_data), "train", 20, 0, WIDTH - 1)
+    drawn = Candidates.draw(sparse_data, LastLiked.of(sparse_data), "train", 20, 0, WIDTH - 1)
 
     def cosine(a: Item, b: Item) -> float:
         rows = [sparse_index.row(item, MOVIES) for item in (a, b)]
@@ -254,7 +255,7 @@ def test_what_cannot_be_scored_is_named_by_its_user(sparse_data: DataSet, tmp_pa
                 raise InputError("is too long", place="item[2]")
             return super().judge(queries)
 
-    users = RankingUsers.of(sparse_data)
+    users = LastLiked.of(sparse_data)
     drawn = Candidates.draw(sparse_data, users, "train", 20, 0, 4)
     user = sparse_data.user_id(int(drawn.user[drawn.position > 10][0]))
     with pytest.raises(InputError, match=rf"user {user}, item\[2\]: is too long"):

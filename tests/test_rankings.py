@@ -139,7 +139,7 @@ def test_what_is_found_is_what_a_dict_holds(
     folder = tmp_path_factory.mktemp("lists")
     write_parquet(folder / "a.parquet", as_lists(small_data, {key: list(part.items()) for key, part in lists.items()}))
     with pytest.MonkeyPatch.context() as patch:  # many row groups, or one
-        patch.setattr("rella_cpp.rankings.importing._GROUP", group)
+        patch.setattr("rella_cpp.datasets.rankings.importer._GROUP", group)
         known = taken(folder / "a.parquet", small_data)
     for key in np.random.default_rng(group).permutation(len(keys)).tolist():
         expected = lists.get(keys[key])
@@ -154,8 +154,8 @@ def test_what_is_found_is_what_a_dict_holds(
 def test_a_long_table_is_read_in_parts(small_data: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_csv(tmp_path / "rows.csv", as_rows(small_data, LISTS))
     first = contents(taken(tmp_path / "rows.csv", small_data).folder)
-    monkeypatch.setattr("rella_cpp.datasets.tables._PART", 2)  # parts end within lists
-    monkeypatch.setattr("rella_cpp.datasets.delimited._BLOCK", 40)
+    monkeypatch.setattr("rella_cpp.datasets.tables.table_files._PART", 2)  # parts end within lists
+    monkeypatch.setattr("rella_cpp.datasets.tables.delimited_text._BLOCK", 40)
     for write, rows in (
         (write_parquet, as_rows),
         (write_jsonl, as_rows),

@@ -32,7 +32,7 @@ from rella_cpp import (
 )
 from rella_cpp.engine.engine import Continuation
 from rella_cpp.engine.segments import Prompt
-from rella_cpp.evaluation.evaluating import drawn
+from rella_cpp.evaluation.clicks import drawn
 from rella_cpp.storage.artifacts import read_json, write_json
 from rella_cpp.summarization.collection import GROUP
 

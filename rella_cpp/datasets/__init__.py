@@ -1,30 +1,5 @@
-"""Data sets: from the files as downloaded to one table format, and back as records."""
+"""Data sets: from the files as downloaded to one table format (`prepare`), and back as records (`dataset`).
 
-from rella_cpp.datasets.dataset import DataSet, Interactions, Samples
-from rella_cpp.datasets.layout import SPLITS
-from rella_cpp.datasets.leave_one_out import LeaveOneOut
-from rella_cpp.datasets.options import PrepareOptions
-from rella_cpp.datasets.preparing import DATA_FORMATS, DataFormat, prepare
-from rella_cpp.datasets.recipe import EventColumns, Recipe, RecordColumns, SampleRules, read_recipe
-from rella_cpp.datasets.summary import LengthBin, SplitSummary, Summary, summarize
-
-__all__ = [
-    "DATA_FORMATS",
-    "SPLITS",
-    "DataFormat",
-    "DataSet",
-    "EventColumns",
-    "Interactions",
-    "LeaveOneOut",
-    "LengthBin",
-    "PrepareOptions",
-    "Recipe",
-    "RecordColumns",
-    "SampleRules",
-    "Samples",
-    "SplitSummary",
-    "Summary",
-    "prepare",
-    "read_recipe",
-    "summarize",
-]
+`formats` knows what each data set's files mean, `tables` how rows are read out of files of any kind, `rankings` the
+lists of other recommenders. Which samples there are and who trains is decided here, and nowhere else.
+"""

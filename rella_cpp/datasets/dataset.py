@@ -138,7 +138,7 @@ class DataSet:
                     remedy="prepare the data set again with --force",
                 )
         # pyarrow takes a third of a second to import: only what opens tables pays for it.
-        from rella_cpp.datasets.checking import check_tables
+        from rella_cpp.datasets.checks import check_tables
 
         check_tables(folder, manifest)
         return cls(folder, manifest, fingerprint)
@@ -345,7 +345,7 @@ def _read_manifest(folder: Path) -> tuple[dict[str, Any], str]:
             remedy="prepare the data set again with --force",
         )
     read_json(path, "prepare the data set again with --force")
-    from rella_cpp.datasets.checking import check_manifest
+    from rella_cpp.datasets.checks import check_manifest
 
     check_manifest(manifest, path)
     return manifest, sha256(path)

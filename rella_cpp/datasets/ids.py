@@ -5,8 +5,8 @@ import numpy.typing as npt
 import pyarrow as pa
 from pyarrow import compute as pc
 
-from rella_cpp.datasets.columns import float_texts, is_word, present, texts_of
-from rella_cpp.datasets.prepared import find_texts
+from rella_cpp.datasets.content import find_texts
+from rella_cpp.datasets.tables.columns import float_texts, is_word, present, texts_of
 from rella_cpp.domains.values import WHOLE, WHOLE_FLOAT
 
 _LARGEST = 1e15

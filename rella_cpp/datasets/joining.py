@@ -9,13 +9,13 @@ import numpy.typing as npt
 import pyarrow as pa
 from pyarrow import compute as pc
 
-from rella_cpp.datasets.columns import field_values
+from rella_cpp.datasets.content import Prepared, find_texts, repeated
 from rella_cpp.datasets.ids import id_texts, settle
 from rella_cpp.datasets.options import PrepareOptions
-from rella_cpp.datasets.prepared import Prepared, find_texts, repeated
-from rella_cpp.datasets.sheets import Sheet
-from rella_cpp.datasets.sources import SourceFile
-from rella_cpp.datasets.tables import find_table, table_kind
+from rella_cpp.datasets.tables.columns import field_values
+from rella_cpp.datasets.tables.sheets import Sheet
+from rella_cpp.datasets.tables.sources import SourceFile
+from rella_cpp.datasets.tables.table_files import find_table, table_kind
 from rella_cpp.domains.domain import Domain, Field
 from rella_cpp.domains.loading import load_domain
 from rella_cpp.errors import InputError

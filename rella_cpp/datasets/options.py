@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rella_cpp.datasets.delimiters import check_reading, delimiter_of
-from rella_cpp.datasets.sources import SourceFile
+from rella_cpp.datasets.tables.delimiters import check_reading, delimiter_of
+from rella_cpp.datasets.tables.sources import SourceFile
 from rella_cpp.errors import InputError
 
 if TYPE_CHECKING:

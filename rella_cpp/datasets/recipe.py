@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from rella_cpp.datasets.delimiters import check_reading, delimiter_of
-from rella_cpp.datasets.sources import SourceFile
+from rella_cpp.datasets.tables.delimiters import check_reading, delimiter_of
+from rella_cpp.datasets.tables.sources import SourceFile
 from rella_cpp.domains.domain import Domain
 from rella_cpp.domains.loading import load_domain
 from rella_cpp.domains.plain_text import read_text

@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any, Self, cast, get_args
 import numpy as np
 
 from rella_cpp.datasets.dataset import check_drawing
+from rella_cpp.datasets.last_liked import LastLiked
 from rella_cpp.datasets.leave_one_out import LeaveOneOut
+from rella_cpp.datasets.negatives import MOST, Candidates, HeldOut
 from rella_cpp.domains.domain import Domain
 from rella_cpp.domains.records import Behavior, Item, User
 from rella_cpp.errors import InputError
-from rella_cpp.evaluation.judged import ChoosingModel, Judge, as_line, judge_together, run_settings
-from rella_cpp.evaluation.negatives import MOST, Candidates, HeldOut, RankingUsers, TrainingCounts
+from rella_cpp.evaluation.baselines.popularity import TrainingCounts
+from rella_cpp.evaluation.baselines.rankers import Rankers, SequentialRankings, check_ranking
+from rella_cpp.evaluation.lines import ChoosingModel, Judge, as_line, judge_together, run_settings
 from rella_cpp.evaluation.protocols import CHOOSE, PROTOCOLS, RANK
-from rella_cpp.evaluation.rankers import Rankers, SequentialRankings, check_ranking
 from rella_cpp.evaluation.runs import GROUP, Run, RunWriter
 from rella_cpp.metrics.ranking import metric_title, ranking_metrics
 from rella_cpp.prompts.yes_no import Order
@@ -141,7 +143,7 @@ def evaluate_ranking(
         another run, or a candidate cannot be scored.
 
     """
-    users: HeldOut = LeaveOneOut(data) if settings.protocol == CHOOSE.name else RankingUsers.of(data)
+    users: HeldOut = LeaveOneOut(data) if settings.protocol == CHOOSE.name else LastLiked.of(data)
     drawn = Candidates.draw(data, users, settings.split, settings.limit, settings.seed, settings.negatives)
     count, width = drawn.items.shape
     reading = settings.reading(histories.domain)

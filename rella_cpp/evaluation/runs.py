@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from rella_cpp.errors import InputError
+from rella_cpp.evaluation.baselines.statistics import Popularity
 from rella_cpp.evaluation.protocols import PROTOCOLS, RankingProtocol
-from rella_cpp.evaluation.statistics import Popularity
-from rella_cpp.evaluation.verdicts import OWN
+from rella_cpp.evaluation.reports.verdicts import OWN
 from rella_cpp.metrics.probabilities import Floats
 from rella_cpp.storage.artifacts import read_json, sha256, write_json
 from rella_cpp.storage.journal import Journal, Layout, Line, read_lines

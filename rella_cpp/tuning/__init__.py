@@ -1,1 +1,4 @@
-"""Few-shot tuning: rows for a trainer (ReiT), with a manifest that ties an adapter to them; heads with no trainer."""
+"""Rows to tune a model on (ReiT, LLM-TRSR, DELRec), and heads fitted with no trainer at all.
+
+Each of `reit`, `trsr` and `delrec` is a source of examples; `rows` writes any of them in a trainer's form.
+"""

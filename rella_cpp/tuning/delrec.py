@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from rella_cpp.datasets.negatives import MOST, Negatives
 from rella_cpp.domains.domain import Domain
 from rella_cpp.domains.records import Item
 from rella_cpp.errors import InputError
-from rella_cpp.evaluation.negatives import MOST, Negatives
 from rella_cpp.prompts.choice import Example, write_between, write_choice, write_simulation
 from rella_cpp.prompts.rendering import PromptText
 from rella_cpp.retrieval.selection import Selection
-from rella_cpp.tuning.places import Places
+from rella_cpp.tuning.targets import Places
 
 if TYPE_CHECKING:
     from rella_cpp.datasets.dataset import DataSet
-    from rella_cpp.rankings.lists import Rankings
+    from rella_cpp.datasets.rankings.lists import Rankings
 
 DelrecTask = Literal["temporal", "simulating", "next"]
 DELREC_TASKS: tuple[DelrecTask, ...] = get_args(DelrecTask)

@@ -1,0 +1,240 @@
+"""Evaluation: a model and the baselines on the same samples, into a run's folder."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rella_cpp.datasets.dataset import check_drawing
+from rella_cpp.domains.records import Behavior, Item, User
+from rella_cpp.errors import InputError
+from rella_cpp.evaluation.baselines.clicks import Baselines
+from rella_cpp.evaluation.lines import Judge, as_line, judge_together, run_settings
+from rella_cpp.evaluation.runs import GROUP, Run, RunWriter
+from rella_cpp.metrics.probabilities import Floats, auc_so_far
+from rella_cpp.prompts.yes_no import Order
+from rella_cpp.retrieval.samples import Histories
+from rella_cpp.retrieval.selection import Retrieval, Selection
+from rella_cpp.scoring.calibration import Calibration
+from rella_cpp.scoring.query import Query
+from rella_cpp.scoring.results import Score
+from rella_cpp.scoring.statistics import STATISTICS
+from rella_cpp.storage.progress import Progress, no_progress
+from rella_cpp.summarization.settings import SummarySettings
+
+if TYPE_CHECKING:
+    from rella_cpp.datasets.dataset import DataSet
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationSettings:
+    """What is evaluated.
+
+    `limit` samples are drawn with `seed` from the split, the same for every model and K, and the first hundred of a
+    greater limit are those of the smaller. Several `ks` make one run each. With `summary` prompts show a summary of the
+    history and its latest behaviors; `retrieval` and `order` then do not matter, and K counts for baselines alone.
+
+    Raises
+    ------
+    InputError
+        A value is out of its range.
+
+    """
+
+    split: str = "test"
+    limit: int | None = None
+    seed: int = 0
+    ks: tuple[int, ...] = (30,)
+    retrieval: Retrieval = "subr"
+    order: Order = "time"
+    summary: SummarySettings | None = None
+
+    def __post_init__(self) -> None:
+        """Check every value."""
+        check_drawing(self.limit, self.seed, "sample")
+        if not self.ks or len(set(self.ks)) != len(self.ks):
+            raise InputError(f"K is {', '.join(map(str, self.ks)) or 'missing'}", remedy="give each value of K once")
+        for k in self.ks:
+            Selection(k, self.retrieval, self.order)
+        if self.summary is not None and len(self.ks) > 1:
+            raise InputError("a summary is read with several K", remedy="give one: it counts for baselines alone")
+
+    def query(self, k: int, history: Sequence[Behavior], items: Sequence[Item], user: User | None = None) -> Query:
+        """Make the query of a sample, for one of the K."""
+        return Query(
+            history, items, user, Selection(k, self.retrieval, self.order, allow_empty_history=True), self.summary
+        )
+
+
+def evaluate(
+    data: "DataSet",
+    out: str | Path,
+    settings: EvaluationSettings,
+    *,
+    judge: Judge | None,
+    histories: Histories,
+    calibrations: Sequence[Calibration] = (),
+    force: bool = False,
+    progress: Progress = no_progress,
+) -> list[Run]:
+    """Evaluate a model on a data set's samples; one run for each K, in the order of `settings.ks`.
+
+    With one K the run is `out` itself, with several `out` holds one folder `kN` for each. Runs with the same settings
+    go on where they stopped. Where two K give the same prompt it is read once.
+
+    Parameters
+    ----------
+    judge
+        The model; None: baselines only.
+    calibrations
+        Each makes calibrated probabilities beside the model's own, under its name (`Calibration.name`).
+    histories
+        Chooses behaviors, over an index if there is one.
+    force
+        Start anew over whatever runs are there.
+
+    Raises
+    ------
+    InputError
+        The split has no samples, `out` holds other runs, or a sample cannot be scored.
+
+    """
+    names = [calibration.name for calibration in calibrations]
+    if len(set(names)) < len(names):
+        raise InputError(f"two calibrations are of one kind ({', '.join(names)})", remedy="give one of each kind")
+    out, rows = Path(out), drawn(data, settings)
+    if len(settings.ks) > 1 and (out / "run.json").exists():
+        raise InputError("is a run", source=out, remedy="name a folder of its own for a sweep")
+    samples = [int(row) for row in rows]
+    with ExitStack() as stack:
+        writers = []
+        for k in settings.ks:
+            folder = out if len(settings.ks) == 1 else out / f"k{k}"
+            drawing = {"split": settings.split, "limit": settings.limit, "seed": settings.seed, "count": len(samples)}
+            reading = settings.query(k, [], []).reading(histories.domain)
+            facts = run_settings(data, drawing, reading, judge, histories)
+            if settings.summary is not None:
+                facts["baselines"] = {"k": k}
+            facts["calibrations"] = {calibration.name: calibration.fingerprint for calibration in calibrations}
+            writers.append(stack.enter_context(closing(RunWriter(folder, facts, samples, force=force))))
+        if not all(writer.complete for writer in writers):
+            baselines = Baselines(data, histories, settings.ks, progress=progress)
+            if baselines.statistics is not None:
+                ids = [data.item_id(item) for item in range(data.items.num_rows)]
+                for writer in writers:
+                    writer.save_items(baselines.statistics.popularity, ids)
+            work = _Work(data, settings, judge, histories, baselines, rows, calibrations, progress)
+            for start in range(0, len(rows), GROUP):
+                work.forget()
+                for writer, k in zip(writers, settings.ks, strict=True):
+                    if writer.done <= start:
+                        writer.write(work.lines(range(start, min(start + GROUP, len(rows))), k))
+                        work.report(start)
+        return [writer.finish() for writer in writers]
+
+
+def drawn(data: "DataSet", settings: EvaluationSettings) -> npt.NDArray[np.int64]:
+    """Draw the samples to evaluate: their row numbers, int64, ascending; all where the limit is greater.
+
+    Raises
+    ------
+    InputError
+        The split has none.
+
+    """
+    return data.draw_sorted(settings.split, settings.limit, settings.seed)
+
+
+class _Work:
+    """The samples of one evaluation, turned into lines."""
+
+    def __init__(
+        self,
+        data: "DataSet",
+        settings: EvaluationSettings,
+        judge: Judge | None,
+        histories: Histories,
+        baselines: Baselines,
+        rows: npt.NDArray[np.int64],
+        calibrations: Sequence[Calibration],
+        progress: Progress,
+    ) -> None:
+        self._data, self._settings, self._judge, self._histories = data, settings, judge, histories
+        self._rows, self._calibrations, self._progress = rows, calibrations, progress
+        self._baselines, self._statistics = baselines.of(rows, progress=progress)
+        self._known: dict[tuple[tuple[int, bytes], ...], list[Score]] = {}
+        self._seen: list[tuple[int, float]] = []
+
+    def forget(self) -> None:
+        """Drop the scores of the last group: only runs of one group share them."""
+        self._known.clear()
+
+    def lines(self, places: Sequence[int], k: int) -> list[dict[str, Any]]:
+        """Return the predictions of samples that are judged together."""
+        rows = [int(self._rows[place]) for place in places]
+        judged = [{} for _ in rows] if self._judge is None else self._judged(rows, k, self._judge)
+        return [self._line(place, k, scored) for place, scored in zip(places, judged, strict=True)]
+
+    def _line(self, place: int, k: int, judged: Mapping[str, Any]) -> dict[str, Any]:
+        data, row = self._data, int(self._rows[place])
+        samples = data.samples
+        line: dict[str, Any] = {
+            "sample": row,
+            "user": data.user_id(int(samples.user[row])),
+            "item": data.item_id(int(samples.item[row])),
+            "label": int(samples.label[row]),
+        }
+        line |= judged
+        if judged and k == self._settings.ks[0]:  # scores of several K are not one ranking
+            self._seen.append((line["label"], line.get("head", line["probability"])))
+        found: dict[str, Floats] = self._baselines[k]
+        line["baselines"] = {name: float(values[place]) for name, values in found.items()}
+        if self._statistics is not None:
+            line["statistics"] = dict(zip(STATISTICS, map(float, self._statistics[place]), strict=True))
+        if self._calibrations:
+            line["calibrated"] = {}
+            for calibration in self._calibrations:
+                gap = line.get("head_logit", line["yes_logit"] - line["no_logit"])
+                gap -= line["empty_gap"] if calibration.contrast else 0
+                line["calibrated"][calibration.name] = calibration.probability(gap, line.get("statistics"))
+        return line
+
+    def report(self, start: int) -> None:
+        """Tell how far it is, with the AUC so far."""
+        done, total = min(start + GROUP, len(self._rows)), len(self._rows)
+        self._progress("evaluating", done, total, auc_so_far(self._seen))
+
+    def _judged(self, rows: Sequence[int], k: int, judge: Judge) -> list[dict[str, Any]]:
+        """Judge samples together; not again where all of them were shown the same behaviors for another K.
+
+        Where only some were, all are judged again: last bits may depend on the company, which must be the same after a
+        kill.
+        """
+        chosen = [self._chosen(row, k) for row in rows]
+        key = tuple(
+            (row, positions.tobytes() + (b"" if len(positions) <= k else str(k).encode()))
+            for row, positions in zip(rows, chosen, strict=True)
+        )
+        if key not in self._known:
+            queries = {
+                f"sample {row}": self._query(row, positions, k) for row, positions in zip(rows, chosen, strict=True)
+            }
+            scored = judge_together(judge.judge, queries, self._data.folder)
+            self._known[key] = [score for (score,) in scored]
+        return [as_line(score, positions.tolist()) for score, positions in zip(self._known[key], chosen, strict=True)]
+
+    def _chosen(self, row: int, k: int) -> npt.NDArray[np.int64]:
+        """Return the positions of the behaviors to give: all of them, where they are to be summarised."""
+        if self._settings.summary is not None:
+            return self._histories.others(row)
+        return self._histories.choose(row, k, self._settings.retrieval)
+
+    def _query(self, row: int, positions: npt.NDArray[np.int64], k: int) -> Query:
+        data, samples = self._data, self._data.samples
+        behaviors = data.behaviors(self._histories.start(row) + positions)
+        item, user = data.item(int(samples.item[row])), data.user(int(samples.user[row]))
+        return self._settings.query(k, behaviors, [item], user)

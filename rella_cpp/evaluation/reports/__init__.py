@@ -1,0 +1,1 @@
+"""A run's figures with intervals, in words, beside other runs, and as a page."""
