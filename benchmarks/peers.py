@@ -22,9 +22,9 @@ from compared.server import Server
 from compared.task import Embedder, Judge, Limits, Text, texts_of
 from compared.timing import time_peers
 from rella_cpp import Cache, EngineSettings, InputError, Rella, RellaError, find_model
-from rella_cpp.benching.machine import surroundings
-from rella_cpp.benching.mix import Mix
-from rella_cpp.benching.prompts import rank_questions
+from rella_cpp.benchmark.machine import surroundings
+from rella_cpp.benchmark.prompts import rank_questions
+from rella_cpp.benchmark.workload import Mix
 from rella_cpp.domains.inputs import take_items
 from rella_cpp.engine.machine import usable_cores
 from rella_cpp.prompts.question import Question

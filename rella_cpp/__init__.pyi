@@ -1,15 +1,14 @@
 """The public names of rella_cpp: each stands here once, for readers, type checkers and the package itself."""
 
-from .advice import ADVISED_TYPES as ADVISED_TYPES
-from .advice import Advice as Advice
-from .advice import advise as advise
-from .advice import recommended as recommended
-from .benching.measuring import bench as bench
-from .benching.mix import Mix as Mix
-from .benching.results import Bench as Bench
-from .benching.results import Measure as Measure
-from .benching.results import RawRate as RawRate
-from .candidates import Recommendation as Recommendation
+from .benchmark.measure import bench as bench
+from .benchmark.quantization import ADVISED_TYPES as ADVISED_TYPES
+from .benchmark.quantization import Advice as Advice
+from .benchmark.quantization import advise as advise
+from .benchmark.quantization import recommended as recommended
+from .benchmark.results import Bench as Bench
+from .benchmark.results import Measure as Measure
+from .benchmark.results import RawRate as RawRate
+from .benchmark.workload import Mix as Mix
 from .datasets.dataset import DataSet as DataSet
 from .datasets.dataset import Interactions as Interactions
 from .datasets.dataset import Samples as Samples
@@ -77,9 +76,8 @@ from .evaluation.reports.page import write_page as write_page
 from .evaluation.reports.report import report as report
 from .evaluation.runs import Run as Run
 from .evaluation.runs import open_runs as open_runs
-from .recommender import Rella as Rella
-from .requests import Request as Request
-from .requests import take_request as take_request
+from .recommender.candidates import Recommendation as Recommendation
+from .recommender.rella import Rella as Rella
 from .retrieval.index.build import IndexSettings as IndexSettings
 from .retrieval.index.build import add_to_index as add_to_index
 from .retrieval.index.build import build_index as build_index
@@ -97,6 +95,9 @@ from .scoring.results import LOW_ANSWER_MASS as LOW_ANSWER_MASS
 from .scoring.results import Likelihood as Likelihood
 from .scoring.results import Score as Score
 from .scoring.results import ranks as ranks
+from .serving.requests import Request as Request
+from .serving.requests import take_request as take_request
+from .serving.worker import work as work
 from .storage.cache import Cache as Cache
 from .storage.cache import CacheInfo as CacheInfo
 from .summarization.collection import CollectionSettings as CollectionSettings
@@ -121,4 +122,3 @@ from .tuning.rows import export_rows as export_rows
 from .tuning.trsr import TrsrExample as TrsrExample
 from .tuning.trsr import TrsrExamples as TrsrExamples
 from .tuning.trsr import TrsrSettings as TrsrSettings
-from .worker import work as work

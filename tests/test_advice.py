@@ -7,7 +7,7 @@ import pytest
 from tiny_model import Shape, random_weights, spm_vocab, write_adapter, write_model
 
 from rella_cpp import EngineError, EngineSettings, GGUFError, InputError, find_model
-from rella_cpp.advice import Advice, advise, recommended
+from rella_cpp.benchmark.quantization import Advice, advise, recommended
 from rella_gguf.quantizing import plan, quantize
 
 SHAPE = Shape(embd=64, ff=128, layers=4)

@@ -7,11 +7,11 @@ from commands import Run, runner
 from tiny_model import write_adapter
 
 from rella_cpp import Cache, ContextError, EngineSettings, InputError, Rella
-from rella_cpp.benching.machine import describe, this_machine
-from rella_cpp.benching.measuring import bench
-from rella_cpp.benching.mix import FILMS, USER, Mix, film, unshared
-from rella_cpp.benching.prompts import MixPrompts
-from rella_cpp.benching.results import APART, TOGETHER, Bench, Measure, RawRate
+from rella_cpp.benchmark.machine import describe, this_machine
+from rella_cpp.benchmark.measure import bench
+from rella_cpp.benchmark.prompts import MixPrompts
+from rella_cpp.benchmark.results import APART, TOGETHER, Bench, Measure, RawRate
+from rella_cpp.benchmark.workload import FILMS, USER, Mix, film, unshared
 
 SMALL = Mix(lengths=(40, 90), tokens=100, items=4, behaviors=3, titles=6, texts=3, text_tokens=10, new_tokens=2)
 ONE = EngineSettings(threads=1)

@@ -16,8 +16,8 @@ from compared.server import Server
 from compared.task import Limits, among, shared_length
 from compared.timing import Timed, scaled
 from rella_cpp import Cache, EngineError, EngineSettings, Rella
-from rella_cpp.benching.mix import Mix
-from rella_cpp.benching.prompts import rank_questions
+from rella_cpp.benchmark.prompts import rank_questions
+from rella_cpp.benchmark.workload import Mix
 from rella_cpp.prompts.question import Question
 
 MIX = Mix(items=3, behaviors=2)

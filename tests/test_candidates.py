@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from rella_cpp import InputError, Item, ItemIndex, Rella, build_index, load_domain
-from rella_cpp.candidates import find_candidates, liked
 from rella_cpp.domains.inputs import take_history
+from rella_cpp.recommender.candidates import find_candidates, liked
 
 MOVIES = load_domain("movies")
 CATALOG = [Item({"id": str(n), "title": f"{word} {n}"}) for n, word in enumerate(["Movie", "Story", "xylophone"] * 20)]

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from rella_cpp import Behavior, InputError, Item, Selection, User, load_domain
-from rella_cpp.requests import LONGEST_LINE, parse_line, placed_in_request, take_request
+from rella_cpp.serving.requests import LONGEST_LINE, parse_line, placed_in_request, take_request
 
 MOVIES = load_domain("movies")
 HEAT: dict[str, Any] = {"title": "Heat", "rating": 5}

@@ -1,4 +1,5 @@
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
@@ -15,9 +16,10 @@ HEAVY = {
     "rich", "safetensors", "scipy", "sklearn", "usearch",
 }  # fmt: skip
 OURS = {
-    "rella_cpp.advice", "rella_cpp.datasets", "rella_cpp.evaluation", "rella_cpp.index", "rella_cpp.tuning",
-    "rella_gguf.lora.conversion", "rella_gguf.lora.merging", "rella_gguf.quantizing", "rella_cli.data",
-    "rella_cli.evaluate", "rella_cli.scores", "rella_cli.worker", "rella_cpp.requests",
+    "rella_cpp.benchmark", "rella_cpp.datasets", "rella_cpp.evaluation", "rella_cpp.metrics",
+    "rella_cpp.retrieval.index", "rella_cpp.retrieval.samples", "rella_cpp.scoring.logistic", "rella_cpp.serving",
+    "rella_cpp.tuning", "rella_gguf.lora.conversion", "rella_gguf.lora.merging", "rella_gguf.quantizing",
+    "rella_cli.data", "rella_cli.evaluate", "rella_cli.scores", "rella_cli.worker",
 }  # fmt: skip
 UNTIL_IT_DECODES = """
 import json, os, sys
@@ -36,8 +38,14 @@ main(sys.argv[1:])
 def test_a_score_imports_nothing_heavy_before_it_decodes(roomy_model: Path) -> None:
     files = ("--history", EXAMPLES / "history.json", "--item", EXAMPLES / "item.json")
     found = set(json.loads(run_python(UNTIL_IT_DECODES, "score", *files, "--model", roomy_model)))
-    assert {"numpy", "llama_cpp", "rella_cpp.engine.engine", "rella_cpp.recommender"} <= found  # it did come that far
+    assert {
+        "numpy",
+        "llama_cpp",
+        "rella_cpp.engine.engine",
+        "rella_cpp.recommender.rella",
+    } <= found  # it did come that far
     assert not found & (HEAVY | OURS)
+    assert all(map(find_spec, OURS))  # a room that moved would be missed without a word
 
 
 def test_naming_the_library_imports_none_of_it() -> None:

@@ -22,7 +22,7 @@ from rella_cpp import (
 )
 from rella_cpp.domains.field_names import meant_field
 from rella_cpp.domains.stray_fields import UnreadField, unread_fields, unshown_fields
-from rella_cpp.worker import work
+from rella_cpp.serving.worker import work
 
 MOVIES, NEWS = load_domain("movies"), load_domain("news")
 KNOWN = ("title", "year", "genres", "id", "rating", "timestamp")

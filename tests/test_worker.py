@@ -20,7 +20,7 @@ from rella_cpp import (
     load_domain,
 )
 from rella_cpp.scoring.calibration import made_for
-from rella_cpp.worker import split_lines, work
+from rella_cpp.serving.worker import split_lines, work
 
 MOVIES = load_domain("movies")
 HISTORY: list[dict[str, object]] = [{"title": "Heat", "rating": 5}, {"title": "Alien", "rating": 2}]

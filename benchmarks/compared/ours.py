@@ -8,8 +8,8 @@ import numpy as np
 
 from compared.task import Text, Vector
 from rella_cpp import EngineSettings, Rella
-from rella_cpp.benching.measuring import ForgetfulCache
-from rella_cpp.benching.mix import USER, Mix
+from rella_cpp.benchmark.measure import ForgetfulCache
+from rella_cpp.benchmark.workload import USER, Mix
 from rella_cpp.domains.records import Item
 from rella_cpp.prompts.question import Question
 

@@ -81,7 +81,7 @@ def _cosine(a: Vector, b: Vector) -> float:
 
 
 def _conditions(results: Mapping[str, Any]) -> str:
-    from rella_cpp.benching.machine import describe
+    from rella_cpp.benchmark.machine import describe
 
     mix, settings = results["mix"], results["settings"]
     facts = describe(results)

@@ -7,7 +7,7 @@ import typer
 from rella_cli import options
 
 if TYPE_CHECKING:
-    from rella_cpp.benching.results import Bench
+    from rella_cpp.benchmark.results import Bench
 
 
 def bench(
@@ -32,8 +32,8 @@ def bench(
     from rella_cli.progress import ProgressBar
     from rella_cli.terminal import print_json
     from rella_cpp import find_model
-    from rella_cpp.benching.measuring import bench as measure
-    from rella_cpp.benching.mix import Mix
+    from rella_cpp.benchmark.measure import bench as measure
+    from rella_cpp.benchmark.workload import Mix
 
     settings = engine_settings(ctx, threads, gpu_layers, flash_attn, kv_type, exact)
     listen(verbose)
@@ -77,7 +77,7 @@ def _show(found: "Bench") -> None:
 
 def _facts(found: "Bench") -> dict[str, str]:
     """Write machine, build, model, settings and input mix for a person."""
-    from rella_cpp.benching.machine import describe
+    from rella_cpp.benchmark.machine import describe
 
     lengths = (f"{kind} {mean:,.0f} ({least}–{most})" for kind, (least, mean, most) in found.prompt_tokens.items())
     return {

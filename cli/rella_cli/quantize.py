@@ -12,7 +12,7 @@ import typer
 from rella_cli import options
 
 if TYPE_CHECKING:
-    from rella_cpp.advice import Advice
+    from rella_cpp.benchmark.quantization import Advice
 
 ModelArgument = Annotated[
     str | None,
@@ -76,8 +76,8 @@ def advise(
     from rella_cli.progress import ProgressBar
     from rella_cli.terminal import print_json
     from rella_cpp import find_model
-    from rella_cpp.advice import ADVISED_TYPES, recommended
-    from rella_cpp.advice import advise as measure
+    from rella_cpp.benchmark.quantization import ADVISED_TYPES, recommended
+    from rella_cpp.benchmark.quantization import advise as measure
 
     settings = engine_settings(None, threads, gpu_layers, flash_attn, "f16")
     wanted = ADVISED_TYPES if types is None else [name.strip() for name in types.split(",")]

@@ -13,7 +13,7 @@ from rella_gguf.shown import json_line, one_line
 
 if TYPE_CHECKING:
     from rella_cpp import Domain, Selection, SummarySettings
-    from rella_cpp.worker import Ranker
+    from rella_cpp.serving.worker import Ranker
 
 _CHUNK = 1 << 16
 _PIPE = getattr(select, "PIPE_BUF", _CHUNK)  # where a pipe has room at all, it takes so much without blocking
@@ -30,7 +30,7 @@ def serve(
     prompts: bool = False,
 ) -> None:
     """Answer requests line by line until standard input ends or a SIGTERM comes; the request under way is finished."""
-    from rella_cpp.worker import split_lines, work
+    from rella_cpp.serving.worker import split_lines, work
 
     for handler in logging.getLogger("rella_cpp").handlers:
         handler.addFilter(_Once())

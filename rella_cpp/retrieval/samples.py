@@ -8,7 +8,6 @@ import numpy.typing as npt
 from rella_cpp.domains.domain import Domain
 from rella_cpp.domains.values import as_whole
 from rella_cpp.errors import InputError
-from rella_cpp.metrics.probabilities import Floats
 from rella_cpp.retrieval.index.item_index import ItemIndex
 from rella_cpp.retrieval.nearest import nearest
 from rella_cpp.retrieval.selection import Retrieval
@@ -92,7 +91,7 @@ class Histories:
         found, cosines = nearest(wanted, target, k)
         return positions[found], cosines
 
-    def mean_cosines(self, user: int, position: int, items: npt.NDArray[np.int64]) -> Floats:
+    def mean_cosines(self, user: int, position: int, items: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
         """Return the mean cosine of each item to all of a user's behaviors before a position but the item itself.
 
         float64 of shape (len(items),); 0 where there are no behaviors.
@@ -103,7 +102,7 @@ class Histories:
         # No matrix product: its last bits hang on the row, and would break the ties of items alike.
         cosines = np.einsum("td,bd->tb", targets, behaviors)
         counted = items[:, None] != earlier[None, :]
-        means: Floats = (cosines * counted).sum(axis=1) / np.maximum(1, counted.sum(axis=1))
+        means: npt.NDArray[np.float64] = (cosines * counted).sum(axis=1) / np.maximum(1, counted.sum(axis=1))
         return means
 
     def _of_user(self, user: int) -> npt.NDArray[np.float32]:
@@ -115,7 +114,7 @@ class Histories:
         return self._matrix
 
 
-def _unit(vectors: npt.NDArray[np.float32]) -> Floats:
+def _unit(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     """Return vectors at unit length, float64; what is stored is so but for rounding."""
     exact = vectors.astype(np.float64)
     exact /= np.maximum(np.linalg.norm(exact, axis=1, keepdims=True), 1e-12)

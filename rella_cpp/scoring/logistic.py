@@ -7,18 +7,17 @@ import numpy as np
 import numpy.typing as npt
 
 from rella_cpp.engine.address_space import check_room, warm_scipy
-from rella_cpp.metrics.probabilities import Floats
 
 
 @dataclass(frozen=True)
 class Logistic:
     """Weights of features, float64 of shape (features,), and what is added to their sum."""
 
-    weights: Floats
+    weights: npt.NDArray[np.float64]
     offset: float
 
     @classmethod
-    def fit(cls, features: Floats, labels: npt.NDArray[np.generic], *, strength: float = 1.0) -> Self:
+    def fit(cls, features: npt.NDArray[np.float64], labels: npt.NDArray[np.generic], *, strength: float = 1.0) -> Self:
         """Fit on standardised features, float64 of shape (n, features).
 
         Parameters
@@ -34,10 +33,10 @@ class Logistic:
         mean, deviation = features.mean(0), features.std(0)
         scale = np.where(deviation > 0, deviation, 1)
         model = LogisticRegression(C=strength, max_iter=1000).fit((features - mean) / scale, labels)
-        weights: Floats = model.coef_[0] / scale
+        weights: npt.NDArray[np.float64] = model.coef_[0] / scale
         return cls(weights, float(model.intercept_[0] - weights @ mean))
 
-    def __call__(self, features: Floats) -> Floats:
+    def __call__(self, features: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Return probabilities, float64 of shape (n,)."""
-        chances: Floats = 1 / (1 + np.exp(-np.clip(features @ self.weights + self.offset, -700, 700)))
+        chances: npt.NDArray[np.float64] = 1 / (1 + np.exp(-np.clip(features @ self.weights + self.offset, -700, 700)))
         return chances

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from rella_cpp.engine.address_space import warm_scipy
 from rella_cpp.errors import InputError
 from rella_cpp.metrics.probabilities import Floats, Losses, Ranked
-from rella_cpp.recommender import Rella
+from rella_cpp.recommender.rella import Rella
 from rella_cpp.scoring.head import PARTS, Head, heads_judge, read_features
 from rella_cpp.scoring.logistic import Logistic
 from rella_cpp.storage.artifacts import brief, first_difference, named, refuse_foreign

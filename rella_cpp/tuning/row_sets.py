@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from rella_cpp.recommender import Rella
+from rella_cpp.recommender.rella import Rella
 from rella_cpp.storage.progress import Progress, no_progress
 from rella_cpp.tuning.rows import RowForm, TuningRows, TuningSource, export_rows, read_files
 from rella_gguf.files import check_output, locked, refuse_link, writing

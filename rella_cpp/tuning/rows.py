@@ -15,7 +15,7 @@ from rella_cpp.domains.domain import Domain
 from rella_cpp.errors import ContextError, InputError
 from rella_cpp.prompts.rendering import PromptText
 from rella_cpp.prompts.soft_marker import SOFT
-from rella_cpp.recommender import Rella
+from rella_cpp.recommender.rella import Rella
 from rella_cpp.storage.artifacts import write_json
 from rella_cpp.storage.progress import Progress, no_progress
 from rella_cpp.storage.versions import library_versions

@@ -12,7 +12,7 @@ from rella_cpp.domains.records import Behavior
 from rella_cpp.errors import ContextError, InputError
 from rella_cpp.prompts.rendering import PromptText
 from rella_cpp.prompts.yes_no import Preference, write_prompt
-from rella_cpp.recommender import Rella
+from rella_cpp.recommender.rella import Rella
 from rella_cpp.summarization.summaries import Summaries
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from rella_cpp.domains.records import Behavior, Item, User
 from rella_cpp.domains.stray_fields import unshown_fields, warn_of_behaviors, warn_of_items, warn_of_user
 from rella_cpp.errors import EngineError, InputError
 from rella_cpp.prompts.yes_no import Order
-from rella_cpp.requests import LONGEST_LINE, Request, parse_line, placed_in_request, take_request
 from rella_cpp.retrieval.selection import Retrieval, Selection
 from rella_cpp.scoring.results import LOW_ANSWER_MASS, Score, ranks
+from rella_cpp.serving.requests import LONGEST_LINE, Request, parse_line, placed_in_request, take_request
 from rella_cpp.summarization.settings import SummarySettings
 
 logger = logging.getLogger("rella_cpp")

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from rella_cpp.benching.machine import surroundings
-from rella_cpp.benching.mix import USER, Mix
-from rella_cpp.benching.prompts import MixPrompts, Tokens
-from rella_cpp.benching.results import APART, TOGETHER, Bench, Measure, RawRate
+from rella_cpp.benchmark.machine import surroundings
+from rella_cpp.benchmark.prompts import MixPrompts, Tokens
+from rella_cpp.benchmark.results import APART, TOGETHER, Bench, Measure, RawRate
+from rella_cpp.benchmark.workload import USER, Mix
 from rella_cpp.engine.segments import Prompt
 from rella_cpp.engine.settings import EngineSettings
 from rella_cpp.errors import InputError
-from rella_cpp.recommender import Rella
+from rella_cpp.recommender.rella import Rella
 from rella_cpp.storage.cache import Cache
 from rella_cpp.storage.progress import Progress, no_progress
 

@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from rella_cpp.adapters.lora import Adapters
-from rella_cpp.candidates import Candidate, Recommendation, best_of, candidates_near
 from rella_cpp.domains.domain import Domain
 from rella_cpp.domains.inputs import take_history
 from rella_cpp.domains.loading import load_domain
@@ -26,6 +25,8 @@ from rella_cpp.prompts.chat_formats import check_chat_format
 from rella_cpp.prompts.lengths import LongItem, located_in
 from rella_cpp.prompts.question import Question
 from rella_cpp.prompts.yes_no import Order
+from rella_cpp.recommender.candidates import Candidate, Recommendation, best_of, candidates_near
+from rella_cpp.recommender.components import Tuned
 from rella_cpp.retrieval.selection import Retrieval, Selection
 from rella_cpp.scoring.answers import Answer
 from rella_cpp.scoring.query import ChoiceQuery, Query
@@ -34,7 +35,6 @@ from rella_cpp.storage.cache import Cache
 from rella_cpp.storage.progress import Progress, no_progress
 from rella_cpp.summarization.settings import SummarySettings
 from rella_cpp.summarization.summary import PreferenceSummary
-from rella_cpp.tuned import Tuned
 
 logger = logging.getLogger("rella_cpp")
 logger.addHandler(logging.NullHandler())  # silent unless somebody listens
@@ -305,7 +305,7 @@ class Rella(Tuned):
         count
             How many, at most.
         candidates
-            How many to judge, at least `count`; see `rella_cpp.candidates.find_candidates`.
+            How many to judge, at least `count`; see `rella_cpp.recommender.candidates.find_candidates`.
         history, user, k, retrieval, order, summary
             See `rank`.
 

@@ -8,7 +8,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from rella_cpp.benching.mix import USER, Mix, long_text, unshared
+from rella_cpp.benchmark.workload import USER, Mix, long_text, unshared
 from rella_cpp.domains.inputs import take_history, take_items
 from rella_cpp.domains.records import Item, User
 from rella_cpp.engine.engine import Engine
@@ -17,7 +17,7 @@ from rella_cpp.errors import ContextError
 from rella_cpp.prompts.item import item_text
 from rella_cpp.prompts.question import Question
 from rella_cpp.prompts.yes_no import write_prompt
-from rella_cpp.recommender import Rella
+from rella_cpp.recommender.rella import Rella
 
 Tokens = npt.NDArray[np.int32]
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-from rella_cpp.benching.mix import Mix
+from rella_cpp.benchmark.workload import Mix
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ class Bench:
     Attributes
     ----------
     surroundings
-        Machine, build, versions, model and settings; see `rella_cpp.benching.machine.surroundings`.
+        Machine, build, versions, model and settings; see `rella_cpp.benchmark.machine.surroundings`.
     mix
         What was read.
     prompt_tokens

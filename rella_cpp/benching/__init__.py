@@ -1,1 +1,0 @@
-"""How fast a model is on this machine, against what llama.cpp itself does with the same tokens."""

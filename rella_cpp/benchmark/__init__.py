@@ -1,0 +1,1 @@
+"""How fast a model is on this machine, against llama.cpp itself, and which quantisation to take."""

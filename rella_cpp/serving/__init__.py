@@ -1,0 +1,1 @@
+"""Requests of other programs: read, checked and answered one by one."""
