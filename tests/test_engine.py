@@ -83,8 +83,11 @@ def test_what_is_shared_is_not_decoded_again(engine: Engine, exact_engine: Engin
     for one in (engine, exact_engine):
         prompts = [prompt_of([(5, 6, 7), (8, 9), (10, last)]) for last in (11, 12)]
         logits(one, *prompts, *prompts)
-        assert one.asked == 28
-    assert (engine.decoded, exact_engine.decoded) == (8, 9)  # 10 is within a segment: exact mode reads it twice
+        assert one.prompt_tokens == 28
+    assert (engine.decoded_tokens, exact_engine.decoded_tokens) == (
+        8,
+        9,
+    )  # 10 is within a segment: exact mode reads it twice
 
 
 def test_embeddings_in_place_of_tokens_give_the_same_bits(tmp_path: Path) -> None:

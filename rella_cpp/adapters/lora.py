@@ -41,7 +41,7 @@ def load_adapters(
     cache
         Where PEFT folders are converted to.
     made_for
-        The judge's settings (`Rella.settings`).
+        The scorer's settings (`Rella.settings`).
     allow_mismatch
         Take adapters tuned on something else, too.
     try_out

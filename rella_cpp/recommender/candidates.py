@@ -46,7 +46,7 @@ class Recommendation(Generic[S]):
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An item to judge, and the liked behavior that it is nearest to."""
+    """An item to score, and the liked behavior that it is nearest to."""
 
     item: Item
     near: int
@@ -66,7 +66,7 @@ def liked(behaviors: Sequence[Behavior], domain: Domain) -> list[int]:
 def candidates_near(
     vectors: ItemVectors, behaviors: Sequence[Behavior], candidates: int, count: int
 ) -> list[Candidate]:
-    """Find items to judge for `count` recommendations; see `find_candidates`.
+    """Find items to score for `count` recommendations; see `find_candidates`.
 
     Raises
     ------
@@ -91,7 +91,7 @@ def find_candidates(
     domain: Domain,
     count: int,
 ) -> list[Candidate]:
-    """Find items to judge.
+    """Find items to score.
 
     Around each of the latest 30 liked behaviors the nearest items are sought; seen ones are left out; of the rest,
     `count` are chosen one by one, each for being near to something liked and unlike those chosen before (maximal

@@ -157,7 +157,7 @@ class Rella:
     ) -> Score:
         """Score one item; see `rank`."""
         query = Query(history, [item], user, Selection(k, retrieval, order, allow_empty_history), summary)
-        return self._components.scorer.judge([query], keep=True)[0][0]
+        return self._components.scorer.score([query], keep=True)[0][0]
 
     def rank(
         self,
@@ -198,7 +198,7 @@ class Rella:
 
         """
         query = Query(history, items, user, Selection(k, retrieval, order, allow_empty_history), summary)
-        return self._components.scorer.judge([query], keep=True)[0]
+        return self._components.scorer.score([query], keep=True)[0]
 
     def judge(self, queries: Sequence[Query]) -> list[list[Score]]:
         """Score the targets of many queries; one list a query, as `rank` would give it. Raises as `rank` does.
@@ -206,7 +206,7 @@ class Rella:
         What prompts share is decoded once, over all queries; unless the engine is exact, short ones are decoded
         together, so scores differ from those of `rank` as far as rounding goes (README, Exactness).
         """
-        return self._components.scorer.judge(queries)
+        return self._components.scorer.score(queries)
 
     def choose(
         self,

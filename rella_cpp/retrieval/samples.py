@@ -64,7 +64,7 @@ class Histories:
         return self._data.others(row)
 
     def choose(self, row: int, k: int, retrieval: Retrieval) -> npt.NDArray[np.int64]:
-        """Choose K behaviors by position, ascending; all, for SUBR without an index: then the judge chooses."""
+        """Choose K behaviors by position, ascending; all, for SUBR without an index: then the scorer chooses."""
         if retrieval == "recent":
             return self.latest(row, k)
         if self.vectors is None:

@@ -1,4 +1,4 @@
-"""What a choice is made among, and how likely each candidate is."""
+"""What comes out: scores, likelihoods of candidates, and their ranks."""
 
 import math
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ class Likelihood:
     dropped
         How many of the K latest behaviors were left out for the context's sake.
     model
-        Which model judged, with which adapters and soft prompt.
+        Which model gave it, with which adapters and soft prompt.
     excluded
         How many behaviors were left out because they are one of the candidates.
     prompt
@@ -98,7 +98,7 @@ class Score:
     dropped
         How many chosen behaviors were left out for the context's sake.
     model
-        Which model and adapters judged.
+        Which model and adapters gave it.
     excluded
         How many behaviors were left out because they are the target itself.
     prompt
