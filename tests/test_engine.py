@@ -12,7 +12,7 @@ from tiny_model import Shape, bpe_vocab, random_weights, spm_vocab, write_adapte
 
 from rella_cpp import ContextError, Engine, EngineError, EngineSettings, GGUFError, InputError
 from rella_cpp.engine.lora import Adapter
-from rella_cpp.engine.machine import usable_cores
+from rella_cpp.engine.machine.cores import usable_cores
 from rella_cpp.engine.segments import Prompt, Span
 
 F32 = EngineSettings(kv_type="f32", flash_attn="off", threads=1)

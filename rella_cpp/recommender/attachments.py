@@ -11,7 +11,7 @@ from pathlib import Path
 from rella_cpp.adapters.lora import Adapters, check_company, load_adapters, record_of
 from rella_cpp.adapters.provenance import for_choices
 from rella_cpp.adapters.soft_prompt import load_soft_prompt
-from rella_cpp.engine.trial import Kind, TriedModel
+from rella_cpp.engine.trial.trial import Kind, TriedModel
 from rella_cpp.recommender.components import Components
 from rella_cpp.scoring.calibration import Calibration
 from rella_cpp.scoring.calibrator import Calibrator

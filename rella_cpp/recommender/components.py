@@ -5,7 +5,7 @@ from typing import Self
 
 from rella_cpp.domains.domain import Domain
 from rella_cpp.engine.engine import Engine
-from rella_cpp.engine.trial import Trial
+from rella_cpp.engine.trial.trial import Trial
 from rella_cpp.prompts.builder import PromptBuilder
 from rella_cpp.retrieval.vectors import ItemVectors
 from rella_cpp.scoring.likelihood import LikelihoodScorer

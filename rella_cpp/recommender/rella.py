@@ -19,7 +19,7 @@ from rella_cpp.engine.engine import Engine
 from rella_cpp.engine.identity import ModelIdentity
 from rella_cpp.engine.lora import Adapter
 from rella_cpp.engine.settings import EngineSettings
-from rella_cpp.engine.trial import Trial
+from rella_cpp.engine.trial.trial import Trial
 from rella_cpp.prompts.chat_formats import check_chat_format
 from rella_cpp.prompts.question import Question
 from rella_cpp.prompts.yes_no import Order

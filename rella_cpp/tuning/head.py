@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rella_cpp.engine.address_space import warm_scipy
+from rella_cpp.engine.machine.address_space import warm_scipy
 from rella_cpp.errors import InputError
 from rella_cpp.metrics.probabilities import Floats, Losses, Ranked
 from rella_cpp.recommender.rella import Rella

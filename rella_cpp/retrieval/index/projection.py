@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from rella_cpp.engine.address_space import check_room, warm_scipy
+from rella_cpp.engine.machine.address_space import check_room, warm_scipy
 from rella_cpp.errors import InputError
 
 _SAMPLE = 20_000  # rows that PCA is fitted on at most: its components hardly change beyond
