@@ -101,7 +101,9 @@ def record_of(adapter: Adapter) -> Mapping[str, Any] | None:
     return read_record(adapter.path, adapter.path)
 
 
-def check_company(adapters: Sequence[Adapter], soft: AppliedSoftPrompt | None, *, allow_mismatch: bool = False) -> None:
+def check_tuned_behind(
+    adapters: Sequence[Adapter], soft: AppliedSoftPrompt | None, *, allow_mismatch: bool = False
+) -> None:
     """Compare the soft prompt in use with those that adapters were tuned behind; warn where none is in use.
 
     Raises

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from rella_cpp.adapters.lora import Adapters, check_company, load_adapters, record_of
+from rella_cpp.adapters.lora import Adapters, check_tuned_behind, load_adapters, record_of
 from rella_cpp.adapters.provenance import for_choices
 from rella_cpp.adapters.soft_prompt import load_soft_prompt
 from rella_cpp.engine.trial.trial import Kind, TriedModel
@@ -113,7 +113,7 @@ class Attachments:
     def _check(self, allow_mismatch: bool) -> None:
         """Refuse a soft prompt that the adapters do not go with, and a head that was fitted on others."""
         reader, soft = self._parts.reader, self._parts.prompts.soft
-        check_company(reader.adapters, None if soft is None else soft.applied, allow_mismatch=allow_mismatch)
+        check_tuned_behind(reader.adapters, None if soft is None else soft.applied, allow_mismatch=allow_mismatch)
         self.use_head(reader.head, allow_mismatch=allow_mismatch)
         tuned = [each.path.name for each in reader.adapters if for_choices(record_of(each))]
         if soft is not None and soft.chooses:

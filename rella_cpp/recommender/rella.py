@@ -108,7 +108,7 @@ class Rella:
         lora, soft
             LoRA adapters and a soft prompt; see `use_adapters` and `use_soft`.
         settings, exact
-            Context, threads, GPU layers, …; and instead of what they say, whether bits are the same in company.
+            Context, threads, GPU layers, …; and instead of what they say, whether bits are the same in a batch.
         trial
             Try the model once with this build of llama.cpp on this processor, in a process of its own; where llama.cpp
             dies, load it with safer settings (`rella.engine.settings` says which), with a warning. A script that loads

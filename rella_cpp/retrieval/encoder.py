@@ -98,7 +98,7 @@ class ItemEncoder:
         distinct = list(dict.fromkeys(texts))
         known = self._cache.vectors(self._key, distinct, self._width)
         done, total = 0, sum(text not in known for text in distinct)
-        # Of the groups of all texts, not of the missing ones: after a kill each is computed in the same company.
+        # Of the groups of all texts, not of the missing ones: after a kill each is computed in the same batch.
         for start in range(0, len(distinct), _GROUP):
             group = [text for text in distinct[start : start + _GROUP] if text not in known]
             if group:

@@ -124,7 +124,7 @@ class ItemVectors:
     def __call__(self, items: Sequence[Item]) -> npt.NDArray[np.float32]:
         """Return vectors for SUBR, float32 of shape (n, dim): the index's, if there is one.
 
-        Those embedded for it depend on their texts alone, so that no choice of behaviors hangs on earlier requests.
+        Those embedded for it depend on their texts alone: earlier requests never change which behaviors are shown.
         """
         if self.index is None:
             return self._encode(items, "prompt", self.progress, together=False)
@@ -155,7 +155,7 @@ class ItemVectors:
     def _encoder(self, pool: Pool, *, together: bool) -> ItemEncoder:
         """Return an encoder; its cache key names whatever can change a vector's bits besides the text."""
         exact = self._engine.settings.exact
-        together = together or exact  # then company changes nothing
+        together = together or exact  # then a batch changes nothing
         if (pool, together) not in self._encoders:
             key = f"{self.base.fingerprint} {self.identity.key}{' together' if together and not exact else ''}"
             self._encoders[pool, together] = ItemEncoder(

@@ -57,7 +57,7 @@ class Projection:
     def __call__(self, vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Project vectors, float32 of shape (n, n_embd), to unit vectors of shape (n, dim).
 
-        Each row alone, so that its bits do not depend on its company.
+        Each row alone, so that its bits do not depend on the rows beside it.
         """
         projected = np.zeros((len(vectors), len(self.components)))
         for number, row in enumerate(vectors):
