@@ -63,18 +63,14 @@ class Likelihood:
 
     def as_dict(self) -> dict[str, object]:
         """Return a JSON object with the documented keys; `excluded` unless 0, never the prompt."""
-        result: dict[str, object] = {
+        return {
             "item": dict(self.item.fields),
             "log_probability": self.log_probability,
             "tokens": self.tokens,
             "per_token": self.per_token,
             "share": self.share,
-            "prompt_tokens": self.prompt_tokens,
-            "used": list(self.used),
-            "dropped": self.dropped,
-            "model": self.model.as_dict(),
+            **_what_was_read(self),
         }
-        return result | ({"excluded": self.excluded} if self.excluded else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,20 +162,26 @@ class Score:
 
     def as_dict(self) -> dict[str, object]:
         """Return a JSON object with the documented keys; `extras`, `excluded` unless 0, never the prompt."""
-        result: dict[str, object] = {
+        return {
             "item": dict(self.item.fields),
             "probability": self.probability,
             "yes_logit": self.yes_logit,
             "no_logit": self.no_logit,
             "answer_mass": self.answer_mass,
-            "prompt_tokens": self.prompt_tokens,
-            "used": list(self.used),
-            "dropped": self.dropped,
-            "model": self.model.as_dict(),
+            **_what_was_read(self),
+            **self.extras(),
         }
-        if self.excluded:
-            result["excluded"] = self.excluded
-        return result | self.extras()
+
+
+def _what_was_read(result: Score | Likelihood) -> dict[str, object]:
+    """Return the JSON keys of the prompt and the model."""
+    found: dict[str, object] = {
+        "prompt_tokens": result.prompt_tokens,
+        "used": list(result.used),
+        "dropped": result.dropped,
+        "model": result.model.as_dict(),
+    }
+    return found | ({"excluded": result.excluded} if result.excluded else {})
 
 
 def click_probability(gap: float) -> float:
