@@ -94,11 +94,11 @@ def test_it_stands_where_the_template_says_so(model: Path, soft: Path) -> None:
 
 
 def test_a_marker_cuts_text_as_a_control_token_does(judge: Rella) -> None:
-    encoded = judge.engine.encode([Span("a movie"), Span("the movie", block=4), Span("x")])
+    encoded = judge.engine.encode([Span("a movie"), Span("the movie", soft=4), Span("x")])
     vocabulary = judge.engine.vocabulary
-    assert encoded.block is not None
-    assert vocabulary.decode(encoded.tokens[1 : encoded.block]).strip() == "a moviethe"
-    assert vocabulary.decode(encoded.tokens[encoded.block :]).strip() == "moviex"
+    assert encoded.soft is not None
+    assert vocabulary.decode(encoded.tokens[1 : encoded.soft]).strip() == "a moviethe"
+    assert vocabulary.decode(encoded.tokens[encoded.soft :]).strip() == "moviex"
     assert vocabulary.decode(encoded.tokens[encoded.starts[2] :]) == "x"
 
 

@@ -1,4 +1,4 @@
-"""Soft prompts at run time (DELRec, arXiv 2406.11156): a block of input embeddings among a prompt's tokens.
+"""Soft prompts at run time (DELRec, arXiv 2406.11156): input embeddings among a prompt's tokens.
 
 It stands before the first token, BOS included, as PEFT has it, or where a domain's template says `{{ soft }}`.
 """
