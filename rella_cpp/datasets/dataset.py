@@ -149,6 +149,11 @@ class DataSet:
         return str(self.manifest["format"])
 
     @property
+    def identity(self) -> dict[str, str]:
+        """What says, in files made of it, which data set it is: name and fingerprint."""
+        return {"name": self.name, "fingerprint": self.fingerprint}
+
+    @property
     def domain(self) -> str:
         """The domain's name (or TOML file) that says how prompts show the items."""
         return str(self.manifest["domain"])
@@ -307,6 +312,18 @@ def check_drawing(limit: int | None, seed: int, noun: str) -> None:
     """
     if limit is not None and limit < 1:
         raise InputError(f"limit is {limit}", remedy=f"give at least 1 {noun}, or leave it out")
+    check_seed(seed)
+
+
+def check_seed(seed: int) -> None:
+    """Refuse a seed out of its range.
+
+    Raises
+    ------
+    InputError
+        It is.
+
+    """
     if seed < 0:
         raise InputError(f"seed is {seed}", remedy="give 0 or more")
 

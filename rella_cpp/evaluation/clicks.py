@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from rella_cpp.datasets.dataset import check_drawing
+from rella_cpp.datasets.dataset import DataSet, check_drawing
 from rella_cpp.domains.records import Behavior, Item, User
 from rella_cpp.errors import InputError
 from rella_cpp.evaluation.baselines.clicks import Baselines
@@ -25,9 +25,6 @@ from rella_cpp.scoring.results import Score
 from rella_cpp.scoring.statistics import STATISTICS
 from rella_cpp.storage.progress import Progress, no_progress
 from rella_cpp.summarization.settings import SummarySettings
-
-if TYPE_CHECKING:
-    from rella_cpp.datasets.dataset import DataSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +68,7 @@ class EvaluationSettings:
 
 
 def evaluate(
-    data: "DataSet",
+    data: DataSet,
     out: str | Path,
     settings: EvaluationSettings,
     *,
@@ -137,7 +134,7 @@ def evaluate(
         return [writer.finish() for writer in writers]
 
 
-def drawn(data: "DataSet", settings: EvaluationSettings) -> npt.NDArray[np.int64]:
+def drawn(data: DataSet, settings: EvaluationSettings) -> npt.NDArray[np.int64]:
     """Draw the samples to evaluate: their row numbers, int64, ascending; all where the limit is greater.
 
     Raises
@@ -154,7 +151,7 @@ class _Work:
 
     def __init__(
         self,
-        data: "DataSet",
+        data: DataSet,
         settings: EvaluationSettings,
         judge: Judge | None,
         histories: Histories,

@@ -89,10 +89,10 @@ def run_settings(
     index = histories.vectors
     return {
         "format": 1,
-        "data": {"name": data.name, "fingerprint": data.fingerprint},
+        "data": data.identity,
         "samples": dict(samples),
         "reading": dict(reading),
-        "index": None if index is None else {"fingerprint": index.fingerprint, "model": index.manifest.model},
+        "index": None if index is None else index.identity,
         "judge": None if judge is None else dict(judge.settings()),
         "versions": library_versions(),
     }

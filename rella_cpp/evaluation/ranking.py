@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, cast, get_args
+from typing import Any, Self, cast, get_args
 
 import numpy as np
 
-from rella_cpp.datasets.dataset import check_drawing
+from rella_cpp.datasets.dataset import DataSet, check_drawing
 from rella_cpp.datasets.last_liked import LastLiked
 from rella_cpp.datasets.leave_one_out import LeaveOneOut
 from rella_cpp.datasets.negatives import MOST, Candidates, HeldOut
@@ -28,9 +28,6 @@ from rella_cpp.scoring.query import By, ChoiceQuery, Query
 from rella_cpp.scoring.results import Likelihood, Score
 from rella_cpp.storage.progress import Progress, no_progress
 from rella_cpp.summarization.settings import SummarySettings
-
-if TYPE_CHECKING:
-    from rella_cpp.datasets.dataset import DataSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +106,7 @@ class RankingSettings:
 
 
 def evaluate_ranking(
-    data: "DataSet",
+    data: DataSet,
     out: str | Path,
     settings: RankingSettings,
     *,
@@ -169,7 +166,7 @@ class _Work:
 
     def __init__(
         self,
-        data: "DataSet",
+        data: DataSet,
         settings: RankingSettings,
         judge: Judge | ChoosingModel | None,
         drawn: Candidates,

@@ -6,12 +6,12 @@ See `rella_cpp.storage.journal` for how they are written, and what a kill leaves
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from rella_cpp.datasets.dataset import check_drawing
+from rella_cpp.datasets.dataset import DataSet, check_drawing
 from rella_cpp.datasets.layout import SPLITS
 from rella_cpp.domains.domain import Domain
 from rella_cpp.domains.records import Behavior
@@ -23,9 +23,6 @@ from rella_cpp.storage.versions import library_versions
 from rella_cpp.summarization.settings import SummarySettings
 from rella_cpp.summarization.summaries import LAYOUT, SampleSummary, Summaries, sample_key
 from rella_cpp.summarization.summary import PreferenceSummary
-
-if TYPE_CHECKING:
-    from rella_cpp.datasets.dataset import DataSet
 
 GROUP = 16
 """Samples summarised in one batch: the unit of resume."""
@@ -58,7 +55,7 @@ class CollectionSettings:
             raise InputError(f"split is {self.split!r}", remedy=f"one of {', '.join((*SPLITS, ALL))}")
         check_drawing(self.limit, self.seed, "sample")
 
-    def rows(self, data: "DataSet") -> npt.NDArray[np.int64]:
+    def rows(self, data: DataSet) -> npt.NDArray[np.int64]:
         """Draw the samples: their row numbers, int64, ascending.
 
         Raises
@@ -106,7 +103,7 @@ class WrittenSummaries:
 
 
 def write_summaries(
-    data: "DataSet",
+    data: DataSet,
     out: str | Path,
     settings: CollectionSettings,
     *,
@@ -150,10 +147,10 @@ def write_summaries(
     return WrittenSummaries(Summaries.open(out), generated, reused)
 
 
-def _facts(data: "DataSet", settings: CollectionSettings, count: int, author: Author) -> dict[str, object]:
+def _facts(data: DataSet, settings: CollectionSettings, count: int, author: Author) -> dict[str, object]:
     return {
         "format": 1,
-        "data": {"name": data.name, "fingerprint": data.fingerprint},
+        "data": data.identity,
         "samples": {"split": settings.split, "limit": settings.limit, "seed": settings.seed, "count": count},
         "summary": settings.summary.facts(author.domain),
         "author": dict(author.identity()),
@@ -171,7 +168,7 @@ def _within(progress: Progress, start: int, size: int, total: int) -> Progress:
 
 
 def _summarised(
-    data: "DataSet", rows: Sequence[int], settings: SummarySettings, author: Author, progress: Progress
+    data: DataSet, rows: Sequence[int], settings: SummarySettings, author: Author, progress: Progress
 ) -> list[SampleSummary]:
     """Summarise some samples together."""
     samples, starts = data.samples, data.interactions.starts

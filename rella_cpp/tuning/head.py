@@ -106,9 +106,9 @@ def _same_head(out: Path, settings: Mapping[str, Any], parts: Sequence[str]) -> 
 def _settings(examples: Examples, judge: Rella) -> dict[str, Any]:
     data, index = examples.data, examples.histories.vectors
     return {
-        "data": {"name": data.name, "fingerprint": data.fingerprint},
+        "data": data.identity,
         "samples": asdict(examples.settings),
-        "index": None if index is None else {"fingerprint": index.fingerprint, "model": index.manifest.model},
+        "index": None if index is None else index.identity,
         "judge": judge.settings(),
         "versions": library_versions(),
     }

@@ -194,7 +194,7 @@ def _manifest(
     framed = judge is not None and form == "text"
     return {
         "format": _FORMAT,
-        "data": {"name": data.name, "fingerprint": data.fingerprint},
+        "data": data.identity,
         "domain": {"name": domain.name, "fingerprint": domain.fingerprint},
         **examples.facts(valid),
         "form": form,

@@ -79,6 +79,11 @@ class ItemIndex(CheckedFiles):
         m = self.manifest
         return digest([m.fingerprint, m.engine, m.template, m.pool, m.files])
 
+    @property
+    def identity(self) -> dict[str, str]:
+        """What says, in files made with it, which index it is: its fingerprint, and its model's name."""
+        return {"fingerprint": self.fingerprint, "model": self.manifest.model}
+
     @cached_property
     def projection(self) -> Projection:
         """From hidden states to this index's vectors."""
