@@ -296,7 +296,7 @@ def test_two_do_not_add_at_once_and_a_full_disk_keeps_the_old(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("rella_cpp.retrieval.index.build._write_items", full)
+    monkeypatch.setattr("rella_cpp.retrieval.index.build.write_items", full)
     with pytest.raises(InputError, match="No space left"):
         add_to_index(index, judge.vectors, CATALOG)
     monkeypatch.undo()
