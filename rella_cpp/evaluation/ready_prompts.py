@@ -41,7 +41,7 @@ class ReadyPrompts:
     prompts: tuple[ReadyPrompt, ...]
 
 
-class TextJudge(Protocol):
+class TextModel(Protocol):
     """A model that answers a text; `Rella` is one."""
 
     def question(self, text: str) -> Question:
@@ -83,7 +83,7 @@ def evaluate_prompts(
     out: str | Path,
     settings: EvaluationSettings,
     *,
-    judge: TextJudge,
+    judge: TextModel,
     force: bool = False,
     progress: Progress = no_progress,
 ) -> Run:
