@@ -4,12 +4,15 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rella_cpp.domains.domain import Domain
 from rella_cpp.domains.records import Item
 from rella_cpp.domains.values import encodable, settled_ids
 from rella_cpp.errors import InputError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _EXACT = 2**53  # from there on floats have gaps between whole numbers
 
@@ -70,3 +73,43 @@ def write_items(table: Any, path: Path) -> None:
     import pyarrow.parquet as pq
 
     pq.write_table(table, path)
+
+
+def read_column(path: Path, name: str, count: int, remedy: str) -> "pa.ChunkedArray":
+    """Read a column of texts.
+
+    Raises
+    ------
+    InputError
+        It cannot be read, or has not `count` rows.
+
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        column = pq.ParquetFile(path).read(columns=[name], use_threads=False)[name].cast(pa.string())
+        column.validate(full=True)  # texts that cannot be decoded, too
+    except (OSError, pa.ArrowException, KeyError) as error:
+        raise InputError(f"cannot be read ({error})", source=path, remedy=remedy) from None
+    if len(column) != count:
+        raise InputError(f"holds {len(column)} items, the manifest says {count}", source=path, remedy=remedy)
+    return column
+
+
+def read_item(text: object, source: Path, remedy: str) -> Item:
+    """Read an item from its fields as JSON.
+
+    Raises
+    ------
+    InputError
+        They are no JSON object.
+
+    """
+    try:
+        value = json.loads(str(text))
+        if not isinstance(value, dict):
+            raise ValueError("no object")
+        return Item(value)
+    except (TypeError, ValueError, RecursionError):
+        raise InputError("holds an item that is no JSON object", source=source, remedy=remedy) from None
