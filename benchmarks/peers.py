@@ -26,7 +26,7 @@ from rella_cpp.benchmark.machine import surroundings
 from rella_cpp.benchmark.prompts import rank_questions
 from rella_cpp.benchmark.workload import Mix
 from rella_cpp.domains.inputs import take_items
-from rella_cpp.engine.machine import usable_cores
+from rella_cpp.engine.machine.cores import usable_cores
 from rella_cpp.prompts.question import Question
 from rella_cpp.storage.artifacts import write_json
 from rella_gguf.files import check_output

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from commands import Run, run_python, runner
 
-from rella_cpp.engine.amx import HEADER, amx_flags
+from rella_cpp.engine.machine.amx import HEADER, amx_flags
 
 COLUMNS, ROWS, READ = bytes.fromhex("b1a5b2a6b3a7b4a8b5a9b6aab7abb8ac"), bytes.fromhex("c1d2c3d4c5d6c7d8"), 0x3B9D17C5
 # The configuration as ggml declares and fills it; the numbers are found again in what the compiler writes. What is read

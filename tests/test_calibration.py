@@ -258,6 +258,6 @@ def test_contrast_is_the_gap_above_that_with_no_history_and_is_kept(judge: Rella
     score = judge.score(history, item, user={"age": "25-34"})
     assert score.empty_gap == empty.gap and score.probability == plain.probability
     assert score.contrast == pytest.approx(1 / (1 + np.exp(empty.gap - plain.gap))) == score.best
-    before = judge.engine.decoded
+    before = judge.engine.decoded_tokens
     again = judge.score(history, item, user={"age": "25-34"})
-    assert again == score and judge.engine.decoded - before < score.prompt_tokens  # no second prompt
+    assert again == score and judge.engine.decoded_tokens - before < score.prompt_tokens  # no second prompt

@@ -324,7 +324,7 @@ def test_an_interruption_ends_with_130(score: Run, monkeypatch: pytest.MonkeyPat
     def interrupt(*_args: object, **_kwargs: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("rella_cpp.recommender.Rella.rank", interrupt)
+    monkeypatch.setattr("rella_cpp.recommender.rella.Rella.rank", interrupt)
     assert score().code == 130
 
 
@@ -332,7 +332,7 @@ def test_a_fault_of_ours_is_not_hidden(spm_model: Path, monkeypatch: pytest.Monk
     def fail(*_args: object, **_kwargs: object) -> None:
         raise AssertionError("a bug")
 
-    monkeypatch.setattr("rella_cpp.recommender.Rella.rank", fail)
+    monkeypatch.setattr("rella_cpp.recommender.rella.Rella.rank", fail)
     with pytest.raises(AssertionError, match="a bug"):
         main(["score", "--history", HISTORY, "--item", ITEM, "--model", str(spm_model)])
 

@@ -12,7 +12,7 @@ from tiny_model import Shape, bpe_vocab, random_weights, spm_vocab, write_adapte
 
 from rella_cpp import ContextError, Engine, EngineError, EngineSettings, GGUFError, InputError
 from rella_cpp.engine.lora import Adapter
-from rella_cpp.engine.machine import usable_cores
+from rella_cpp.engine.machine.cores import usable_cores
 from rella_cpp.engine.segments import Prompt, Span
 
 F32 = EngineSettings(kv_type="f32", flash_attn="off", threads=1)
@@ -83,8 +83,11 @@ def test_what_is_shared_is_not_decoded_again(engine: Engine, exact_engine: Engin
     for one in (engine, exact_engine):
         prompts = [prompt_of([(5, 6, 7), (8, 9), (10, last)]) for last in (11, 12)]
         logits(one, *prompts, *prompts)
-        assert one.asked == 28
-    assert (engine.decoded, exact_engine.decoded) == (8, 9)  # 10 is within a segment: exact mode reads it twice
+        assert one.prompt_tokens == 28
+    assert (engine.decoded_tokens, exact_engine.decoded_tokens) == (
+        8,
+        9,
+    )  # 10 is within a segment: exact mode reads it twice
 
 
 def test_embeddings_in_place_of_tokens_give_the_same_bits(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def test_the_shared_beginning_is_computed_once(judge: Rella, tmp_path: Path) -> 
     asked, computed = judge.vectors.tokens()
     start = len(judge.engine.vocabulary.tokenize("Movie. Title:")) + 1
     assert 39 * (start - 1) < asked - computed  # once for all in one call; and titles begin alike, too
-    assert judge.engine.asked == asked
+    assert judge.engine.prompt_tokens == asked
 
 
 class Killed(BaseException):
@@ -92,11 +92,11 @@ def test_a_killed_build_goes_on_and_ends_the_same(judge: Rella, tmp_path: Path, 
         with pytest.raises(Killed):
             build_index(other.vectors, catalog, tmp_path / "b", progress=kill)
         assert not (tmp_path / "b").exists()
-        before = other.engine.decoded
+        before = other.engine.decoded_tokens
         index = build_index(other.vectors, catalog, tmp_path / "b")
         assert contents(index.folder) == wanted
         asked, _ = other.vectors.tokens()
-        assert other.engine.decoded - before < asked  # what was written to the cache is not computed again
+        assert other.engine.decoded_tokens - before < asked  # what was written to the cache is not computed again
     assert index.ids() == [str(n) for n in range(150)]  # none lost, none doubled
 
 

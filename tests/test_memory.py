@@ -9,8 +9,8 @@ from commands import run_python, runner
 from tiny_model import Shape, write_model
 
 from rella_cpp import Engine, EngineError, EngineSettings, read_header
-from rella_cpp.engine.machine import usable_cores, usable_memory
-from rella_cpp.engine.memory import cache_bytes, check_room, no_context
+from rella_cpp.engine.machine.cores import usable_cores, usable_memory
+from rella_cpp.engine.machine.memory import cache_bytes, check_room, no_context
 
 WIDE = Shape(embd=128, heads=4, heads_kv=2, ctx=65536)  # rows of 64, which quantised types divide
 

@@ -154,10 +154,10 @@ def test_every_row_asked_for_is_what_its_prompt_alone_says(
     decoder = Decoder(FakeContext(limits), rewinds=limits.rewinds)
     for batch in (first, second):  # the second finds what the first left on the trunk
         counts = [data.draw(st.integers(1, len(prompt))) for prompt in batch]
-        before = decoder.decoded
+        before = decoder.decoded_tokens
         found = run(decoder, list(plan(batch, limits, counts, keep=keep)), counts)
         assert found == [wanted_rows(prompt, count) for prompt, count in zip(batch, counts, strict=True)]
-        assert decoder.decoded - before <= sum(map(len, batch))
+        assert decoder.decoded_tokens - before <= sum(map(len, batch))
 
 
 @given(batch=prompts, limits=limits)
@@ -165,7 +165,7 @@ def test_nothing_shared_is_decoded_twice_where_a_call_costs_nothing(batch: list[
     limits = Limits(limits.cells, limits.batch, limits.sequences, limits.pack, call=0)
     decoder = Decoder(FakeContext(limits))
     run(decoder, list(plan(batch, limits)), [1] * len(batch))
-    assert decoder.decoded == len({tuple(keys(p)[: n + 1]) for p in batch for n in range(len(p))})
+    assert decoder.decoded_tokens == len({tuple(keys(p)[: n + 1]) for p in batch for n in range(len(p))})
 
 
 @given(first=prompts, second=prompts)
@@ -226,11 +226,11 @@ def test_a_kept_lead_is_cut_where_the_next_plan_finds_it() -> None:
     limits = Limits(cells=100, batch=10, sequences=8, pack=9, call=2)
     decoder = Decoder(FakeContext(limits))
     run(decoder, list(plan(prompts_of("sys|hist|one"), limits, keep=True)), [1])
-    assert decoder.decoded == 10
+    assert decoder.decoded_tokens == 10
     run(decoder, list(plan(prompts_of("sys|hist|oak", "sys|hist|two"), limits, keep=True)), [1, 1])
-    assert decoder.decoded == 10 + 6
+    assert decoder.decoded_tokens == 10 + 6
     run(decoder, list(plan(prompts_of("sys|past|two"), limits, keep=True)), [1])
-    assert decoder.decoded == 10 + 6 + 10
+    assert decoder.decoded_tokens == 10 + 6 + 10
 
 
 def test_a_failed_call_leaves_nothing_that_is_taken_for_known() -> None:
@@ -239,7 +239,7 @@ def test_a_failed_call_leaves_nothing_that_is_taken_for_known() -> None:
     calls = list(plan(prompts_of("abcd|efgh"), limits))
     with pytest.raises(ZeroDivisionError):
         decoder.run(calls, lambda wanted, place: 1 // 0)  # type: ignore[arg-type]
-    assert run(decoder, calls, [1]) == [wanted_rows(prompts_of("abcd|efgh")[0], 1)] and decoder.decoded == 4 + 8
+    assert run(decoder, calls, [1]) == [wanted_rows(prompts_of("abcd|efgh")[0], 1)] and decoder.decoded_tokens == 4 + 8
 
 
 @given(batch=prompts, limits=limits, most=st.integers(0, 5))

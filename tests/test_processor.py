@@ -5,7 +5,7 @@ import pytest
 
 from rella_cli.version import amx_line
 from rella_cpp import BuildInfo
-from rella_cpp.engine.processor import Processor, processor
+from rella_cpp.engine.machine.processor import Processor, processor
 
 XEON = """processor\t: 0
 model\t\t: 143

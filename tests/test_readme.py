@@ -16,7 +16,7 @@ from tiny_model import Shape
 
 from rella_cpp import DataSet, load_domain, packaged_model
 from rella_cpp.datasets.leave_one_out import LeaveOneOut
-from rella_cpp.engine.amx import amx_flags
+from rella_cpp.engine.machine.amx import amx_flags
 
 ROOT = Path(__file__).parent.parent
 SMOLLM2 = Shape(embd=576, heads=9, heads_kv=3, ff=1536, layers=30)

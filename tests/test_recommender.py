@@ -62,7 +62,7 @@ def test_ranking_gives_the_bits_of_scoring_one_by_one_where_exact(
 
 def test_shared_order_begins_with_what_most_targets_retrieve(exact_judge: Rella, roomy: Rella) -> None:
     by_time = roomy.rank(HISTORY, TARGETS, k=4)
-    before = roomy.engine.decoded
+    before = roomy.engine.decoded_tokens
     shared = roomy.rank(HISTORY, TARGETS, k=4, order="shared")
     assert [set(score.used) for score in shared] == [set(score.used) for score in by_time]
     counts = Counter(place for score in by_time for place in score.used)
@@ -70,7 +70,7 @@ def test_shared_order_begins_with_what_most_targets_retrieve(exact_judge: Rella,
     used = [score.used for score in shared]
     # What stands first in several prompts is decoded once: fewer positions than prompts have.
     assert len({u[:1] for u in used}) < len(used)
-    assert roomy.engine.decoded - before < sum(score.prompt_tokens for score in shared)
+    assert roomy.engine.decoded_tokens - before < sum(score.prompt_tokens for score in shared)
     assert roomy.rank(HISTORY, TARGETS, k=4, order="shared") == shared
     assert [s.used for s in exact_judge.rank(HISTORY, TARGETS, k=4, order="shared")] == used
 

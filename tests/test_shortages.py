@@ -15,7 +15,7 @@ from tiny_model import write_adapter
 
 from rella_cli.shortages import no_disk, no_memory
 from rella_cpp import DataSet, EngineError, InputError
-from rella_cpp.engine.address_space import address_space_left, check_room
+from rella_cpp.engine.machine.address_space import address_space_left, check_room
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="sets Linux's limits of a process")
@@ -72,7 +72,7 @@ def test_under_a_limit_libraries_reserve_little(names: dict[str, Path]) -> None:
 @LINUX
 def test_openblas_is_not_waited_for() -> None:
     code = (
-        "import re, resource\nfrom rella_cpp.engine.address_space import warm_numpy, warm_scipy\n"
+        "import re, resource\nfrom rella_cpp.engine.machine.address_space import warm_numpy, warm_scipy\n"
         "warm_numpy()\n"  # no limit: nothing to do
         "used = int(re.search(r'VmSize:\\s+(\\d+)', open('/proc/self/status').read())[1]) << 10\n"
         "resource.setrlimit(resource.RLIMIT_AS, (used + (30 << 20), resource.RLIM_INFINITY))\n"

@@ -94,11 +94,11 @@ def test_it_stands_where_the_template_says_so(model: Path, soft: Path) -> None:
 
 
 def test_a_marker_cuts_text_as_a_control_token_does(judge: Rella) -> None:
-    encoded = judge.engine.encode([Span("a movie"), Span("the movie", block=4), Span("x")])
+    encoded = judge.engine.encode([Span("a movie"), Span("the movie", soft=4), Span("x")])
     vocabulary = judge.engine.vocabulary
-    assert encoded.block is not None
-    assert vocabulary.decode(encoded.tokens[1 : encoded.block]).strip() == "a moviethe"
-    assert vocabulary.decode(encoded.tokens[encoded.block :]).strip() == "moviex"
+    assert encoded.soft is not None
+    assert vocabulary.decode(encoded.tokens[1 : encoded.soft]).strip() == "a moviethe"
+    assert vocabulary.decode(encoded.tokens[encoded.soft :]).strip() == "moviex"
     assert vocabulary.decode(encoded.tokens[encoded.starts[2] :]) == "x"
 
 
@@ -188,9 +188,9 @@ def test_with_an_adapter_and_in_company(model: Path, soft: Path, adapter: Path, 
 def test_a_prefix_with_it_is_kept_for_the_next_candidates(model: Path, soft: Path, exact: bool) -> None:
     with Rella.from_gguf(model, settings=replace(EXACT, exact=exact), soft=soft, cache=Cache(None)) as judge:
         judge.rank(HISTORY, TARGETS[:1], retrieval="recent")
-        before = judge.engine.asked, judge.engine.decoded
+        before = judge.engine.prompt_tokens, judge.engine.decoded_tokens
         judge.rank(HISTORY, TARGETS[1:2], retrieval="recent")
-        asked, decoded = judge.engine.asked - before[0], judge.engine.decoded - before[1]
+        asked, decoded = judge.engine.prompt_tokens - before[0], judge.engine.decoded_tokens - before[1]
     assert decoded < asked / 2  # block and history, most of the prompt, were in memory
 
 

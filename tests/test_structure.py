@@ -13,20 +13,59 @@ ROOT = Path(__file__).parent.parent
 ROOMS = {"rella_gguf": ROOT / "gguf/rella_gguf", "rella_cpp": ROOT / "rella_cpp", "rella_cli": ROOT / "cli/rella_cli"}
 # Who may import whom: one way only.
 ALLOWED = {"rella_gguf": set(), "rella_cpp": {"rella_gguf"}, "rella_cli": {"rella_cpp", "rella_gguf"}}
+# The same for the rooms of the library, from the ground floor up: each may import the rooms on its line, all of which
+# stand on lines before it. `errors` is open to all.
+LIBRARY = {
+    "storage": "",
+    "metrics": "",
+    "domains": "storage",
+    "engine": "storage",
+    "adapters": "storage domains engine",
+    "datasets": "storage domains",
+    "prompts": "domains engine adapters",
+    "retrieval": "storage domains engine datasets prompts",
+    "summarization": "storage domains engine datasets prompts",
+    "scoring": "storage domains engine prompts retrieval summarization",
+    "recommender": "storage domains engine adapters prompts retrieval summarization scoring",
+    "serving": "domains retrieval summarization scoring",
+    "evaluation": "storage metrics domains engine datasets prompts retrieval summarization scoring",
+    "tuning": "storage metrics domains engine datasets prompts retrieval summarization scoring recommender",
+    "benchmark": "storage domains engine prompts recommender",
+}
+MOST_PARAMETERS, MOST_LINES = 7, 60
 
 
 def modules() -> list[tuple[str, Path]]:
     return [(room, path) for room, folder in ROOMS.items() for path in sorted(folder.rglob("*.py"))]
 
 
-def imported(path: Path) -> set[str]:
+def imported_modules(path: Path) -> set[str]:
+    """Name what a file imports, wherever it does: `rella_cpp.engine.engine`, `numpy`."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            names |= {alias.name.split(".")[0] for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            names.add(node.module.split(".")[0])
+            names.add(node.module)
     return names
+
+
+def imported(path: Path) -> set[str]:
+    return {name.split(".")[0] for name in imported_modules(path)}
+
+
+def functions() -> list[tuple[str, ast.FunctionDef]]:
+    """Return every function of ours, by its place; with the decorators that the file says it has."""
+    found = []
+    for _, path in modules():
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        owners = {
+            id(child): node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef) for child in node.body
+        }
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef):
+                found.append((f"{path.relative_to(ROOT)}: {owners.get(id(node), '')}.{node.name}", node))
+    return found
 
 
 @pytest.mark.parametrize("package", [rella_cpp, rella_gguf])
@@ -72,3 +111,41 @@ def test_modules_stay_short_and_prints_stay_out_of_the_library() -> None:
 def test_the_errors_docstring_draws_the_tree() -> None:
     drawn = set(re.findall(r"(\w+Error)\b", rella_cpp.errors.__doc__ or "")) - {"ValueError", "TypeError"}
     assert drawn == {name for name in rella_cpp.errors.__all__}
+
+
+def test_rooms_of_the_library_import_those_below_them_and_no_others() -> None:
+    for room, allowed in LIBRARY.items():
+        found: set[str] = set()
+        for path in (ROOMS["rella_cpp"] / room).rglob("*.py"):
+            for name in imported_modules(path):
+                assert name != "rella_cpp", f"{path} asks the public face, which asks everybody"
+                if name.startswith("rella_cpp."):
+                    found.add(name.split(".")[1])
+        assert found - {room, "errors"} == set(allowed.split()), room
+    floors = list(LIBRARY)
+    assert all(floors.index(below) < floors.index(room) for room in floors for below in LIBRARY[room].split())
+
+
+def test_the_library_has_rooms_and_no_loose_modules() -> None:
+    folder = ROOMS["rella_cpp"]
+    assert {path.name for path in folder.glob("*.py")} == {"__init__.py", "errors.py"}
+    assert {path.name for path in folder.iterdir() if (path / "__init__.py").exists()} == set(LIBRARY)
+
+
+def test_a_room_says_what_it_is_for_and_nothing_else() -> None:
+    # Names are imported from the module that has them, so that an import shows where a thing stands.
+    for room, path in modules():
+        if path.name == "__init__.py" and path.parent != ROOMS[room]:
+            (says,) = ast.parse(path.read_text(encoding="utf-8")).body
+            assert isinstance(says, ast.Expr) and len(str(ast.get_docstring(ast.Module([says], [])))) > 40, path
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    known = {}
+    for room, path in modules():
+        name = ".".join((room, *path.relative_to(ROOMS[room]).with_suffix("").parts)).removesuffix(".__init__")
+        known[name] = imported_modules(path)
+    left = {name: names & known.keys() for name, names in known.items()}
+    while free := {name for name, names in left.items() if not names}:
+        left = {name: names - free for name, names in left.items() if name not in free}
+    assert not left

@@ -13,11 +13,11 @@ from tiny_model import Shape, write_model
 
 from rella_cli.progress import ProgressBar
 from rella_cpp import Cache, EngineError, EngineSettings, Rella
-from rella_cpp.engine.amx import build_command
-from rella_cpp.engine.probe import REFUSED, STAGES, Job
-from rella_cpp.engine.processor import Processor
-from rella_cpp.engine.trial import EXTRA_BUFFERS, Trial, describe, found_here, here
-from rella_cpp.engine.verdicts import Death, Verdict, Verdicts
+from rella_cpp.engine.machine.amx import build_command
+from rella_cpp.engine.machine.processor import Processor
+from rella_cpp.engine.trial.probe import REFUSED, STAGES, Job
+from rella_cpp.engine.trial.trial import EXTRA_BUFFERS, Trial, describe, found_here, here
+from rella_cpp.engine.trial.verdicts import Death, Verdict, Verdicts
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 FILES = ("--history", EXAMPLES / "history.json", "--item", EXAMPLES / "item.json")
@@ -207,7 +207,7 @@ def test_a_death_says_whether_it_comes_again_and_what_to_do(signal: str, words: 
 @pytest.mark.parametrize("amx", [True, False])
 def test_with_amx_the_warning_gives_the_command_that_builds_faster(monkeypatch: pytest.MonkeyPatch, amx: bool) -> None:
     xeon = Processor("Xeon", ("amx_int8", "amx_tile") if amx else ())
-    monkeypatch.setattr("rella_cpp.engine.trial.processor", lambda: xeon)
+    monkeypatch.setattr("rella_cpp.engine.trial.trial.processor", lambda: xeon)
     off: dict[str, Any] = {EXTRA_BUFFERS: {"extra_bufts": False}}
     said = describe(Verdict(off, (Death("SIGSEGV", "reading a prompt of 600 tokens"),)))
     assert "docs/install.md" in said and (build_command() in said) is amx
@@ -256,7 +256,7 @@ def test_a_verdict_holds_for_a_build_a_processor_a_model_and_settings(tmp_path: 
 
 def test_the_child_ends_with_its_parent(broken: Break, spm_model: Path) -> None:
     broken(on_decode="time.sleep(60)")
-    program = "from rella_cpp.engine.probe import main; main()"
+    program = "from rella_cpp.engine.trial.probe import main; main()"
     command = [sys.executable, "-c", program, Job(str(spm_model), EngineSettings()).dump()]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None and process.stdin is not None

@@ -9,9 +9,9 @@ import pytest
 from tiny_model import Shape, write_model
 
 from rella_cpp import EngineSettings
-from rella_cpp.engine.child import run as run_child
-from rella_cpp.engine.probe import BEAT, MARK, REFUSED, STAGES, Job, probe
-from rella_cpp.engine.verdicts import Death
+from rella_cpp.engine.trial.child import run as run_child
+from rella_cpp.engine.trial.probe import BEAT, MARK, REFUSED, STAGES, Job, probe
+from rella_cpp.engine.trial.verdicts import Death
 
 JOB = Job("model.gguf", EngineSettings())
 

@@ -9,7 +9,7 @@ import typer
 from rella_cli import options, quantize
 
 if TYPE_CHECKING:
-    from rella_cpp.engine.verdicts import Verdict
+    from rella_cpp.engine.trial.verdicts import Verdict
     from rella_gguf import Inspection
 
 _LONGEST_FACT = 200
@@ -47,7 +47,7 @@ def inspect(
 def _trials(model: str) -> "list[tuple[Mapping[str, object], Verdict]]":
     """Return what trials on this machine found of a model; nothing where its fingerprint is not known yet."""
     from rella_cpp import Cache
-    from rella_cpp.engine.trial import found_here
+    from rella_cpp.engine.trial.trial import found_here
 
     with Cache.default() as cache:
         fingerprint = cache.known_fingerprint(model)
@@ -107,7 +107,7 @@ def _trial_facts(trials: "Sequence[tuple[Mapping[str, object], Verdict]]") -> li
     if not trials:
         return []
     from rella_cpp import EngineSettings
-    from rella_cpp.engine.trial import describe
+    from rella_cpp.engine.trial.trial import describe
 
     usual = asdict(EngineSettings())
     facts = []

@@ -33,7 +33,7 @@ def _version(wanted: bool) -> None:
 
 def _amx_flags(wanted: bool) -> None:
     if wanted:
-        from rella_cpp.engine.amx import amx_flags
+        from rella_cpp.engine.machine.amx import amx_flags
 
         typer.echo(amx_flags())
         raise typer.Exit()

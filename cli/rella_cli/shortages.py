@@ -48,7 +48,7 @@ def be_sparing() -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_M_ARENA_MAX, 1)
-    from rella_cpp.engine.address_space import warm_numpy
+    from rella_cpp.engine.machine.address_space import warm_numpy
 
     warm_numpy()
 
@@ -86,7 +86,7 @@ def no_disk(error: BaseException) -> bool:
 
 def _is_odd(error: BaseException) -> bool:
     """Tell whether it is no error of ours, and the limit is close: then anything may have failed for that reason."""
-    from rella_cpp.engine.address_space import address_space_left
+    from rella_cpp.engine.machine.address_space import address_space_left
     from rella_cpp.errors import RellaError
 
     if isinstance(error, RellaError | OSError) or hasattr(error, "format_message"):

@@ -8,7 +8,7 @@ import typer
 
 if TYPE_CHECKING:
     from rella_cpp import BuildInfo
-    from rella_cpp.engine.processor import Processor
+    from rella_cpp.engine.machine.processor import Processor
 
 _FASTER = "docs/install.md has the faster build"
 
@@ -16,7 +16,7 @@ _FASTER = "docs/install.md has the faster build"
 def show_version() -> None:
     """Print the versions, and what the installed llama.cpp can do."""
     from rella_cpp import build_info
-    from rella_cpp.engine.processor import processor
+    from rella_cpp.engine.machine.processor import processor
     from rella_gguf.shown import harmless
 
     build, here = build_info(), processor()
@@ -47,6 +47,6 @@ def amx_line(processor: "Processor", build: "BuildInfo", deadly: int) -> str:
 
 def _deadly() -> int:
     """Count the trials in which llama.cpp failed here until its extra buffers were switched off."""
-    from rella_cpp.engine.trial import EXTRA_BUFFERS, found_here
+    from rella_cpp.engine.trial.trial import EXTRA_BUFFERS, found_here
 
     return sum(EXTRA_BUFFERS in verdict.switched_off for _, verdict in found_here())

@@ -11,7 +11,7 @@ from rella_cpp.adapters.provenance import check_record, read_record
 from rella_cpp.engine.engine import Engine
 from rella_cpp.engine.identity import AppliedSoftPrompt
 from rella_cpp.engine.lora import Adapter
-from rella_cpp.engine.trial import Kind
+from rella_cpp.engine.trial.trial import Kind
 from rella_cpp.errors import InputError
 from rella_cpp.storage.cache import Cache
 from rella_gguf import check_adapter
@@ -41,7 +41,7 @@ def load_adapters(
     cache
         Where PEFT folders are converted to.
     made_for
-        The judge's settings (`Rella.settings`).
+        The scorer's settings (`Rella.settings`).
     allow_mismatch
         Take adapters tuned on something else, too.
     try_out
@@ -101,7 +101,9 @@ def record_of(adapter: Adapter) -> Mapping[str, Any] | None:
     return read_record(adapter.path, adapter.path)
 
 
-def check_company(adapters: Sequence[Adapter], soft: AppliedSoftPrompt | None, *, allow_mismatch: bool = False) -> None:
+def check_tuned_behind(
+    adapters: Sequence[Adapter], soft: AppliedSoftPrompt | None, *, allow_mismatch: bool = False
+) -> None:
     """Compare the soft prompt in use with those that adapters were tuned behind; warn where none is in use.
 
     Raises

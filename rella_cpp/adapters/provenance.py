@@ -51,7 +51,7 @@ def check_record(record: Mapping[str, Any], source: Path, base: Header, made_for
     base
         The model in use.
     made_for
-        The judge's settings (`Rella.settings`), and `choice`: the domain's `choice_fingerprint`.
+        The scorer's settings (`Rella.settings`), and `choice`: the domain's `choice_fingerprint`.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Soft prompts at run time (DELRec, arXiv 2406.11156): a block of input embeddings among a prompt's tokens.
+"""Soft prompts at run time (DELRec, arXiv 2406.11156): input embeddings among a prompt's tokens.
 
 It stands before the first token, BOS included, as PEFT has it, or where a domain's template says `{{ soft }}`.
 """
@@ -18,7 +18,7 @@ from rella_cpp.adapters.provenance import check_record, for_choices, read_record
 from rella_cpp.domains.domain import Domain
 from rella_cpp.engine.engine import Engine
 from rella_cpp.engine.identity import AppliedSoftPrompt
-from rella_cpp.engine.trial import Kind
+from rella_cpp.engine.trial.trial import Kind
 from rella_cpp.errors import InputError
 from rella_cpp.storage.cache import Cache
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from rella_cpp.engine.engine import Engine
 from rella_cpp.engine.segments import Prompt, Span
 from rella_cpp.engine.settings import EngineSettings
-from rella_cpp.engine.trial import Trial
+from rella_cpp.engine.trial.trial import Trial
 from rella_cpp.errors import EngineError
 from rella_cpp.storage.cache import Cache
 from rella_cpp.storage.progress import Progress, no_progress

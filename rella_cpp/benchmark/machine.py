@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from rella_cpp.engine.engine import Engine
-from rella_cpp.engine.machine import usable_cores
+from rella_cpp.engine.machine.cores import usable_cores
+from rella_cpp.engine.machine.processor import processor
 from rella_cpp.engine.native import build_info
-from rella_cpp.engine.processor import processor
 from rella_cpp.engine.settings import EngineSettings
 from rella_cpp.storage.versions import library_versions
 from rella_gguf import inspect

@@ -205,10 +205,10 @@ def _time(tasks: list[_Task], rella: Rella, repeats: int, progress: Progress) ->
         task = tasks[done % len(tasks)]
         progress("measuring", done, repeats * len(tasks), task.name)
         engine.raw(one)  # drops what is in memory
-        before, start = engine.decoded, time.perf_counter()
+        before, start = engine.decoded_tokens, time.perf_counter()
         task.run()
         seconds[task.name].append(time.perf_counter() - start)
-        computed[task.name] = engine.decoded - before
+        computed[task.name] = engine.decoded_tokens - before
     progress("measuring", repeats * len(tasks), repeats * len(tasks), "")
     return {name: _Time(statistics.median(values), computed[name]) for name, values in seconds.items()}
 

@@ -13,7 +13,7 @@ SHARES = (10, 1, 1)
 """Users that train, validate and test, where the data is not split by users."""
 
 
-_SPLIT_SEED = 0  # never the request's: who is a test user does not hang on who is drawn
+_SPLIT_SEED = 0  # never the request's: who is drawn does not change who is a test user
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,7 +101,7 @@ class Candidates:
         return int(((self.position > 0) & (known.timestamp[rows] == known.timestamp[rows - 1])).sum())
 
     def sample(self, place: int, column: int) -> int:
-        """Return a candidate's number, which does not hang on who else is drawn."""
+        """Return a candidate's number, which does not depend on who else is drawn."""
         return int(self.user[place]) * self.width + column
 
     @classmethod

@@ -49,8 +49,8 @@ class Decoder:
 
     Attributes
     ----------
-    decoded
-        Positions computed so far.
+    decoded_tokens
+        Positions decoded so far.
 
     """
 
@@ -58,7 +58,7 @@ class Decoder:
         self.context, self._rewinds = context, rewinds
         self._starts: list[int] = []
         self._kept: list[Segment] = []
-        self.decoded = 0
+        self.decoded_tokens = 0
 
     def forget(self) -> None:
         """Drop what is kept: it no longer holds (other adapters, say)."""
@@ -96,7 +96,7 @@ class Decoder:
             for wanted in piece.wanted:
                 take(wanted, place + wanted.row)
             place += len(piece.segment)
-        self.decoded += place
+        self.decoded_tokens += place
         if call.start is not None and not call.branches:
             self._starts.append(call.start)
             self._kept.append(call.pieces[0].segment.copy())  # the caller may change his

@@ -66,8 +66,8 @@ class Engine:
         The model's tokens.
     n_ctx, n_embd
         Context in tokens; width of the hidden states.
-    asked
-        Positions of all prompts read so far; see `decoded`.
+    prompt_tokens
+        Positions of all prompts read so far; see `decoded_tokens`.
 
     """
 
@@ -83,7 +83,7 @@ class Engine:
         self._decoder = Decoder(self._context, rewinds=loaded.limits.rewinds)
         self._lock = threading.RLock()
         self._adapters = LoadedAdapters(lib, model, context, loaded.header)
-        self.asked, self._busy = 0, False
+        self.prompt_tokens, self._busy = 0, False
         self._free = weakref.finalize(self, _free, lib, model, context, self.vocabulary)
 
     @classmethod
@@ -104,9 +104,9 @@ class Engine:
         return cls(load(path, settings), settings)
 
     @property
-    def decoded(self) -> int:
+    def decoded_tokens(self) -> int:
         """Positions computed so far; what was kept in memory and used again does not count."""
-        return self._decoder.decoded
+        return self._decoder.decoded_tokens
 
     def encode(self, spans: Sequence[Span]) -> Encoded:
         """Tokenise a prompt made of spans; see `Vocabulary.encode`."""
@@ -366,7 +366,7 @@ class Engine:
             try:
                 if self._adapters.apply(tuple(adapters)):
                     self._decoder.forget()
-                self.asked += sum(map(len, prompts))
+                self.prompt_tokens += sum(map(len, prompts))
                 yield
             finally:
                 self._busy = False

@@ -28,7 +28,7 @@ class AppliedSoftPrompt:
 
 @dataclass(frozen=True, slots=True)
 class ModelIdentity:
-    """Which model judged: the GGUF's own name, the SHA-256 of its file(s), and what took part.
+    """Which model gave a result: the GGUF's own name, the SHA-256 of its file(s), and what took part.
 
     That is the adapters applied, the soft prompt and the head's SHA-256.
     """

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rella_cpp.engine import native
-from rella_cpp.engine.machine import usable_cores
-from rella_cpp.engine.memory import check_room, no_context
+from rella_cpp.engine.machine.cores import usable_cores
+from rella_cpp.engine.machine.memory import check_room, no_context
 from rella_cpp.engine.plan import MAX_SEQUENCES, Limits
 from rella_cpp.engine.settings import DEFAULT_CONTEXT, EngineSettings
 from rella_cpp.errors import EngineError, GGUFError, InputError

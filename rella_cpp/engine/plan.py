@@ -43,7 +43,7 @@ class Limits:
         call beneath it rather than once on the trunk.
     exact
         Share whole segments only, and decode each in calls of its own: llama.cpp gives the same position other last
-        bits in a call of another shape, so this alone makes a prompt's outputs independent of its company.
+        bits in a call of another shape, so this alone makes a prompt's outputs independent of the prompts beside it.
     rewinds
         Whether the trunk can be cut back; that of a recurrent model cannot, so its prompts share nothing.
 

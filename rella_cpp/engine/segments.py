@@ -19,13 +19,13 @@ def same_segment(one: Segment, other: Segment) -> bool:
 class Span(NamedTuple):
     """A piece of prompt text. Control tokens are recognised in a `trusted` one (a chat frame) and in no other.
 
-    Before the character `block` of a text that is not trusted a block of embeddings will stand: what comes before and
-    behind it is tokenised apart, as around a control token.
+    Before the character `soft` of a text that is not trusted a soft prompt will stand: what comes before and behind it
+    is tokenised apart, as around a control token.
     """
 
     text: str
     trusted: bool = False
-    block: int | None = None
+    soft: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +33,12 @@ class Encoded:
     """Tokens of a text made of spans; `starts[i]` is the index of the first token that reaches into span i.
 
     A token that lies across two spans belongs to the later one, so that what comes before a border never depends on
-    what comes after it. `block` is the index of the token before which a block of embeddings is to stand, if one is.
+    what comes after it. `soft` is the index of the token before which a soft prompt is to stand, if one is.
     """
 
     tokens: tuple[int, ...]
     starts: tuple[int, ...]
-    block: int | None = None
+    soft: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,21 +64,21 @@ class Prompt:
         cls,
         tokens: tuple[int, ...],
         borders: tuple[int, ...],
-        block: tuple[int, npt.NDArray[np.float32]] | None = None,
+        soft: tuple[int, npt.NDArray[np.float32]] | None = None,
     ) -> "Prompt":
         """Cut tokens before each index in `borders` (ascending); empty pieces vanish.
 
         Parameters
         ----------
-        block
+        soft
             The index of the token before which embeddings stand, and these, float32 of shape (n, n_embd).
 
         """
-        edges = sorted({0, *borders, *(() if block is None else block[:1])})
+        edges = sorted({0, *borders, *(() if soft is None else soft[:1])})
         segments: list[Segment] = []
         for first, last in zip(edges, [*edges[1:], len(tokens)], strict=True):
-            if block is not None and first == block[0]:
-                segments.append(block[1])
+            if soft is not None and first == soft[0]:
+                segments.append(soft[1])
             if first < last:
                 segments.append(np.asarray(tokens[first:last], dtype=np.int32))
         return cls(tuple(segments))

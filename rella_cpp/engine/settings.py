@@ -30,7 +30,7 @@ class EngineSettings:
     kv_type
         Type of the key-value cache. A quantised one needs flash attention.
     exact
-        A prompt gives the same bits alone or in company: nothing is shared but whole segments, nothing is packed.
+        A prompt gives the same bits alone or in a batch: nothing is shared but whole segments, nothing is packed.
     extra_bufts
         llama.cpp's `use_extra_bufts`: weights laid out anew for this processor (repacking, AMX) where that is faster.
 

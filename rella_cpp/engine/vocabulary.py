@@ -97,10 +97,10 @@ class Vocabulary:
         """Tokenise a whole prompt, BOS once where the model wants it.
 
         The spans' text falls into control tokens (of trusted spans) and stretches of plain text between them; each
-        stretch is tokenised whole, so merges across spans are those of the whole prompt. A block ends one, too.
+        stretch is tokenised whole, so merges across spans are those of the whole prompt. A soft prompt ends one, too.
         """
         tokens: list[int] = []
-        block: int | None = None
+        soft: int | None = None
         starts: list[int] = []
         stretch: list[str] = []
         marks: list[int] = []  # byte places in the stretch where spans start
@@ -117,11 +117,11 @@ class Vocabulary:
             reserved |= self._bracketed
         for span in spans:
             marks.append(self._length("".join(stretch)))
-            if span.block is not None:
-                stretch.append(_defused(span.text[: span.block], reserved))
+            if span.soft is not None:
+                stretch.append(_defused(span.text[: span.soft], reserved))
                 close_stretch()
-                block = len(tokens)
-                stretch.append(_defused(span.text[span.block :], reserved))
+                soft = len(tokens)
+                stretch.append(_defused(span.text[span.soft :], reserved))
                 continue
             for part in self._parts(span.text)[0] if span.trusted else (_defused(span.text, reserved),):
                 if isinstance(part, str):
@@ -133,8 +133,8 @@ class Vocabulary:
         if self.adds_bos and tokens[:1] != [self.bos]:
             tokens.insert(0, self.bos)
             starts = [start + 1 if start else 0 for start in starts]
-            block = None if block is None else block + 1
-        return Encoded(tuple(tokens), tuple(starts), block)
+            soft = None if soft is None else soft + 1
+        return Encoded(tuple(tokens), tuple(starts), soft)
 
     def _places(self, tokens: Sequence[int], marks: Sequence[int]) -> list[int]:
         """For each byte place, the index of the first token that reaches beyond it."""

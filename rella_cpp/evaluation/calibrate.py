@@ -6,7 +6,7 @@ user's ratings and the item's.
 
 import numpy as np
 
-from rella_cpp.engine.address_space import warm_scipy
+from rella_cpp.engine.machine.address_space import warm_scipy
 from rella_cpp.errors import InputError
 from rella_cpp.evaluation.runs import Run
 from rella_cpp.metrics.probabilities import Floats, Losses, Ranked, Reliability

@@ -103,7 +103,7 @@ class PromptBuilder:
     def choice(self, text: PromptText, answers: Sequence[str]) -> ChoiceQuestion:
         """Make a question of a prompt that any of several texts may answer; see `choice_question`."""
         frame = self._leading(self._reframed(system=bool(text.system)))
-        return choice_question(self._engine.encode, self.spans(frame, text), answers, frame.lead, self._block)
+        return choice_question(self._engine.encode, self.spans(frame, text), answers, frame.lead, self._embeddings)
 
     def generation(self, text: PromptText) -> GenerationPrompt:
         """Frame a prompt for a text that the model is to write."""
@@ -146,11 +146,11 @@ class PromptBuilder:
     def _question(self, frame: ChatFrame, text: PromptText) -> Question:
         frame = self._leading(frame)
         return yes_no_question(
-            self._engine.encode, self.spans(frame, text), self.domain.answers, frame.lead, self._block
+            self._engine.encode, self.spans(frame, text), self.domain.answers, frame.lead, self._embeddings
         )
 
     @property
-    def _block(self) -> npt.NDArray[np.float32] | None:
+    def _embeddings(self) -> npt.NDArray[np.float32] | None:
         return None if self.soft is None else self.soft.embeddings
 
     def spans(self, frame: ChatFrame, text: PromptText) -> list[Span]:

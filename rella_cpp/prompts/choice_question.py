@@ -79,13 +79,13 @@ def choice_question(
     for answer, found in zip(answers, encoded, strict=True):
         if len(found.tokens) <= found.starts[len(spans) + 1]:
             raise InputError(f"the answer {answer!r} is empty", remedy="give every item a name")
-    block = encoded[0].block or 0
-    if block >= len(tokens):
+    place = encoded[0].soft or 0
+    if place >= len(tokens):
         raise InputError("the soft prompt stands behind the prompt", remedy="put the marker before its last word")
     return ChoiceQuestion(
         tokens=tokens,
         borders=tuple(min(encoded[0].starts[border], len(tokens)) for border in (HISTORY, TARGET)),
         answers=tuple(found.tokens[len(tokens) :] for found in encoded),
         text="".join(span.text for span in spans),
-        soft=None if soft is None else (block, soft),
+        soft=None if soft is None else (place, soft),
     )

@@ -76,5 +76,5 @@ def yes_no_question(
         yes=yes.tokens[first],
         no=no.tokens[first],
         text="".join(span.text for span in spans),
-        soft=None if soft is None else (yes.block or 0, soft),
+        soft=None if soft is None else (yes.soft or 0, soft),
     )

@@ -32,5 +32,5 @@ def at_marker(spans: Sequence[Span], domain: str) -> list[Span]:
         )
     place = next(number for number, span in enumerate(spans) if SOFT in span.text)
     found = spans[place]
-    marked = found._replace(text=found.text.replace(SOFT, ""), block=found.text.index(SOFT))
+    marked = found._replace(text=found.text.replace(SOFT, ""), soft=found.text.index(SOFT))
     return [*spans[:place], marked, *spans[place + 1 :]]

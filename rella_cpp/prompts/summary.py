@@ -8,7 +8,7 @@ from rella_cpp.domains.records import Behavior, Item
 from rella_cpp.errors import InputError
 from rella_cpp.prompts.rendering import BEHAVIORS, PromptText, names_of, render_part
 
-# The built-in layout. A template sees: domain, summary (the earlier one), summaries, history (as in judging prompts),
+# The built-in layout. A template sees: domain, summary (the earlier one), summaries, history (as in yes-or-no prompts),
 # rated, order.
 _BLOCK = BEHAVIORS
 _UPDATE = (

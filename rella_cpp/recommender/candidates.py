@@ -1,16 +1,20 @@
 """Candidates for a recommendation: items near what the user liked, different from each other, not seen before."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from rella_cpp.domains.domain import Domain
+from rella_cpp.domains.inputs import take_history
 from rella_cpp.domains.records import Behavior, Item
-from rella_cpp.domains.values import id_text, same_id
-from rella_cpp.errors import InputError
+from rella_cpp.domains.values import id_text, quoted, same_id
+from rella_cpp.errors import ContextError, InputError
+from rella_cpp.prompts.lengths import LongItem, located_in
 from rella_cpp.retrieval.vectors import ItemVectors
 from rella_cpp.scoring.results import Likelihood, Score, ranks
 
@@ -42,7 +46,7 @@ class Recommendation(Generic[S]):
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An item to judge, and the liked behavior that it is nearest to."""
+    """An item to score, and the liked behavior that it is nearest to."""
 
     item: Item
     near: int
@@ -62,7 +66,7 @@ def liked(behaviors: Sequence[Behavior], domain: Domain) -> list[int]:
 def candidates_near(
     vectors: ItemVectors, behaviors: Sequence[Behavior], candidates: int, count: int
 ) -> list[Candidate]:
-    """Find items to judge for `count` recommendations; see `find_candidates`.
+    """Find items to score for `count` recommendations; see `find_candidates`.
 
     Raises
     ------
@@ -87,7 +91,7 @@ def find_candidates(
     domain: Domain,
     count: int,
 ) -> list[Candidate]:
-    """Find items to judge.
+    """Find items to score.
 
     Around each of the latest 30 liked behaviors the nearest items are sought; seen ones are left out; of the rest,
     `count` are chosen one by one, each for being near to something liked and unlike those chosen before (maximal
@@ -189,7 +193,54 @@ def _diverse(vectors: npt.NDArray[np.float32], relevance: npt.NDArray[np.float64
     return np.array(chosen, np.int64)
 
 
-def best_of(scores: Sequence[S], candidates: Sequence[Candidate], count: int) -> list[Recommendation[S]]:
-    """Return the `count` likeliest, the likeliest first."""
-    order = sorted(zip(ranks(scores), scores, candidates, strict=True), key=lambda entry: entry[0])
-    return [Recommendation(score, candidate.near, candidate.cosine) for _, score, candidate in order[:count]]
+@dataclass(frozen=True, slots=True)
+class Shortlist:
+    """Candidates for one history; `index` is where they are from, for messages."""
+
+    candidates: Sequence[Candidate]
+    index: Path
+    domain: Domain
+
+    @classmethod
+    def of(
+        cls, vectors: ItemVectors, history: Sequence[Behavior | Mapping[str, object]], candidates: int, count: int
+    ) -> Self:
+        """Check a history and find candidates near it; `near` is a behavior's 0-based place in the input.
+
+        Raises
+        ------
+        InputError, ContextError
+            A record does not fit the domain, or an item the context; or see `candidates_near`.
+
+        """
+        places, behaviors = zip(*take_history(history, vectors.domain), strict=True)
+        try:
+            found = candidates_near(vectors, behaviors, candidates, count)
+        except LongItem as error:
+            raise error.at(f"history[{places[error.number]}]") from None
+        assert vectors.index is not None
+        placed = [replace(candidate, near=places[candidate.near]) for candidate in found]
+        return cls(placed, vectors.index.folder, vectors.domain)
+
+    @property
+    def items(self) -> list[Item]:
+        """The items to score."""
+        return [candidate.item for candidate in self.candidates]
+
+    @contextmanager
+    def located(self) -> Iterator[None]:
+        """Say of a candidate that is too long which item of the index it is."""
+        try:
+            yield
+        except ContextError as error:
+            ids = [item.fields.get("id") for item in self.items]
+            names = [
+                self.domain.show_item(item) if id is None else id for id, item in zip(ids, self.items, strict=True)
+            ]
+            places = [f"the item {quoted(name)}" for name in names]
+            raise located_in(error, "item", places, str(self.index)) from None
+
+    def best(self, scores: Sequence[S], count: int) -> list[Recommendation[S]]:
+        """Return the `count` likeliest of the candidates' scores, the likeliest first."""
+        order = sorted(zip(ranks(scores), scores, self.candidates, strict=True), key=lambda entry: entry[0])
+        return [Recommendation(score, candidate.near, candidate.cosine) for _, score, candidate in order[:count]]

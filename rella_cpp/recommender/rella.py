@@ -2,33 +2,34 @@
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from rella_cpp.adapters.lora import Adapters
+from rella_cpp.adapters.soft_prompt import LoadedSoftPrompt
 from rella_cpp.domains.domain import Domain
-from rella_cpp.domains.inputs import take_history
 from rella_cpp.domains.loading import load_domain
 from rella_cpp.domains.records import Behavior, Item, User
 from rella_cpp.domains.templates.jinja import warm_up
-from rella_cpp.domains.values import quoted
 from rella_cpp.engine.engine import Engine
+from rella_cpp.engine.identity import ModelIdentity
+from rella_cpp.engine.lora import Adapter
 from rella_cpp.engine.settings import EngineSettings
-from rella_cpp.engine.trial import Trial
-from rella_cpp.errors import ContextError
+from rella_cpp.engine.trial.trial import Trial
 from rella_cpp.prompts.chat_formats import check_chat_format
-from rella_cpp.prompts.lengths import LongItem, located_in
 from rella_cpp.prompts.question import Question
 from rella_cpp.prompts.yes_no import Order
-from rella_cpp.recommender.candidates import Candidate, Recommendation, best_of, candidates_near
-from rella_cpp.recommender.components import Tuned
+from rella_cpp.recommender.attachments import Attachments
+from rella_cpp.recommender.candidates import Recommendation, Shortlist
+from rella_cpp.recommender.components import Components
 from rella_cpp.retrieval.selection import Retrieval, Selection
 from rella_cpp.scoring.answers import Answer
+from rella_cpp.scoring.calibration import Calibration
+from rella_cpp.scoring.head import Head
 from rella_cpp.scoring.query import ChoiceQuery, Query
 from rella_cpp.scoring.results import Likelihood, Score
 from rella_cpp.storage.cache import Cache
@@ -36,11 +37,14 @@ from rella_cpp.storage.progress import Progress, no_progress
 from rella_cpp.summarization.settings import SummarySettings
 from rella_cpp.summarization.summary import PreferenceSummary
 
+if TYPE_CHECKING:  # a score needs none
+    from rella_cpp.retrieval.index.item_index import ItemIndex
+
 logger = logging.getLogger("rella_cpp")
 logger.addHandler(logging.NullHandler())  # silent unless somebody listens
 
 
-class Rella(Tuned):
+class Rella:
     """Scores items for users with one loaded model. Usable from several threads; close it, or use it with `with`.
 
     Parameters
@@ -58,12 +62,8 @@ class Rella(Tuned):
 
     Attributes
     ----------
-    prompts
-        Turns texts into questions, in the model's chat frame.
-    vectors
-        Items' vectors, by this model's base or from an index.
-    summarizer
-        Writes preference summaries, by this model's base.
+    prompts, vectors, summarizer
+        See `Components`.
 
     """
 
@@ -76,22 +76,11 @@ class Rella(Tuned):
         cache: Cache | None = None,
         trial: Trial | None = None,
     ) -> None:
-        super().__init__(engine, domain, chat_format, cache or Cache.default(), trial)
-
-    @property
-    def progress(self) -> Progress:
-        """Called with a task's name, what is done and the total while work goes on; does nothing unless set."""
-        return self._scorer.progress
-
-    @progress.setter
-    def progress(self, progress: Progress) -> None:
-        self._scorer.progress = self._likelihoods.progress = progress
-        self.vectors.progress = self.vectors.identity.progress = progress
-
-    @property
-    def judged_tokens(self) -> tuple[int, int]:
-        """Tokens of the prompts judged so far: all of them, and those computed rather than read once for several."""
-        return self._reader.tokens
+        self._components = parts = Components.of(engine, domain, chat_format, cache or Cache.default(), trial)
+        self._attachments = Attachments(parts)
+        self._progress = no_progress
+        self.engine, self.domain = engine, domain
+        self.prompts, self.vectors, self.summarizer = parts.prompts, parts.vectors, parts.summarizer
 
     @classmethod
     def from_gguf(
@@ -116,14 +105,10 @@ class Rella(Tuned):
             The model file (of a split model: its first part).
         domain
             A built-in domain's name, a TOML file, or a Domain.
-        lora
-            LoRA adapters; see `use_adapters`.
-        soft
-            A soft prompt; see `use_soft`.
-        settings
-            Context, threads, GPU layers, …
-        exact
-            In place of what the settings say: whether a request gives the same bits alone or in company.
+        lora, soft
+            LoRA adapters and a soft prompt; see `use_adapters` and `use_soft`.
+        settings, exact
+            Context, threads, GPU layers, …; and instead of what they say, whether bits are the same in a batch.
         trial
             Try the model once with this build of llama.cpp on this processor, in a process of its own; where llama.cpp
             dies, load it with safer settings (`rella.engine.settings` says which), with a warning. A script that loads
@@ -133,10 +118,8 @@ class Rella(Tuned):
 
         Raises
         ------
-        InputError
-            A file, name or setting cannot be used.
-        EngineError
-            llama.cpp failed, or died in the trial with every setting.
+        InputError, EngineError
+            A file, name or setting cannot be used; llama.cpp failed, or died in the trial with every setting.
 
         """
         settings = settings or EngineSettings()
@@ -174,7 +157,7 @@ class Rella(Tuned):
     ) -> Score:
         """Score one item; see `rank`."""
         query = Query(history, [item], user, Selection(k, retrieval, order, allow_empty_history), summary)
-        return self._scorer.judge([query], keep=True)[0][0]
+        return self._components.scorer.score([query], keep=True)[0][0]
 
     def rank(
         self,
@@ -192,16 +175,12 @@ class Rella(Tuned):
 
         Parameters
         ----------
-        history
-            Behaviors, oldest first unless every one has a timestamp. One that is the target itself is left out.
-        items
-            The target items.
-        user
-            What is known of the user.
-        k
-            How many behaviors a prompt shows at most.
-        retrieval
-            `subr`: those nearest to the target (ReLLa §3.2); `recent`: the latest.
+        history, items, user
+            Behaviors, oldest first unless every one has a timestamp, and the targets; a behavior that is the target
+            itself is left out. What is known of the user.
+        k, retrieval
+            How many behaviors a prompt shows at most: those nearest to the target (`subr`, ReLLa §3.2), or the latest
+            (`recent`).
         order
             How they stand in the prompt: `time` (chronological, the paper's), `reversed`, `similarity` (nearest first),
             `shared` (those first that most targets retrieve, so that prompts begin alike; see `retrieval.ordering`).
@@ -213,28 +192,21 @@ class Rella(Tuned):
 
         Raises
         ------
-        InputError
-            A record does not fit the domain, or an argument is out of its range; nothing was scored.
-        ContextError
-            A prompt does not fit the context even with no history.
+        InputError, ContextError
+            A record does not fit the domain, an argument is out of its range, or a prompt does not fit the context even
+            with no history; nothing was scored.
 
         """
         query = Query(history, items, user, Selection(k, retrieval, order, allow_empty_history), summary)
-        return self._scorer.judge([query], keep=True)[0]
+        return self._components.scorer.score([query], keep=True)[0]
 
     def judge(self, queries: Sequence[Query]) -> list[list[Score]]:
-        """Score the targets of many queries; one list a query, as `rank` would give it.
+        """Score the targets of many queries; one list a query, as `rank` would give it. Raises as `rank` does.
 
         What prompts share is decoded once, over all queries; unless the engine is exact, short ones are decoded
         together, so scores differ from those of `rank` as far as rounding goes (README, Exactness).
-
-        Raises
-        ------
-        InputError, ContextError
-            See `rank`; nothing was scored.
-
         """
-        return self._scorer.judge(queries)
+        return self._components.scorer.score(queries)
 
     def choose(
         self,
@@ -245,19 +217,17 @@ class Rella(Tuned):
         k: int = 30,
         allow_empty_history: bool = False,
     ) -> list[Likelihood]:
-        """Say how likely each of some items comes next; one likelihood per item, in input order; see `ChoiceQuery`.
+        """Say how likely each of some items comes next, one likelihood per item, in input order; see `ChoiceQuery`.
 
-        Raises
-        ------
-        InputError, ContextError
-            See `rank`.
-
+        Raises as `rank` does.
         """
-        return self._likelihoods.choose([ChoiceQuery(history, items, user, k, allow_empty_history)], keep=True)[0]
+        return self._components.likelihoods.choose(
+            [ChoiceQuery(history, items, user, k, allow_empty_history)], keep=True
+        )[0]
 
     def likelihoods(self, queries: Sequence[ChoiceQuery]) -> list[list[Likelihood]]:
         """Choose among the candidates of many queries, as `choose` does; what prompts share is decoded once."""
-        return self._likelihoods.choose(queries)
+        return self._components.likelihoods.choose(queries)
 
     def summarize(
         self,
@@ -266,22 +236,8 @@ class Rella(Tuned):
     ) -> list[PreferenceSummary]:
         """Write down what users prefer (LLM-TRSR), block by block; one summary each, in input order.
 
-        What is known comes from the cache, by content. Several users are summarised in one batch; unless the engine
-        is exact, a text's wording may then hang on its company.
-
-        Parameters
-        ----------
-        histories
-            Behaviors of each user, oldest first unless every one has a timestamp.
-        settings
-            Method, blocks and lengths; None: the defaults.
-
-        Raises
-        ------
-        InputError
-            A record does not fit the domain, or the domain has no words for summaries.
-        ContextError
-            A block does not fit the context.
+        Each history has its behaviors oldest first unless every one has a timestamp. `Summarizer.summaries` says what a
+        text's wording depends on, and what is raised.
 
         """
         return self.summarizer.summarize(histories, settings or SummarySettings(), self.progress)
@@ -298,28 +254,28 @@ class Rella(Tuned):
         order: Order = "time",
         summary: SummarySettings | None = None,
     ) -> list[Recommendation[Score]]:
-        """Recommend items of the index: candidates near to what was liked, judged; the likeliest first.
+        """Recommend items of the index: candidates near to what was liked, scored; the likeliest first.
 
         Parameters
         ----------
         count
             How many, at most.
         candidates
-            How many to judge, at least `count`; see `rella_cpp.recommender.candidates.find_candidates`.
+            How many to score, at least `count`; see `candidates.find_candidates`.
         history, user, k, retrieval, order, summary
-            See `rank`.
+            See `rank`, also for what it raises.
 
         Raises
         ------
         InputError
-            See `rank`; or there is no index, or nothing in it that was not seen.
+            There is no index, or nothing in it that was not seen.
 
         """
-        found = self._candidates(history, candidates, count)
-        items = [candidate.item for candidate in found]
-        with self._placed_in_index(items):
-            scores = self.rank(history, items, user=user, k=k, retrieval=retrieval, order=order, summary=summary)
-        return best_of(scores, found, count)
+        shortlist = Shortlist.of(self.vectors, history, candidates, count)
+        reading: Any = {"user": user, "k": k, "retrieval": retrieval, "order": order, "summary": summary}
+        with shortlist.located():
+            scores = self.rank(history, shortlist.items, **reading)
+        return shortlist.best(scores, count)
 
     def recommend_next(
         self,
@@ -331,32 +287,85 @@ class Rella(Tuned):
         k: int = 30,
     ) -> list[Recommendation[Likelihood]]:
         """Recommend items of the index as `recommend` does, by which comes next: see `choose`."""
-        found = self._candidates(history, candidates, count)
-        items = [candidate.item for candidate in found]
-        with self._placed_in_index(items):
-            likelihoods = self.choose(history, items, user=user, k=k)
-        return best_of(likelihoods, found, count)
+        shortlist = Shortlist.of(self.vectors, history, candidates, count)
+        with shortlist.located():
+            likelihoods = self.choose(history, shortlist.items, user=user, k=k)
+        return shortlist.best(likelihoods, count)
 
-    def _candidates(
-        self, history: Sequence[Behavior | Mapping[str, object]], candidates: int, count: int
-    ) -> list[Candidate]:
-        places, behaviors = zip(*take_history(history, self.domain), strict=True)
-        try:
-            found = candidates_near(self.vectors, behaviors, candidates, count)
-        except LongItem as error:
-            raise error.at(f"history[{places[error.number]}]") from None
-        return [replace(candidate, near=places[candidate.near]) for candidate in found]
+    @property
+    def adapters(self) -> tuple[Adapter, ...]:
+        """The LoRA adapters of this object's scores; set them between requests, the model stays loaded.
 
-    @contextmanager
-    def _placed_in_index(self, items: Sequence[Item]) -> Iterator[None]:
-        """Say of a candidate that is too long which item of the index it is."""
-        try:
-            yield
-        except ContextError as error:
-            ids = [item.fields.get("id") for item in items]
-            names = [self.domain.show_item(item) if id is None else id for id, item in zip(ids, items, strict=True)]
-            places, index = [f"the item {quoted(name)}" for name in names], self.vectors.index
-            raise located_in(error, "item", places, "the index" if index is None else str(index.folder)) from None
+        For users with adapters of their own at the same time, make one `Rella` each over one engine, closed with any.
+        """
+        return self._components.reader.adapters
+
+    @adapters.setter
+    def adapters(self, adapters: Adapters) -> None:
+        self.use_adapters(adapters)
+
+    def use_adapters(self, adapters: Adapters, *, allow_mismatch: bool = False) -> None:
+        """Apply LoRA adapters, GGUF files or PEFT folders, in place of those before; see `Attachments.use_adapters`."""
+        self._attachments.use_adapters(adapters, allow_mismatch=allow_mismatch)
+
+    @property
+    def soft(self) -> LoadedSoftPrompt | None:
+        """The soft prompt in each question, if there is one; see `use_soft`."""
+        return self.prompts.soft
+
+    def use_soft(self, soft: str | Path | None, *, allow_mismatch: bool = False) -> None:
+        """Put a soft prompt into each question; None takes it off. See `Attachments.use_soft`."""
+        self._attachments.use_soft(soft, allow_mismatch=allow_mismatch)
+
+    @property
+    def head(self) -> Head | None:
+        """What reads the hidden states beside the answers' logits, if anything; see `use_head`."""
+        return self._components.reader.head
+
+    def use_head(self, head: Head | str | Path | None, *, allow_mismatch: bool = False) -> None:
+        """Score by a head (`rella tune head`): scores gain `head`. None takes it off. See `Attachments.use_head`."""
+        self._attachments.use_head(head, allow_mismatch=allow_mismatch)
+
+    def use_calibration(self, calibration: Calibration | str | Path, *, allow_mismatch: bool = False) -> None:
+        """Calibrate probabilities: scores gain `calibrated`. See `Attachments.use_calibration`."""
+        self._attachments.use_calibration(calibration, allow_mismatch=allow_mismatch)
+
+    def use_index(self, index: "ItemIndex | str | Path", *, allow_mismatch: bool = False) -> None:
+        """Take vectors for SUBR from an index; see `ItemVectors.use_index`."""
+        self.vectors.use_index(index, allow_mismatch=allow_mismatch)
+
+    @property
+    def contrast(self) -> bool:
+        """Whether scores also say what the target gets with no history (contextual calibration, Zhao et al. 2021)."""
+        return self._components.scorer.contrast
+
+    @contrast.setter
+    def contrast(self, contrast: bool) -> None:
+        self._components.scorer.contrast = contrast
+
+    @property
+    def model(self) -> ModelIdentity:
+        """Which model scores, with what. The first call reads the whole file for its SHA-256; the cache keeps it."""
+        return self._components.reader.model
+
+    def settings(self) -> dict[str, object]:
+        """Return all that scores depend on besides the request, as JSON."""
+        return self._components.scorer.settings()
+
+    @property
+    def progress(self) -> Progress:
+        """Called with a task's name, what is done and the total while work goes on; does nothing unless set."""
+        return self._progress
+
+    @progress.setter
+    def progress(self, progress: Progress) -> None:
+        self._progress = progress
+        self._components.report_to(progress)
+
+    @property
+    def judged_tokens(self) -> tuple[int, int]:
+        """Prompt tokens of the scores so far, and the decoded tokens: what prompts share is decoded once."""
+        return self._components.reader.tokens
 
     def embed(self, items: Sequence[Item | Mapping[str, object]]) -> npt.NDArray[np.float32]:
         """Return the items' vectors, float32 of shape (n, n_embd), in input order; see `ItemVectors.embed`."""
@@ -368,16 +377,15 @@ class Rella(Tuned):
 
     def answers(self, questions: Sequence[Question]) -> list[Answer]:
         """Read questions; return what the logits at the answer position, and the head, say."""
-        return self._reader.answers(questions)
+        return self._components.reader.answers(questions)
 
     def states(self, questions: Sequence[Question]) -> Iterator[tuple[npt.NDArray[np.float32], Answer]]:
         """Read questions; yield the hidden states of target and question, and the answer; see `LogitReader.states`."""
-        return self._reader.states(questions)
+        return self._components.reader.states(questions)
 
     def close(self) -> None:
         """Free the model."""
-        self.engine.close()
-        self._cache.close()
+        self._components.close()
 
     def __enter__(self) -> Self:
         """Use as a context manager."""

@@ -57,7 +57,7 @@ class ItemEncoder:
 
     Attributes
     ----------
-    asked
+    prompt_tokens
         Tokens of the texts embedded so far, those from the cache left out.
 
     Raises
@@ -83,7 +83,7 @@ class ItemEncoder:
         self._model, self._domain, self._cache, self._width, self._pool = model, domain, cache, width, pool
         self._key, self._start = f"{key} pool={pool}", item_start(domain)
         self._together = together
-        self.asked = 0
+        self.prompt_tokens = 0
 
     def encode(self, items: Sequence[Item], progress: Progress = no_progress) -> npt.NDArray[np.float32]:
         """Return the items' vectors, float32 of shape (n, n_embd), in the order of the items.
@@ -98,7 +98,7 @@ class ItemEncoder:
         distinct = list(dict.fromkeys(texts))
         known = self._cache.vectors(self._key, distinct, self._width)
         done, total = 0, sum(text not in known for text in distinct)
-        # Of the groups of all texts, not of the missing ones: after a kill each is computed in the same company.
+        # Of the groups of all texts, not of the missing ones: after a kill each is computed in the same batch.
         for start in range(0, len(distinct), _GROUP):
             group = [text for text in distinct[start : start + _GROUP] if text not in known]
             if group:
@@ -117,7 +117,7 @@ class ItemEncoder:
         prompts, last = [self._prompt(text) for text in texts], self._pool == "item"
         calls = [prompts] if self._together else [[prompt] for prompt in prompts]
         vectors = [vector for call in calls for vector in self._model.hidden_means(call, last=last)]
-        self.asked += sum(map(len, prompts))
+        self.prompt_tokens += sum(map(len, prompts))
         return vectors
 
     def _too_long(self, number: int, item: Item, text: str, error: ContextError) -> LongItem:

@@ -64,7 +64,7 @@ class Histories:
         return self.data.others(row)
 
     def choose(self, row: int, k: int, retrieval: Retrieval) -> npt.NDArray[np.int64]:
-        """Choose K behaviors by position, ascending; all, for SUBR without an index: then the judge chooses."""
+        """Choose K behaviors by position, ascending; all, for SUBR without an index: then the scorer chooses."""
         if retrieval == "recent":
             return self.latest(row, k)
         if self.vectors is None:
@@ -99,7 +99,7 @@ class Histories:
         assert self.vectors is not None, "cosines need an index"
         earlier = self.data.interactions.item[self._starts[user] :][:position]
         behaviors, targets = _unit(self._of_user(user)[:position]), _unit(self.vectors.vectors(self._rows[items]))
-        # No matrix product: its last bits hang on the row, and would break the ties of items alike.
+        # No matrix product: its last bits depend on the row's place, and would break the ties of items alike.
         cosines = np.einsum("td,bd->tb", targets, behaviors)
         counted = items[:, None] != earlier[None, :]
         means: npt.NDArray[np.float64] = (cosines * counted).sum(axis=1) / np.maximum(1, counted.sum(axis=1))

@@ -1,4 +1,4 @@
-"""Vectors of items, by the judging model's base or from an index."""
+"""Vectors of items, by the base of the model that scores or from an index."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -71,8 +71,8 @@ class ItemVectors:
     def use_index(self, index: "ItemIndex | str | Path", *, allow_mismatch: bool = False) -> None:
         """Take vectors for SUBR from an index, whichever model made it.
 
-        Items that it lacks are embedded, where the judging model's base is the one that made it, or was quantised from
-        that.
+        Items that it lacks are embedded, where the base of the model that scores made it, or was quantised from the one
+        that did.
 
         Raises
         ------
@@ -119,12 +119,12 @@ class ItemVectors:
 
     def tokens(self, pool: Pool = "prompt") -> tuple[int, int]:
         """Return the tokens of the texts embedded so far, and how many of them were computed rather than kept."""
-        return self._encoder(pool, together=True).asked, self._engine.decoded
+        return self._encoder(pool, together=True).prompt_tokens, self._engine.decoded_tokens
 
     def __call__(self, items: Sequence[Item]) -> npt.NDArray[np.float32]:
         """Return vectors for SUBR, float32 of shape (n, dim): the index's, if there is one.
 
-        Those embedded for it depend on their texts alone, so that no choice of behaviors hangs on earlier requests.
+        Those embedded for it depend on their texts alone: earlier requests never change which behaviors are shown.
         """
         if self.index is None:
             return self._encode(items, "prompt", self.progress, together=False)
@@ -155,7 +155,7 @@ class ItemVectors:
     def _encoder(self, pool: Pool, *, together: bool) -> ItemEncoder:
         """Return an encoder; its cache key names whatever can change a vector's bits besides the text."""
         exact = self._engine.settings.exact
-        together = together or exact  # then company changes nothing
+        together = together or exact  # then a batch changes nothing
         if (pool, together) not in self._encoders:
             key = f"{self.base.fingerprint} {self.identity.key}{' together' if together and not exact else ''}"
             self._encoders[pool, together] = ItemEncoder(

@@ -40,7 +40,7 @@ class Calibration:
     contrast
         Whether the gap is taken above the gap that the same target gets with no history.
     made_for
-        The judge and the reading that it was fitted for.
+        The scorer's settings and the reading that it was fitted for.
     fitted_on
         Which run, and what the fit changed there.
     popularity
@@ -132,12 +132,12 @@ class Calibration:
 
     def check(
         self,
-        judge: Mapping[str, Any],
+        settings: Mapping[str, Any],
         reading: Mapping[str, object] | None = None,
         *,
         source: str | Path | None = None,
     ) -> None:
-        """Refuse another judge or reading than this was fitted for.
+        """Refuse a scorer or a reading that this was not fitted for.
 
         Raises
         ------
@@ -145,7 +145,7 @@ class Calibration:
             Naming what differs.
 
         """
-        wanted = made_for(judge, self.made_for["reading"] if reading is None else reading)
+        wanted = made_for(settings, self.made_for["reading"] if reading is None else reading)
         if difference := first_difference(self.made_for, wanted):
             name, was, now = difference
             raise InputError(
@@ -238,6 +238,6 @@ _FITS: dict[str, Callable[[Any], bool]] = {
 }
 
 
-def made_for(judge: Mapping[str, Any], reading: Mapping[str, object]) -> dict[str, Any]:
+def made_for(settings: Mapping[str, Any], reading: Mapping[str, object]) -> dict[str, Any]:
     """Return what a calibration holds for: model, adapters and head, wording, chat format, and the reading."""
-    return {"judge": {name: judge[name] for name in _JUDGE}, "reading": dict(reading)}
+    return {"judge": {name: settings[name] for name in _JUDGE}, "reading": dict(reading)}

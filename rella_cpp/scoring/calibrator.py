@@ -30,7 +30,7 @@ class Calibrator:
     index
         Gives the index in use, by which a blend knows items without an id.
     any_reading
-        Whether to take judges and readings that it was not fitted for.
+        Whether to take scorers and readings that it was not fitted for.
     source
         The calibration's file, for messages.
 
@@ -65,8 +65,8 @@ class Calibrator:
             return cls(calibration, domain, index, any_reading=any_reading)
         return cls(Calibration.load(calibration), domain, index, any_reading=any_reading, source=calibration)
 
-    def check(self, judge: Mapping[str, Any], reading: Mapping[str, object] | None = None) -> None:
-        """Refuse a judge or a reading that the calibration was not fitted for.
+    def check(self, settings: Mapping[str, Any], reading: Mapping[str, object] | None = None) -> None:
+        """Refuse a scorer or a reading that the calibration was not fitted for.
 
         Raises
         ------
@@ -75,7 +75,7 @@ class Calibrator:
 
         """
         if not self._any_reading:
-            self.calibration.check(judge, reading, source=self._source)
+            self.calibration.check(settings, reading, source=self._source)
 
     def calibrated(self, score: Score, behaviors: Sequence[Behavior]) -> Score:
         """Add the calibrated probability. The target's own ratings do not count."""

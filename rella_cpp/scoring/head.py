@@ -77,13 +77,13 @@ class Head:
 
     def check(
         self,
-        judge: Mapping[str, Any],
+        settings: Mapping[str, Any],
         width: int,
         *,
         source: str | Path | None = None,
         allow_mismatch: bool = False,
     ) -> None:
-        """Refuse a judge that the head was not fitted for; one of another width even with `allow_mismatch`.
+        """Refuse a scorer that the head was not fitted for; one of another width even with `allow_mismatch`.
 
         Raises
         ------
@@ -97,7 +97,7 @@ class Head:
                 source=source,
                 remedy="give the model that the head was fitted for",
             )
-        difference = first_difference(self.made_for, heads_judge(judge))
+        difference = first_difference(self.made_for, settings_for_heads(settings))
         if difference and not allow_mismatch:
             name, was, now = difference
             raise InputError(
@@ -179,7 +179,7 @@ def _warn_of_reading(fitted_k: int, fitted_order: str, k: int, order: str) -> No
         )
 
 
-def heads_judge(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what of a judge's settings a head depends on; that the judge has a head already does not matter."""
+def settings_for_heads(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a scorer's settings a head depends on; that there is a head already does not matter."""
     model = {name: value for name, value in settings["model"].items() if name != "head"}
     return {name: settings[name] for name in _JUDGE} | {"model": model}

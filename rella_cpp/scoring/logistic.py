@@ -6,7 +6,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from rella_cpp.engine.address_space import check_room, warm_scipy
+from rella_cpp.engine.machine.address_space import check_room, warm_scipy
 
 
 @dataclass(frozen=True)

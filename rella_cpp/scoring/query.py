@@ -1,4 +1,4 @@
-"""What a judge is asked: targets to score for one user."""
+"""What is to be scored: targets for one user, or candidates to choose among."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -55,7 +55,7 @@ class Query:
 
 
 By = Literal["yes-no", "likelihood"]
-"""How a model judges candidates: asked of each whether it is liked, or of all together which one comes next."""
+"""How candidates are scored: by a yes or no for each, or by which of them all comes next."""
 
 
 @dataclass(frozen=True, slots=True)

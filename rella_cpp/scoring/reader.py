@@ -39,7 +39,7 @@ class LogitReader:
     head
         What reads the hidden states, if anything.
     tokens
-        Of the prompts judged so far: all, and those computed rather than read once for several; see `counting`.
+        Prompt tokens of the scores so far, and decoded tokens; see `counting`.
 
     """
 
@@ -51,7 +51,7 @@ class LogitReader:
 
     @property
     def model(self) -> ModelIdentity:
-        """Which model, adapters, soft prompt and head judge."""
+        """Which model, adapters, soft prompt and head give the answers."""
         adapters = tuple(AppliedAdapter(path.name, fingerprint, scale) for path, scale, fingerprint in self.adapters)
         head = None if self.head is None else self.head.fingerprint
         soft = None if self._prompts.soft is None else self._prompts.soft.applied
@@ -59,11 +59,15 @@ class LogitReader:
 
     @contextmanager
     def counting(self) -> Iterator[None]:
-        """Count what is read meanwhile as judged."""
-        asked, computed = self._engine.asked, self._engine.decoded
+        """Count what is read meanwhile."""
+        engine = self._engine
+        prompt_tokens, decoded_tokens = engine.prompt_tokens, engine.decoded_tokens
         yield
-        known, engine = self.tokens, self._engine
-        self.tokens = (known[0] + engine.asked - asked, known[1] + engine.decoded - computed)
+        known = self.tokens
+        self.tokens = (
+            known[0] + engine.prompt_tokens - prompt_tokens,
+            known[1] + engine.decoded_tokens - decoded_tokens,
+        )
 
     def answers(
         self, questions: Sequence[Question], *, keep: bool = False, progress: Callable[[int], None] = lambda done: None

@@ -1,4 +1,4 @@
-"""What a choice is made among, and how likely each candidate is."""
+"""What comes out: scores, likelihoods of candidates, and their ranks."""
 
 import math
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ class Likelihood:
     dropped
         How many of the K latest behaviors were left out for the context's sake.
     model
-        Which model judged, with which adapters and soft prompt.
+        Which model gave it, with which adapters and soft prompt.
     excluded
         How many behaviors were left out because they are one of the candidates.
     prompt
@@ -63,18 +63,14 @@ class Likelihood:
 
     def as_dict(self) -> dict[str, object]:
         """Return a JSON object with the documented keys; `excluded` unless 0, never the prompt."""
-        result: dict[str, object] = {
+        return {
             "item": dict(self.item.fields),
             "log_probability": self.log_probability,
             "tokens": self.tokens,
             "per_token": self.per_token,
             "share": self.share,
-            "prompt_tokens": self.prompt_tokens,
-            "used": list(self.used),
-            "dropped": self.dropped,
-            "model": self.model.as_dict(),
+            **_what_was_read(self),
         }
-        return result | ({"excluded": self.excluded} if self.excluded else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +94,7 @@ class Score:
     dropped
         How many chosen behaviors were left out for the context's sake.
     model
-        Which model and adapters judged.
+        Which model and adapters gave it.
     excluded
         How many behaviors were left out because they are the target itself.
     prompt
@@ -166,20 +162,26 @@ class Score:
 
     def as_dict(self) -> dict[str, object]:
         """Return a JSON object with the documented keys; `extras`, `excluded` unless 0, never the prompt."""
-        result: dict[str, object] = {
+        return {
             "item": dict(self.item.fields),
             "probability": self.probability,
             "yes_logit": self.yes_logit,
             "no_logit": self.no_logit,
             "answer_mass": self.answer_mass,
-            "prompt_tokens": self.prompt_tokens,
-            "used": list(self.used),
-            "dropped": self.dropped,
-            "model": self.model.as_dict(),
+            **_what_was_read(self),
+            **self.extras(),
         }
-        if self.excluded:
-            result["excluded"] = self.excluded
-        return result | self.extras()
+
+
+def _what_was_read(result: Score | Likelihood) -> dict[str, object]:
+    """Return the JSON keys of the prompt and the model."""
+    found: dict[str, object] = {
+        "prompt_tokens": result.prompt_tokens,
+        "used": list(result.used),
+        "dropped": result.dropped,
+        "model": result.model.as_dict(),
+    }
+    return found | ({"excluded": result.excluded} if result.excluded else {})
 
 
 def click_probability(gap: float) -> float:

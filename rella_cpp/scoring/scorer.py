@@ -87,7 +87,7 @@ class Scorer:
             "exact": self._engine.settings.exact,
         }
 
-    def judge(self, queries: Sequence[Query], *, keep: bool = False) -> list[list[Score]]:
+    def score(self, queries: Sequence[Query], *, keep: bool = False) -> list[list[Score]]:
         """Score the targets of queries; one list a query, one score a target, in input order.
 
         What prompts share is decoded once. See `Rella.rank`.

@@ -22,7 +22,7 @@ class SummarySettings:
         `recurrent`: the first block's summary, renewed with each next block; `hierarchical`: a summary of each block,
         then one of the summaries.
     recent
-        The latest behaviors that a judging prompt shows beside the summary.
+        The latest behaviors that a yes-or-no prompt shows beside the summary.
     block_size
         Behaviors in a block; the last block may have fewer.
     overlap
@@ -79,7 +79,7 @@ class SummarySettings:
         return blocks + (self.method == "hierarchical" and blocks > 1)
 
     def read(self, count: int) -> list[int]:
-        """Return the rows that blocks hold or that a judging prompt shows, ascending."""
+        """Return the rows that blocks hold or that a yes-or-no prompt shows, ascending."""
         rows = {row for block in self.blocks(count) for row in block}
         return sorted(rows | set(range(max(0, count - self.recent), count)))
 

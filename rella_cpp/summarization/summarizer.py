@@ -94,7 +94,7 @@ class Summarizer:
             Behaviors, the oldest first.
         together
             Generate the texts of several histories in one batch, which is faster; unless the engine is exact, a text's
-            wording may then hang on its company. Else it depends on its prompt alone.
+            wording may then depend on the whole batch. Else it depends on its prompt alone.
 
         Raises
         ------
@@ -151,13 +151,13 @@ class Summarizer:
     ) -> tuple[dict[str, str], set[str]]:
         """Return the texts of different prompts by their key, and the keys of those that were not in the cache.
 
-        Written together, they are kept under the whole company, which may decide their wording: what the cache holds
-        of other companies changes nothing, so the same request gives the same texts (and `exact` needs none of this).
-        The context belongs to the company: it decides how many prompts are in memory at once.
+        Written together, they are kept under the whole batch, which may decide their wording: what the cache holds
+        of other batches changes nothing, so the same request gives the same texts (and `exact` needs none of this).
+        The context belongs to the batch: it decides how many prompts are in memory at once.
         """
         alone = self._engine.settings.exact or not together
-        company = "" if alone else digest([self._engine.n_ctx, [prompt.key for prompt in prompts]])
-        key = self._key(max_tokens, company)
+        batch = "" if alone else digest([self._engine.n_ctx, [prompt.key for prompt in prompts]])
+        key = self._key(max_tokens, batch)
         texts = self._known(key, prompts)
         missing = [prompt for prompt in prompts if prompt.key not in texts]
         if not alone and missing:
@@ -180,9 +180,9 @@ class Summarizer:
         self._cache.add_texts(key, texts)
         return texts
 
-    def _key(self, max_tokens: int, company: str) -> str:
-        """Name what a text depends on besides its prompt: model, versions, settings, company, length."""
-        return f"{self._identity.base.fingerprint} {self._identity.key} company={company} tokens={max_tokens}"
+    def _key(self, max_tokens: int, batch: str) -> str:
+        """Name what a text depends on besides its prompt: model, versions, settings, batch, length."""
+        return f"{self._identity.base.fingerprint} {self._identity.key} company={batch} tokens={max_tokens}"
 
 
 class _Writing:

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rella_cpp.engine.address_space import warm_scipy
+from rella_cpp.engine.machine.address_space import warm_scipy
 from rella_cpp.errors import InputError
 from rella_cpp.metrics.probabilities import Floats, Losses, Ranked
 from rella_cpp.recommender.rella import Rella
-from rella_cpp.scoring.head import PARTS, Head, heads_judge, read_features
+from rella_cpp.scoring.head import PARTS, Head, read_features, settings_for_heads
 from rella_cpp.scoring.logistic import Logistic
 from rella_cpp.storage.artifacts import brief, first_difference, named, refuse_foreign
 from rella_cpp.storage.progress import Progress, no_progress
@@ -91,7 +91,7 @@ def tune_head(
 def _same_head(out: Path, settings: Mapping[str, Any], parts: Sequence[str]) -> Head:
     """Return the head that is there, if it is the one asked for."""
     head = Head.load(out)
-    asked = {name: settings[name] for name in _FACTS} | {"parts": parts, "judge": heads_judge(settings["judge"])}
+    asked = {name: settings[name] for name in _FACTS} | {"parts": parts, "judge": settings_for_heads(settings["judge"])}
     there = {name: head.fitted_on.get(name) for name in (*_FACTS, "parts")} | {"judge": dict(head.made_for)}
     if difference := first_difference(there, json.loads(json.dumps(asked))):
         name, was, now = difference
@@ -139,7 +139,7 @@ def _fit(
     cross_validated = {"AUC": _mean_auc(found[best], labels, samples), "LogLoss": losses[best]}
     facts = {name: settings[name] for name in _FACTS}
     rows = {"rows": len(labels), "parts": list(parts), "strength": best, "cross_validated": cross_validated}
-    return Head(weights, fitted.offset, heads_judge(settings["judge"]), {**facts, **rows})
+    return Head(weights, fitted.offset, settings_for_heads(settings["judge"]), {**facts, **rows})
 
 
 def _columns(parts: Sequence[str], width: int) -> npt.NDArray[np.int64]:

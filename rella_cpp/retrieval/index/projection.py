@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from rella_cpp.engine.address_space import check_room, warm_scipy
+from rella_cpp.engine.machine.address_space import check_room, warm_scipy
 from rella_cpp.errors import InputError
 
 _SAMPLE = 20_000  # rows that PCA is fitted on at most: its components hardly change beyond
@@ -57,7 +57,7 @@ class Projection:
     def __call__(self, vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Project vectors, float32 of shape (n, n_embd), to unit vectors of shape (n, dim).
 
-        Each row alone, so that its bits do not depend on its company.
+        Each row alone, so that its bits do not depend on the rows beside it.
         """
         projected = np.zeros((len(vectors), len(self.components)))
         for number, row in enumerate(vectors):

@@ -13,8 +13,8 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from rella_cpp.engine.probe import BEAT, MARK, REFUSED, STAGES, Job
-from rella_cpp.engine.verdicts import NO_MEMORY, Death
+from rella_cpp.engine.trial.probe import BEAT, MARK, REFUSED, STAGES, Job
+from rella_cpp.engine.trial.verdicts import NO_MEMORY, Death
 
 logger = logging.getLogger("rella_cpp")
 
@@ -25,7 +25,7 @@ _STEP = 1.0
 """Seconds after which the stage is told again."""
 _ABORTED = 3
 _BLOCK = 1 << 16
-ENTRY = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from rella_cpp.engine.probe import main; main()"
+ENTRY = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from rella_cpp.engine.trial.probe import main; main()"
 """What the interpreter is told to do. It finds what we import where we found it."""
 _LAST_WORDS = re.compile(r"(?:.*[/\\])?([^/\\]+:\d+: .*)|.*(what\(\): .*)")
 """A failed assertion with its place in llama.cpp's source, or an exception that nobody caught."""

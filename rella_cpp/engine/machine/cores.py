@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from rella_cpp.engine.address_space import address_space_left
+from rella_cpp.engine.machine.address_space import address_space_left
 
 _ROOT = Path("/")
 _WORK = 128 << 20

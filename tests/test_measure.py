@@ -28,7 +28,7 @@ def test_what_is_asked_is_what_the_mix_says(found: Bench, roomy_model: Path) -> 
         embedded = rella.vectors.tokens()  # asked, computed
     with Rella.from_gguf(roomy_model, settings=ONE, cache=Cache(None)) as rella:
         scores = rella.rank(SMALL.history, SMALL.targets, user=USER, k=3, retrieval="recent")
-        ranked = sum(score.prompt_tokens for score in scores), rella.engine.decoded
+        ranked = sum(score.prompt_tokens for score in scores), rella.engine.decoded_tokens
     assert [measure.name for measure in found.measures] == [
         "score 40",
         "score 90",

@@ -235,9 +235,9 @@ def test_a_head_is_taken_off_and_refuses_other_adapters(
 def test_a_finished_fit_given_again_is_the_head_that_is_there(
     small_data: DataSet, small_index: ItemIndex, judge: Rella, head: Head, tmp_path: Path
 ) -> None:
-    before = judge.engine.decoded
+    before = judge.engine.decoded_tokens
     again = tune_head(examples(small_data, small_index), judge, tmp_path / "head")
-    assert again.fingerprint == head.fingerprint and judge.engine.decoded == before
+    assert again.fingerprint == head.fingerprint and judge.engine.decoded_tokens == before
     with pytest.raises(InputError, match=r"another samples\.k: 5, not 4.*--force"):
         tune_head(examples(small_data, small_index, k=4), judge, tmp_path / "head")
     other = tune_head(examples(small_data, small_index, k=4), judge, tmp_path / "head", force=True)

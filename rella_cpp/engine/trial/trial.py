@@ -12,11 +12,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
-from rella_cpp.engine.amx import build_command
-from rella_cpp.engine.probe import STAGES, Job
-from rella_cpp.engine.processor import processor
+from rella_cpp.engine.machine.amx import build_command
+from rella_cpp.engine.machine.processor import processor
 from rella_cpp.engine.settings import EngineSettings
-from rella_cpp.engine.verdicts import PAGE, Death, Verdict, Verdicts
+from rella_cpp.engine.trial.probe import STAGES, Job
+from rella_cpp.engine.trial.verdicts import PAGE, Death, Verdict, Verdicts
 from rella_cpp.errors import EngineError, RellaError
 from rella_cpp.storage.artifacts import digest
 from rella_cpp.storage.progress import Progress
@@ -24,7 +24,7 @@ from rella_gguf import check_judge, check_model
 from rella_gguf.native import shipped_library
 
 if TYPE_CHECKING:  # a start that knows the verdict needs no child
-    from rella_cpp.engine.child import Outcome
+    from rella_cpp.engine.trial.child import Outcome
 
 logger = logging.getLogger("rella_cpp")
 
@@ -155,7 +155,7 @@ class Trial:
         raise EngineError(f"{path}: llama.cpp fails on it ({deaths[0]}){without}: {deaths[0].remedy}")
 
     def _try(self, job: Job) -> "Outcome":
-        from rella_cpp.engine.child import Outcome, run
+        from rella_cpp.engine.trial.child import Outcome, run
 
         if getattr(sys, "frozen", False) or not sys.executable:
             logger.warning("no Python interpreter to try the model in: llama.cpp may end this process")

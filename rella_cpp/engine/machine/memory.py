@@ -5,7 +5,7 @@ Linux lets a process ask for more memory than there is and kills it when it fill
 
 from collections.abc import Callable
 
-from rella_cpp.engine.machine import usable_memory
+from rella_cpp.engine.machine.cores import usable_memory
 from rella_cpp.errors import EngineError
 from rella_gguf.header import Header
 from rella_gguf.tensor_types import NUMBERS, tensor_type
