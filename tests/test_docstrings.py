@@ -7,7 +7,7 @@ import pytest
 
 
 @pytest.mark.parametrize(
-    "name", ["rella_cpp.retrieval.ordering", "rella_cpp.recommender.candidates", "rella_gguf.lora.merging"]
+    "name", ["rella_cpp.retrieval.ordering", "rella_cpp.recommender.candidates", "rella_gguf.lora.merge"]
 )
 def test_worked_examples_are_right(name: str) -> None:
     failed, tried = doctest.testmod(import_module(name))

@@ -9,7 +9,7 @@ from tiny_model import Shape, random_weights, spm_vocab, write_adapter, write_mo
 
 from rella_cpp import EngineError, EngineSettings, GGUFError, InputError, find_model
 from rella_cpp.benchmark.quantization import Advice, AdviceSettings, advise, recommended
-from rella_gguf.quantizing import plan, quantize
+from rella_gguf.quantization import plan, quantize
 
 SHAPE = Shape(embd=64, ff=128, layers=4)
 ONE = EngineSettings(threads=1)

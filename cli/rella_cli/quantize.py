@@ -36,7 +36,7 @@ def quantize(
     from rella_cli.progress import ProgressBar
     from rella_cli.terminal import facts, note, print_json
     from rella_cpp import find_model
-    from rella_gguf.quantizing import quantize as quantize_file
+    from rella_gguf.quantization import quantize as quantize_file
 
     with ProgressBar() as bar:
         made = quantize_file(find_model(model), out, type, threads=threads, force=force, progress=bar)

@@ -21,9 +21,9 @@ from rella_cpp.errors import EngineError
 from rella_cpp.storage.cache import Cache
 from rella_cpp.storage.progress import Progress, no_progress
 from rella_gguf import read_header, shard_paths
-from rella_gguf.cutting import cut, kept_tensors
 from rella_gguf.files import writing
-from rella_gguf.quantizing import Plan, bytes_as, check_space, write_quantized
+from rella_gguf.layers import cut, kept_tensors
+from rella_gguf.quantization import Plan, bytes_as, check_space, write_quantized
 
 _TOKENS, _PLACES = 256, 64
 _AS_IS = "the file as it is"

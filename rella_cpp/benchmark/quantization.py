@@ -10,9 +10,9 @@ from rella_cpp.engine.settings import EngineSettings
 from rella_cpp.errors import InputError
 from rella_cpp.storage.progress import Progress, no_progress
 from rella_gguf import check_model, inspect, read_header, shard_paths
-from rella_gguf.cutting import ALIKE, kept_tensors
 from rella_gguf.file_types import file_type
-from rella_gguf.quantizing import Plan, is_quantized, main_type, plan
+from rella_gguf.layers import ALIKE, kept_tensors
+from rella_gguf.quantization import Plan, is_quantized, main_type, plan
 
 ADVISED_TYPES = ("F16", "BF16", "Q8_0", "Q6_K", "Q4_K_M", "Q4_0")
 """Those tried where none are named, besides the file as it is."""

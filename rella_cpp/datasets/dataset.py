@@ -68,7 +68,7 @@ class Interactions:
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """What is to be judged, sorted by user and position; every array has the shape (n,).
+    """What is to be scored, sorted by user and position; every array has the shape (n,).
 
     Attributes
     ----------
@@ -182,7 +182,7 @@ class DataSet:
 
     @cached_property
     def samples(self) -> Samples:
-        """What is to be judged."""
+        """What is to be scored."""
         table = self._read("samples.parquet")
         numbers = {name: table[name].to_numpy() for name in ("user", "position", "item", "label")}
         parts = [

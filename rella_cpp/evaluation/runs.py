@@ -139,7 +139,7 @@ class Run:
 
     @property
     def shared(self) -> bool:
-        """Whether a user's candidates were judged by one prompt: by likelihood."""
+        """Whether one prompt scored all of a user's candidates: by likelihood."""
         return "log_probability" in self.lines[0]
 
     @cached_property

@@ -91,9 +91,12 @@ def tune_head(
 def _same_head(out: Path, settings: Mapping[str, Any], parts: Sequence[str]) -> Head:
     """Return the head that is there, if it is the one asked for."""
     head = Head.load(out)
-    asked = {name: settings[name] for name in _FACTS} | {"parts": parts, "judge": settings_for_heads(settings["judge"])}
+    wanted = {name: settings[name] for name in _FACTS} | {
+        "parts": parts,
+        "judge": settings_for_heads(settings["judge"]),
+    }
     there = {name: head.fitted_on.get(name) for name in (*_FACTS, "parts")} | {"judge": dict(head.made_for)}
-    if difference := first_difference(there, json.loads(json.dumps(asked))):
+    if difference := first_difference(there, json.loads(json.dumps(wanted))):
         name, was, now = difference
         raise InputError(
             f"is a head fitted with another {name}: {brief(was)}, not {brief(now)}",

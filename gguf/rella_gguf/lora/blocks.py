@@ -9,7 +9,7 @@ import numpy as np
 from rella_gguf.errors import GGUFError
 from rella_gguf.header import TensorInfo
 from rella_gguf.lora.pairs import Factors, LoraAdapter, added, inner_of
-from rella_gguf.reading import Reader
+from rella_gguf.reader import Reader
 from rella_gguf.weights import Rows, decode, encode
 
 _BLOCK = 1 << 20  # weights in memory at a time and thread: 4 MB as float32, five or six such arrays

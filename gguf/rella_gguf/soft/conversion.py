@@ -25,7 +25,7 @@ from rella_gguf.peft_files import (
     unknown_keys,
     unknown_note,
 )
-from rella_gguf.reading import combined, file_sha256
+from rella_gguf.reader import combined, file_sha256
 from rella_gguf.soft.prompts import PLACES, SHA256, SoftPrompt, check_soft_prompt, write_soft_prompt
 
 _SAVED_AS = "prompt_embeddings"

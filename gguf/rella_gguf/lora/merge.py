@@ -15,9 +15,9 @@ import numpy as np
 from rella_gguf.errors import InputError
 from rella_gguf.files import disk_full, new_file
 from rella_gguf.lora.blocks import Piece, blocks_of
-from rella_gguf.lora.planning import MergePlan, plan_merge
+from rella_gguf.lora.merge_plan import MergePlan, plan_merge
 from rella_gguf.lora.provenance import UNKNOWN, strangers
-from rella_gguf.reading import CHUNK, DigestingReader, Reader, combined
+from rella_gguf.reader import CHUNK, DigestingReader, Reader, combined
 
 Work = Callable[[], Piece]
 Progress = Callable[[str, int, int], None]

@@ -15,8 +15,8 @@ from rella_gguf.files import check_output, disk_full, new_file, writing
 from rella_gguf.header import TensorInfo, read_header
 from rella_gguf.inspection import TensorGroup, inspect
 from rella_gguf.quantizer import ALIGNMENT, Job, run
-from rella_gguf.reading import combined
-from rella_gguf.rewriting import padded
+from rella_gguf.reader import combined
+from rella_gguf.rewrite import padded
 
 Progress = Callable[..., None]
 """Called with a task's name, what is done and the total, as work goes on."""
