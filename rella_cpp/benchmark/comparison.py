@@ -1,4 +1,4 @@
-"""One model as it is and quantised: how fast each file reads a prompt, and what it loses."""
+"""One model as it is and quantized: how fast each file reads a prompt, and what it loses."""
 
 import shutil
 import statistics
@@ -83,7 +83,7 @@ class Comparison:
         self._steps = steps
 
     def prepare(self, path: Path, plans: dict[str, Plan], layers: int | None) -> None:
-        """Cut the model to so many layers (None: not at all) and quantise it."""
+        """Cut the model to so many layers (None: not at all) and quantize it."""
         parts = [read_header(part) for part in shard_paths(path)]
         kept = [tensor for _, tensor in kept_tensors(parts, layers or 1 << 30)]
         needed = sum(bytes_as(tensor, planned.types[tensor.name]) for planned in plans.values() for tensor in kept)

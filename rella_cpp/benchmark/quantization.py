@@ -1,4 +1,4 @@
-"""Which quantisation of a model is fast on this machine, and what it loses: measured, not quoted."""
+"""Which quantization of a model is fast on this machine, and what it loses: measured, not quoted."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -18,22 +18,22 @@ ADVISED_TYPES = ("F16", "BF16", "Q8_0", "Q6_K", "Q4_K_M", "Q4_0")
 """Those tried where none are named, besides the file as it is."""
 
 MODEST_LOSS = 0.1
-"""The most that a recommended quantisation may lose, measured on the whole model."""
+"""The most that a recommended quantization may lose, measured on the whole model."""
 
-_WORTH = 1.1  # so much faster than the file as it is must one be to be recommended
-_AS_FAST = 0.95  # measured twice, one and the same differs by that much
+_WORTH = 1.1  # a type is recommended only if it is at least this many times as fast as the file as it is
+_AS_FAST = 0.95  # two measurements of one file differ by as much: what comes so near to the fastest is as fast
 _WEIGHTS = 200_000_000  # in layers; a larger model is cut to about so many
 _REFERENCE = "F16"
 
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """What one quantisation is worth on this machine.
+    """What one quantization is worth on this machine.
 
     Attributes
     ----------
     type
-        The quantisation; of the file as it is, the type that most of its bytes have.
+        The quantization; of the file as it is, the type that most of its bytes have.
     as_is
         Whether this is the file as it is.
     bytes
@@ -62,9 +62,9 @@ class Advice:
 
     @property
     def modest(self) -> bool:
-        """Whether it loses little: what layers round adds up as independent errors do, with the root of their number.
+        """Whether it loses little: layers round independently, so the loss grows with the root of their number.
 
-        The file as it is loses nothing that one could still have.
+        The file as it is always counts: what it lost cannot be had back.
         """
         return self.as_is or self.loss <= MODEST_LOSS * math.sqrt(self.layers / self.of_layers)
 
@@ -76,7 +76,7 @@ class AdviceSettings:
     Attributes
     ----------
     types
-        Quantisations to try. One that would leave every tensor as it is is left out: that is the file as it is.
+        Quantizations to try. One that changes no tensor is left out: it is the file as it is.
     layers
         How many layers to measure; None: as many as are done in a minute or so.
     repeats
@@ -115,11 +115,11 @@ def advise(
     progress: Progress = no_progress,
     trial: bool = True,
 ) -> list[Advice]:
-    """Quantise a model in several ways, time each on a prompt of 256 tokens, measure what each loses.
+    """Quantize a model in several ways, time each on a prompt of 256 tokens, measure what each loses.
 
     Return the advice on the file as it is, then on the types in the order given. A model of more than some 200 million
     weights in its layers is cut to its first ones.
-    Repetitions go round, so that whatever else the machine does falls on all; medians count.
+    Files are timed in turns, so that other work of the machine slows all of them alike; medians count.
 
     Parameters
     ----------
@@ -137,7 +137,7 @@ def advise(
     Raises
     ------
     GGUFError
-        The file is no whole model, or llama.cpp cannot quantise or load it.
+        The file is no whole model, or llama.cpp cannot quantize or load it.
     InputError
         The folder has no room.
     EngineError
@@ -168,9 +168,9 @@ def advise(
 
 
 def recommended(advice: Sequence[Advice]) -> Advice:
-    """Choose the fastest quantisation of a modest loss, of several as fast the one that loses least.
+    """Choose the fastest quantization with a modest loss; of several as fast, the one that loses least.
 
-    It is the file as it is where none is clearly faster.
+    Where none is clearly faster, choose the file as it is.
     """
     modest = [row for row in advice if row.modest]
     most = max(row.relative for row in modest)
@@ -180,7 +180,7 @@ def recommended(advice: Sequence[Advice]) -> Advice:
 
 
 def _plans(path: Path, names: Sequence[str], present: Mapping[str, str]) -> dict[str, Plan]:
-    """Plan the quantisations that would change a tensor's type at all."""
+    """Plan the quantizations that would change a tensor's type at all."""
     plans = {name: plan(path, name) for name in names}
     return {name: planned for name, planned in plans.items() if planned.types != present}
 

@@ -73,7 +73,7 @@ class Wanted(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """Neighbouring positions that belong to the same sequences; `position` is the first one's place in them."""
+    """Neighboring positions that belong to the same sequences; `position` is the first one's place in them."""
 
     segment: Segment
     position: int

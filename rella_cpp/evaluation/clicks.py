@@ -229,7 +229,7 @@ class _Predictions:
         return [as_line(score, positions.tolist()) for score, positions in zip(self._known[key], chosen, strict=True)]
 
     def _chosen(self, row: int, k: int) -> npt.NDArray[np.int64]:
-        """Return the positions of the behaviors to give: all of them, where they are to be summarised."""
+        """Return the positions of the behaviors to give: all of them, where they are to be summarized."""
         if self._settings.summary is not None:
             return self._histories.others(row)
         return self._histories.choose(row, k, self._settings.retrieval)

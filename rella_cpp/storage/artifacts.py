@@ -1,4 +1,4 @@
-"""Artefacts on disk: sealed JSON, folders that appear whole by a rename."""
+"""Artifacts on disk: sealed JSON, folders that appear whole by a rename."""
 
 import hashlib
 import json

@@ -25,7 +25,7 @@ from rella_cpp.summarization.summaries import LAYOUT, SampleSummary, Summaries, 
 from rella_cpp.summarization.summary import PreferenceSummary
 
 GROUP = 16
-"""Samples summarised in one batch: the unit of resume."""
+"""Samples summarized in one batch: the unit of resume."""
 
 ALL = "all"
 """Every split that has samples."""
@@ -33,7 +33,7 @@ ALL = "all"
 
 @dataclass(frozen=True, slots=True)
 class CollectionSettings:
-    """Which samples' histories are summarised, and how.
+    """Which samples' histories are summarized, and how.
 
     `limit` samples are drawn with `seed` from each split, those that an evaluation draws; `split` may be `all`.
 
@@ -84,7 +84,7 @@ class Author(Protocol):
         together: bool = False,
         progress: Progress = no_progress,
     ) -> list[PreferenceSummary]:
-        """Summarise checked histories, the oldest behavior first."""
+        """Summarize checked histories, the oldest behavior first."""
 
     def identity(self) -> Mapping[str, object]:
         """Return all that texts depend on besides the histories and the settings, as JSON."""
@@ -111,7 +111,7 @@ def write_summaries(
     force: bool = False,
     progress: Progress = no_progress,
 ) -> WrittenSummaries:
-    """Summarise the histories of a data set's samples into a folder; with the same settings it goes on there.
+    """Summarize the histories of a data set's samples into a folder; with the same settings it goes on there.
 
     A sample's history is what stands before its target, the target itself left out.
 
@@ -138,7 +138,7 @@ def write_summaries(
     with Journal(Path(out), LAYOUT, _facts(data, settings, len(rows), author), keys, group=GROUP, force=force) as log:
         for start in range(log.done, len(rows), GROUP):
             group = rows[start : start + GROUP]
-            lines = _summarised(data, group, settings.summary, author, _within(progress, start, len(group), len(rows)))
+            lines = _summarized(data, group, settings.summary, author, _within(progress, start, len(group), len(rows)))
             log.write([line.as_line() for line in lines])
             progress("summarising", start + len(group), len(rows))
             generated += sum(line.summary.generated for line in lines)
@@ -167,10 +167,10 @@ def _within(progress: Progress, start: int, size: int, total: int) -> Progress:
     return tell
 
 
-def _summarised(
+def _summarized(
     data: DataSet, rows: Sequence[int], settings: SummarySettings, author: Author, progress: Progress
 ) -> list[SampleSummary]:
-    """Summarise some samples together."""
+    """Summarize some samples together."""
     samples, starts = data.samples, data.interactions.starts
     positions = [data.others(row) for row in rows]
     histories = []

@@ -173,9 +173,9 @@ def export_rows(
     if not there:
         files.valid.unlink()
     digests = {files.train.name: training.sha256} | ({files.valid.name: validation.sha256} if there else {})
-    write_json(files.manifest, _manifest(examples, form, training.labelled, validation.rows, judge, digests))
+    write_json(files.manifest, _manifest(examples, form, training.labeled, validation.rows, judge, digests))
     checked = files.valid if there else None
-    liked = training.liked / training.rows if training.labelled else None
+    liked = training.liked / training.rows if training.labeled else None
     return TuningRows(files.train, checked, files.manifest, training.rows, validation.rows, training.same, liked)
 
 
@@ -196,7 +196,7 @@ def read_files(examples: TuningSource, judge: Rella | None) -> list[Path]:
 
 
 def _manifest(
-    examples: TuningSource, form: RowForm, labelled: bool, valid: int, judge: Rella | None, files: Mapping[str, str]
+    examples: TuningSource, form: RowForm, labeled: bool, valid: int, judge: Rella | None, files: Mapping[str, str]
 ) -> dict[str, Any]:
     """Say what the rows come from; `judge` only where they hold a model's chat frame."""
     data, domain = examples.data, examples.domain
@@ -207,7 +207,7 @@ def _manifest(
         "domain": {"name": domain.name, "fingerprint": domain.fingerprint},
         **examples.facts(valid),
         "form": form,
-        "answers": list(domain.answers) if labelled else None,
+        "answers": list(domain.answers) if labeled else None,
         "chat_format": judge.prompts.frame.name if judge is not None and framed else None,
         "model": judge.model.as_dict() if judge is not None and framed else None,
         "files": dict(files),
@@ -255,7 +255,7 @@ class _Tally:
         self._total, self._progress = total, progress
         self._digest = hashlib.sha256()
         self.rows = self.liked = self.same = 0
-        self.labelled = True
+        self.labeled = True
 
     @property
     def sha256(self) -> str:
@@ -281,5 +281,5 @@ class _Tally:
         self._digest.update(line)
         self.rows += 1
         self.liked += bool(example.label)
-        self.labelled &= example.label is not None
+        self.labeled &= example.label is not None
         self._progress("writing rows", self.rows, self._total)

@@ -55,7 +55,7 @@ class TrsrExample(SampleExample):
 
 
 class TrsrExamples:
-    """Reads summarised samples as prompts: each liked item, and for the same user an item that they never touched.
+    """Reads summarized samples as prompts: each liked item, and for the same user an item that they never touched.
 
     Parameters
     ----------

@@ -92,7 +92,7 @@ def merge_adapters(
     force
         Overwrite what is there.
     threads
-        How many quantise side by side; else as many as there are cores, up to 8.
+        How many quantize side by side; else as many as there are cores, up to 8.
     progress
         Told the megabytes done.
 
