@@ -30,7 +30,7 @@ from rella_cpp.engine.machine.cores import usable_cores
 from rella_cpp.prompts.question import Question
 from rella_cpp.storage.artifacts import write_json
 from rella_gguf.files import check_output
-from rella_gguf.quantizing import is_quantized
+from rella_gguf.quantization import is_quantized
 from rella_gguf.shown import one_line
 
 

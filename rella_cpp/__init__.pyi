@@ -3,6 +3,7 @@
 from .benchmark.measure import bench as bench
 from .benchmark.quantization import ADVISED_TYPES as ADVISED_TYPES
 from .benchmark.quantization import Advice as Advice
+from .benchmark.quantization import AdviceSettings as AdviceSettings
 from .benchmark.quantization import advise as advise
 from .benchmark.quantization import recommended as recommended
 from .benchmark.results import Bench as Bench

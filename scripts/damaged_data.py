@@ -283,7 +283,7 @@ def seal_again(folder: Path, name: str = "manifest.json") -> None:
 
     try:
         facts = read_json(folder / name, "", sealed=False)
-        facts["files"] = {file: sha256(folder / file) for file in facts["files"]}  # type: ignore[attr-defined]
+        facts["files"] = {file: sha256(folder / file) for file in facts["files"]}
         facts.pop("sha256", None)
         write_json(folder / name, facts)
     except Exception:  # the manifest itself is what was damaged

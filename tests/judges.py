@@ -55,4 +55,4 @@ def run(
     data: DataSet, out: Path, judge: Any, index: ItemIndex | None = None, force: bool = False, **settings: Any
 ) -> list[Run]:
     chosen = EvaluationSettings(**{"split": "train", "limit": 60, "ks": (5,), "retrieval": "recent", **settings})
-    return evaluate(data, out, chosen, judge=judge, histories=Histories(data, index, MOVIES), force=force)
+    return evaluate(Histories(data, index, MOVIES), out, chosen, judge=judge, force=force)

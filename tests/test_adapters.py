@@ -193,7 +193,7 @@ def test_a_record_of_another_kind_is_refused(rella: Rella, files: dict[str, Path
 
 
 def test_an_adapter_fits_a_model_that_was_quantised_from_its_base(files: dict[str, Path], tmp_path: Path) -> None:
-    from rella_gguf.quantizing import quantize
+    from rella_gguf.quantization import quantize
 
     base = write_model(tmp_path / "base.gguf", shape=Shape(embd=32, ff=32, ctx=4096))
     smaller = tmp_path / "smaller.gguf"

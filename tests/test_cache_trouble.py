@@ -20,6 +20,7 @@ from peft_folder import write_peft, write_soft
 
 import rella_gguf
 from rella_cpp import Adapter, Cache, InputError, Rella
+from rella_cpp.recommender.attachments import Attachments
 from rella_cpp.storage.cache import default_folder
 from rella_gguf import Conversion
 
@@ -249,13 +250,13 @@ def test_a_conversion_that_goes_before_it_is_loaded_is_made_again(
 ) -> None:
     gone: list[str] = []
 
-    def go(_self: Rella, _kind: str, path: Path, *_more: object) -> None:
+    def go(_self: Attachments, _kind: str, path: Path, *_more: object) -> None:
         if not gone:
             trouble(path)
         gone.append(path.name)
 
     with Rella.from_gguf(roomy_model) as rella:
-        monkeypatch.setattr(Rella, "_try", go)
+        monkeypatch.setattr(Attachments, "_try_out", go)
         rella.adapters = [peft]
         assert gone == ["carol.gguf"] * 2 and [each.path for each in rella.adapters] == converted(own_cache)
 

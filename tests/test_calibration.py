@@ -213,9 +213,7 @@ def test_scores_are_calibrated_as_evaluate_does(
     def run(name: str, split: str, calibrations: Sequence[Calibration] = ()) -> Run:
         settings = EvaluationSettings(split, 40, ks=(3,), retrieval="recent")
         histories = Histories(small_data, None, load_domain("movies"))
-        return evaluate(
-            small_data, tmp_path / name, settings, judge=judge, histories=histories, calibrations=calibrations
-        )[0]
+        return evaluate(histories, tmp_path / name, settings, judge=judge, calibrations=calibrations)[0]
 
     judge.contrast = contrast
     found = fit(run("valid", "valid"), blend=blend, contrast=contrast)

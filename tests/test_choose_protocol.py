@@ -75,7 +75,7 @@ class Chooser:
 def choose(data: DataSet, out: Path, judge: Any, ranking: Any = None, force: bool = False, **settings: Any) -> Run:
     chosen = RankingSettings.choosing(**{"limit": 20, "k": 5, "candidates": WIDTH, **settings})
     histories = Histories(data, None, MOVIES)
-    return evaluate_ranking(data, out, chosen, judge=judge, histories=histories, ranking=ranking, force=force)
+    return evaluate_ranking(histories, out, chosen, judge=judge, ranking=ranking, force=force)
 
 
 def drawn(data: DataSet, split: str = "test", limit: int | None = 20) -> Candidates:
@@ -179,7 +179,7 @@ def test_lines_are_what_choose_gives_to_the_last_bit_where_exact(
     index = build_index(exact_judge.vectors, sparse_data.all_items(), tmp_path / "index")
     settings = RankingSettings.choosing(limit=3, k=3, candidates=WIDTH)
     histories = Histories(sparse_data, index, MOVIES)
-    done = evaluate_ranking(sparse_data, tmp_path / "run", settings, judge=exact_judge, histories=histories)
+    done = evaluate_ranking(histories, tmp_path / "run", settings, judge=exact_judge)
     found = drawn(sparse_data, limit=3)
     for row, user in enumerate(found.user.tolist()):
         history = sparse_data.history(user, int(found.position[row]))
@@ -268,7 +268,7 @@ def test_runs_of_another_kind_are_refused(sparse_data: DataSet, tmp_path: Path) 
     done = choose(sparse_data, tmp_path / "choose", Chooser())
     settings = RankingSettings(split="train", limit=9, negatives=WIDTH - 1, by="likelihood", k=3)
     histories = Histories(sparse_data, None, MOVIES)
-    ranked = evaluate_ranking(sparse_data, tmp_path / "rank", settings, judge=Chooser(), histories=histories)
+    ranked = evaluate_ranking(histories, tmp_path / "rank", settings, judge=Chooser())
     assert ranked.settings["samples"]["negatives"] == WIDTH - 1 and ranked.settings["reading"]["by"] == "likelihood"
     assert "ndcg@10" in report(ranked)["metrics"]["per_token"]
     with pytest.raises(InputError, match=r"is a run of --protocol rank, .* one of choose; compare"):
@@ -282,11 +282,10 @@ def test_runs_of_another_kind_are_refused(sparse_data: DataSet, tmp_path: Path) 
     reworded = load_domain("books")
     with pytest.raises(InputError, match="is a run with another reading"):  # the words of the prompt count, too
         evaluate_ranking(
-            sparse_data,
+            Histories(sparse_data, None, reworded),
             tmp_path / "choose",
             RankingSettings.choosing(limit=20, k=5, candidates=WIDTH),
             judge=Chooser(),
-            histories=Histories(sparse_data, None, reworded),
         )
 
 

@@ -218,7 +218,7 @@ def world(small_data: DataSet, roomy_model: Path, tmp_path_factory: pytest.TempP
     with Rella.from_gguf(roomy_model, cache=Cache(None)) as judge:
         build_index(judge.vectors, small_data.all_items(), files["index"])
     histories = Histories(small_data, None, load_domain("movies"))
-    evaluate(small_data, files["run"], EvaluationSettings(), judge=None, histories=histories)
+    evaluate(histories, files["run"], EvaluationSettings(), judge=None)
     return files
 
 

@@ -97,7 +97,7 @@ def test_bad_input_gets_one_line_and_exit_2(
 ) -> None:
     files = {name: tmp_path / name for name in ("out", "nowhere", "clicks", "ranking")} | {"data": sparse_data.folder}
     histories = Histories(sparse_data, None, load_domain("movies"))
-    evaluate(sparse_data, files["clicks"], EvaluationSettings(limit=9), judge=None, histories=histories)
+    evaluate(histories, files["clicks"], EvaluationSettings(limit=9), judge=None)
     common = ("--protocol", "rank", "--negatives", 4, "--baselines-only", "--split", "valid")
     assert rella("evaluate", sparse_data.folder, *common, "-o", files["ranking"]).code == 0
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}

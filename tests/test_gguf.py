@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tiny_model import Shape, finish, random_weights, spm_vocab, write_adapter, write_model, write_vocabulary_only
 
 from rella_gguf import GGUFError, check_adapter, check_model, inspect, read_header, shard_paths
-from rella_gguf.rewriting import Rewrite, entry_start
+from rella_gguf.rewrite import Rewrite, entry_start
 
 SHAPE = Shape()
 Q = "blk.0.attn_q.weight"

@@ -139,7 +139,7 @@ def test_evaluation_and_calibration_go_by_the_head(
 
     def evaluated(name: str, **more: Any) -> Any:
         settings = EvaluationSettings(split="valid", limit=40, ks=(5,))
-        return evaluate(small_data, tmp_path / name, settings, judge=judge, histories=histories, **more)[0]
+        return evaluate(histories, tmp_path / name, settings, judge=judge, **more)[0]
 
     plain = evaluated("plain")
     judge.use_head(head)

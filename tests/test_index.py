@@ -1,4 +1,5 @@
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -204,11 +205,16 @@ def test_another_wording_is_refused_unless_allowed(judge: Rella, tmp_path: Path)
         books.use_index(index, allow_mismatch=True)
 
 
-def test_opening_reads_the_manifest_alone(small_index: ItemIndex, monkeypatch: pytest.MonkeyPatch) -> None:
-    index = ItemIndex.open(small_index.folder)
-    assert set(vars(index)) == {"folder", "manifest", "cache", "progress"}
-    index.vectors([0, 1])
-    assert set(vars(index)) == {"folder", "manifest", "cache", "progress", "_usearch"}
+def test_opening_reads_the_manifest_alone(small_index: ItemIndex, tmp_path: Path) -> None:
+    # What is damaged is noticed where it is read: no file is when an index is opened, nor the items' for vectors.
+    folder = Path(shutil.copytree(small_index.folder, tmp_path / "i"))
+    for name in ("items-0.parquet", "pca.npz"):
+        (folder / name).write_bytes(b"damaged")
+    index = ItemIndex.open(folder)
+    assert (index.vectors([0, 1]) == small_index.vectors([0, 1])).all()
+    for use in (index.ids, lambda: index.projection):
+        with pytest.raises(InputError, match="is damaged"):
+            use()
 
 
 def test_what_cannot_be_indexed_is_refused(judge: Rella, tmp_path: Path) -> None:
@@ -296,7 +302,7 @@ def test_two_do_not_add_at_once_and_a_full_disk_keeps_the_old(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("rella_cpp.retrieval.index.build._write_items", full)
+    monkeypatch.setattr("rella_cpp.retrieval.index.build.write_items", full)
     with pytest.raises(InputError, match="No space left"):
         add_to_index(index, judge.vectors, CATALOG)
     monkeypatch.undo()

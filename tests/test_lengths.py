@@ -122,7 +122,7 @@ def test_an_evaluation_names_data_set_and_sample(roomy_model: Path, small_data: 
         Rella.from_gguf(roomy_model, cache=Cache(None), settings=EngineSettings(ctx=700)) as narrow,
         pytest.raises(ContextError, match=rf"small, sample \d+, item\[0\]: {TOLD}{PROMPT}"),
     ):
-        evaluate(data, tmp_path / "run", settings, judge=narrow, histories=Histories(data, None, MOVIES))
+        evaluate(Histories(data, None, MOVIES), tmp_path / "run", settings, judge=narrow)
 
 
 def test_several_queries_name_the_item(narrow: Rella) -> None:

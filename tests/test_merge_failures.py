@@ -14,7 +14,7 @@ from rella_gguf import (
     merge_adapters,
     read_header,
 )
-from rella_gguf.rewriting import Rewrite
+from rella_gguf.rewrite import Rewrite
 from rella_gguf.weights import ggml_type
 
 Files = dict[str, Path]

@@ -1,6 +1,6 @@
 """The plan and what makes its calls, on a context of thirty lines that remembers what each sequence has read."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -98,6 +98,34 @@ def lengths(calls: Sequence[Call]) -> list[list[int]]:
 
 def tokens(letters: str) -> npt.NDArray[np.int32]:
     return np.array([ord(letter) for letter in letters], np.int32)
+
+
+def spelt(calls: Iterable[Call]) -> list[tuple[int | None, list[tuple[str, list[int]]]]]:
+    """Each call as where the trunk is cut, and its pieces: letters and sequences."""
+    return [
+        (call.start, [("".join(map(chr, piece.segment)), list(piece.sequences)) for piece in call.pieces])
+        for call in calls
+    ]
+
+
+def test_what_prompts_share_is_read_in_one_call_or_on_the_trunk() -> None:
+    # The example in the module's docstring.
+    batch = prompts_of("abcdX", "abcdY", "abeZ")
+    wide, narrow = (Limits(cells=64, batch=8, sequences=count, call=2) for count in (4, 3))
+    together = [("ab", [1, 2, 3]), ("cd", [1, 2]), ("X", [1]), ("Y", [2]), ("eZ", [3])]
+    assert spelt(plan(batch, wide)) == [(0, together)]
+    assert spelt(plan(batch, narrow)) == [
+        (0, [("ab", [0])]),
+        (2, [("cd", [1, 2]), ("X", [1]), ("Y", [2])]),
+        (2, [("eZ", [0])]),
+    ]
+
+
+@pytest.mark.parametrize(("cost", "read"), [(3, [[2, 3, 4], [2, 5, 2]]), (2, [[2], [3, 4], [5, 2]])])
+def test_short_subtrees_are_read_together_as_far_as_there_is_room(cost: int, read: list[list[int]]) -> None:
+    # The example of `_groups`: the node's 2 positions are read in each call, or once, where a call costs less.
+    batch = prompts_of("pqaaa", "pqbbbb", "pqccccc", "pqdd")
+    assert lengths(list(plan(batch, Limits(cells=64, batch=10, call=cost)))) == read
 
 
 segments = st.one_of(

@@ -1,14 +1,15 @@
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from tiny_model import Shape, random_weights, spm_vocab, write_adapter, write_model
 
 from rella_cpp import EngineError, EngineSettings, GGUFError, InputError, find_model
-from rella_cpp.benchmark.quantization import Advice, advise, recommended
-from rella_gguf.quantizing import plan, quantize
+from rella_cpp.benchmark.quantization import Advice, AdviceSettings, advise, recommended
+from rella_gguf.quantization import plan, quantize
 
 SHAPE = Shape(embd=64, ff=128, layers=4)
 ONE = EngineSettings(threads=1)
@@ -23,9 +24,8 @@ def test_fewer_bits_take_less_room_and_lose_more(source: Path, tmp_path: Path) -
     steps: list[tuple[int, int]] = []
     rows = advise(
         source,
-        types=["q8_0", "Q4_0", "Q8_0"],
-        repeats=1,
-        settings=ONE,
+        AdviceSettings(["q8_0", "Q4_0", "Q8_0"], repeats=1),
+        engine=ONE,
         folder=tmp_path,
         progress=lambda _task, done, total, _note: steps.append((done, total)),
     )
@@ -42,7 +42,7 @@ def test_fewer_bits_take_less_room_and_lose_more(source: Path, tmp_path: Path) -
 
 def test_a_quantised_file_is_compared_with_its_own_weights(source: Path, tmp_path: Path) -> None:
     quantize(source, tmp_path / "q8.gguf", "Q8_0")
-    rows = advise(tmp_path / "q8.gguf", types=["Q8_0", "F32", "Q4_0"], repeats=1, settings=ONE)
+    rows = advise(tmp_path / "q8.gguf", AdviceSettings(["Q8_0", "F32", "Q4_0"], repeats=1), engine=ONE)
     assert [row.type for row in rows] == ["Q8_0", "F32", "Q4_0"]  # Q8_0 again would change nothing
     own, dequantised, four = rows
     # The same weights in more bits are the reference but for its rounding to F16; Q4_0 loses something for good.
@@ -50,14 +50,14 @@ def test_a_quantised_file_is_compared_with_its_own_weights(source: Path, tmp_pat
 
 
 def test_a_cut_model_stands_for_the_whole(source: Path) -> None:
-    (whole,) = advise(source, types=[], repeats=1, settings=ONE)
-    own, four = advise(source, types=["Q4_0"], layers=1, repeats=1, settings=ONE)
+    (whole,) = advise(source, AdviceSettings([], repeats=1), engine=ONE)
+    own, four = advise(source, AdviceSettings(["Q4_0"], layers=1, repeats=1), engine=ONE)
     assert (own.layers, own.of_layers, own.bytes) == (1, 4, whole.bytes)
     assert four.bytes == plan(source, "Q4_0").bytes  # the whole file's size, not the cut one's
 
 
 def test_the_loss_does_not_change_from_run_to_run(source: Path) -> None:
-    first, second = (advise(source, types=["Q4_0"], repeats=1, settings=ONE)[1].loss for _ in range(2))
+    first, second = (advise(source, AdviceSettings(["Q4_0"], repeats=1), engine=ONE)[1].loss for _ in range(2))
     assert first == second
 
 
@@ -88,17 +88,19 @@ def test_less_may_be_lost_where_fewer_layers_were_measured() -> None:
 def test_bad_requests_are_refused(source: Path, tmp_path: Path) -> None:
     truncated = tmp_path / "cut.gguf"
     truncated.write_bytes(source.read_bytes()[:-100])
-    for path, options, said in (
+    bad: list[tuple[Path, dict[str, Any], str]] = [
         (truncated, {}, "truncated"),
         (write_adapter(tmp_path / "a.gguf"), {}, "of the kind adapter"),
         (source, {"types": ["Q4_X"]}, "unknown quantisation"),
         (source, {"types": ["IQ1_S"]}, "needs an importance matrix"),
         (source, {"layers": 0}, "layers is 0"),
         (source, {"repeats": 0}, "repeats is 0"),
-        (source, {"types": [], "folder": tmp_path / "none"}, "cannot be written"),
-    ):
+    ]
+    for path, changed, said in bad:
         with pytest.raises(InputError, match=said):
-            advise(path, **options)
+            advise(path, AdviceSettings(**changed))
+    with pytest.raises(InputError, match="cannot be written"):
+        advise(source, AdviceSettings([]), folder=tmp_path / "none")
 
 
 def test_a_folder_without_room_is_refused_before_anything_is_written(
@@ -106,7 +108,7 @@ def test_a_folder_without_room_is_refused_before_anything_is_written(
 ) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
     with pytest.raises(InputError, match="another folder in TMPDIR"):
-        advise(source, types=["Q8_0"], folder=tmp_path)
+        advise(source, AdviceSettings(["Q8_0"]), folder=tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -115,11 +117,11 @@ def test_weights_that_are_no_numbers_are_an_error(tmp_path: Path) -> None:
     weights["output_norm.weight"][0] = np.nan
     path = write_model(tmp_path / "nan.gguf", shape=SHAPE, weights=weights)
     with pytest.raises((EngineError, GGUFError), match="no finite numbers|invalid data"):
-        advise(path, types=["F16"], repeats=1, settings=ONE)
+        advise(path, AdviceSettings(["F16"], repeats=1), engine=ONE)
 
 
 @pytest.mark.model
 def test_the_packaged_model_loses_more_in_q4_0_than_in_q8_0() -> None:
-    own, eight, four = advise(find_model(None), types=["Q8_0", "Q4_0"], layers=3, repeats=1)
+    own, eight, four = advise(find_model(None), AdviceSettings(["Q8_0", "Q4_0"], layers=3, repeats=1))
     assert (own.type, own.of_layers) == ("Q4_1", 30)
     assert eight.loss < 0.05 < four.loss and four.bytes < own.bytes < eight.bytes

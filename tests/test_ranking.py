@@ -51,7 +51,7 @@ def rank(
     data: DataSet, out: Path, judge: Any, index: ItemIndex | None = None, force: bool = False, **settings: Any
 ) -> Run:
     chosen = RankingSettings(**{"split": "train", "limit": 20, "k": 5, "negatives": WIDTH - 1, **settings})
-    return evaluate_ranking(data, out, chosen, judge=judge, histories=Histories(data, index, MOVIES), force=force)
+    return evaluate_ranking(Histories(data, index, MOVIES), out, chosen, judge=judge, force=force)
 
 
 @pytest.fixture

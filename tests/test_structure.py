@@ -27,7 +27,7 @@ LIBRARY = {
     "summarization": "storage domains engine datasets prompts",
     "scoring": "storage domains engine prompts retrieval summarization",
     "recommender": "storage domains engine adapters prompts retrieval summarization scoring",
-    "serving": "domains prompts retrieval summarization scoring",
+    "serving": "domains retrieval summarization scoring",
     "evaluation": "storage metrics domains engine datasets prompts retrieval summarization scoring",
     "tuning": "storage metrics domains engine datasets prompts retrieval summarization scoring recommender",
     "benchmark": "storage domains engine prompts recommender",

@@ -30,8 +30,8 @@ FILES = ["run.json", "predictions.jsonl"]
 def run(judge: Rella, data: DataSet, out: Path, settings: EvaluationSettings | RankingSettings, **more: Any) -> Any:
     histories = Histories(data, None, MOVIES)
     if isinstance(settings, RankingSettings):
-        return evaluate_ranking(data, out, settings, judge=judge, histories=histories, **more)
-    (found,) = evaluate(data, out, settings, judge=judge, histories=histories, **more)
+        return evaluate_ranking(histories, out, settings, judge=judge, **more)
+    (found,) = evaluate(histories, out, settings, judge=judge, **more)
     return found
 
 

@@ -219,11 +219,10 @@ def evaluate(
         elif ranked is not None:
             runs = [
                 evaluate_ranking(
-                    source,
+                    Histories(source, catalog, words, bar),
                     out,
                     ranked,
                     judge=rella,
-                    histories=Histories(source, catalog, words, bar),
                     ranking=lists,
                     force=force,
                     progress=bar,
@@ -235,11 +234,10 @@ def evaluate(
                     for value in ks:
                         each.check(rella.settings(), settings.query(value, [], []).reading(words), source=path)
             runs = evaluate(
-                source,
+                Histories(source, catalog, words, bar),
                 out,
                 settings,
                 judge=rella,
-                histories=Histories(source, catalog, words, bar),
                 calibrations=fitted,
                 force=force,
                 progress=bar,

@@ -36,7 +36,7 @@ def quantize(
     from rella_cli.progress import ProgressBar
     from rella_cli.terminal import facts, note, print_json
     from rella_cpp import find_model
-    from rella_gguf.quantizing import quantize as quantize_file
+    from rella_gguf.quantization import quantize as quantize_file
 
     with ProgressBar() as bar:
         made = quantize_file(find_model(model), out, type, threads=threads, force=force, progress=bar)
@@ -76,16 +76,16 @@ def advise(
     from rella_cli.progress import ProgressBar
     from rella_cli.terminal import print_json
     from rella_cpp import find_model
-    from rella_cpp.benchmark.quantization import ADVISED_TYPES, recommended
+    from rella_cpp.benchmark.quantization import ADVISED_TYPES, AdviceSettings, recommended
     from rella_cpp.benchmark.quantization import advise as measure
 
     settings = engine_settings(None, threads, gpu_layers, flash_attn, "f16")
-    wanted = ADVISED_TYPES if types is None else [name.strip() for name in types.split(",")]
+    names = None if types is None else [name.strip() for name in types.split(",")]
     listen(False)
     path = find_model(model)
     with ProgressBar() as bar:
-        how = {"layers": layers, "repeats": repeats, "settings": settings, "trial": not no_trial}
-        rows = measure(path, types=wanted, progress=bar, **how)  # type: ignore[arg-type]
+        wanted = AdviceSettings(ADVISED_TYPES if names is None else names, layers, repeats)
+        rows = measure(path, wanted, engine=settings, progress=bar, trial=not no_trial)
     chosen = recommended(rows)
     if as_json:
         for row in rows:

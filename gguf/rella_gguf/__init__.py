@@ -1,4 +1,4 @@
-"""The GGUF file format: read, check, inspect, quantise a file; convert adapters and merge them. Loads no model."""
+"""The GGUF file format: read, check, inspect, quantize a file; convert adapters and merge them. Loads no model."""
 
 from lazy_loader import attach_stub
 

@@ -4,7 +4,7 @@ import struct
 from itertools import repeat
 
 from rella_gguf.header import ArrayInfo, Header
-from rella_gguf.reading import Reader
+from rella_gguf.reader import Reader
 
 _CODES = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 """Struct codes by GGUF value type."""

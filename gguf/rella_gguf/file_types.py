@@ -1,4 +1,4 @@
-"""The quantisations that llama.cpp can write, by the names that its users know."""
+"""The quantizations that llama.cpp can write, by the names that its users know."""
 
 from dataclasses import dataclass
 
@@ -55,7 +55,7 @@ FILE_TYPES = (
 
 
 def file_type(name: str) -> FileType:
-    """Find a quantisation by its name, in any case.
+    """Find a quantization by its name, in any case.
 
     Raises
     ------

@@ -13,7 +13,7 @@ from rella_gguf.header import ArrayInfo, Header, read_header
 
 RECORD_KEY, RECORD_HASH_KEY = "rella.record", "rella.record.sha256"
 QUANTIZED_FROM = "rella.quantized_from"
-"""The fingerprint of the model that this one was quantised from."""
+"""The fingerprint of the model that this one was quantized from."""
 MERGED = "rella.merged"
 """What was merged into a model: a JSON list, the latest merge last."""
 SOFT_TOKENS, SOFT_AT, SOFT_BASE_SHA256 = "rella.soft.tokens", "rella.soft.at", "rella.soft.base.sha256"
@@ -22,7 +22,7 @@ SOFT_TOKENS, SOFT_AT, SOFT_BASE_SHA256 = "rella.soft.tokens", "rella.soft.at", "
 
 @dataclass(frozen=True, slots=True)
 class TensorGroup:
-    """All tensors of one quantisation type: how many, their weights and bytes."""
+    """All tensors of one quantization type: how many, their weights and bytes."""
 
     type: str
     tensors: int

@@ -1,6 +1,6 @@
-"""The doors to llama.cpp: the libggml that llama-cpp-python ships, by ctypes, and its quantiser.
+"""The doors to llama.cpp: the libggml that llama-cpp-python ships, by ctypes, and its quantizer.
 
-llama_cpp itself is imported only in the quantiser's own process.
+llama_cpp itself is imported only in the quantizer's own process.
 """
 
 import ctypes
@@ -19,7 +19,7 @@ from rella_gguf.errors import RellaError
 from rella_gguf.header import ALIGNMENT_KEY, read_header
 from rella_gguf.inspection import QUANTIZED_FROM
 
-_SLAB = 1 << 28  # bytes of rows that the quantiser keeps in memory at once; its own bound is 8 GiB
+_SLAB = 1 << 28  # bytes of rows that the quantizer keeps in memory at once; its own bound is 8 GiB
 _SUFFIXES = {"lib{}.so", "lib{}.dylib", "{}.dll", "lib{}.dll"}
 
 
@@ -44,7 +44,7 @@ def shipped_library(name: str) -> Path:
 
 @cache
 def ggml() -> ctypes.CDLL:
-    """Load libggml-base once; a call releases the interpreter, so that threads quantise side by side.
+    """Load libggml-base once; a call releases the interpreter, so that threads quantize side by side.
 
     Raises
     ------
@@ -70,12 +70,12 @@ def ggml() -> ctypes.CDLL:
 
 
 def requires_imatrix(kind: int) -> bool:
-    """Tell whether libggml quantises to the ggml type `kind` only with an importance matrix."""
+    """Tell whether libggml quantizes to the ggml type `kind` only with an importance matrix."""
     return bool(ggml().ggml_quantize_requires_imatrix(kind))
 
 
 def quantise_rows(rows: npt.NDArray[np.float32], kind: int, row_bytes: int) -> npt.NDArray[np.uint8]:
-    """Quantise rows of finite weights to the ggml type `kind`, without an importance matrix.
+    """Quantize rows of finite weights to the ggml type `kind`, without an importance matrix.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def quantise_rows(rows: npt.NDArray[np.float32], kind: int, row_bytes: int) -> n
     kind
         A ggml type number that `ggml_quantize_chunk` knows; libggml stops the process on others.
     row_bytes
-        Size of one quantised row.
+        Size of one quantized row.
 
     Raises
     ------
@@ -141,7 +141,7 @@ def _overrides(lib: Any, values: dict[str, str | int]) -> Any:
 
 
 def main() -> None:
-    """Quantise a file as the command line says: SOURCE OUT FTYPE THREADS DRY FINGERPRINT (see `quantizer`)."""
+    """Quantize a file as the command line says: SOURCE OUT FTYPE THREADS DRY FINGERPRINT (see `quantizer`)."""
     from rella_gguf.quantizer import REFUSED
 
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # end at once, also in the middle of a call

@@ -1,4 +1,4 @@
-"""llama.cpp's quantiser, in a process of its own.
+"""llama.cpp's quantizer, in a process of its own.
 
 So an interruption ends it at once, a failed assertion (which stops its process) becomes an error, and its memory
 goes back.
@@ -21,7 +21,7 @@ REFUSED = 3
 """The process's exit code where llama.cpp says why it cannot."""
 
 ALIGNMENT = 32
-"""The quantiser aligns tensors so, whatever its source does."""
+"""The quantizer aligns tensors so, whatever its source does."""
 
 _TENSOR = re.compile(
     r"^\[ *(?P<done>\d+)/ *(?P<total>\d+)\] (?P<name>.*?) +- \[[^\]]*\], type = +(?P<type>\w+), "
@@ -58,7 +58,7 @@ class Outcome:
 
 
 def run(job: Job, progress: Callable[[int, int], None]) -> Outcome:
-    """Let llama.cpp quantise; call `progress` with the tensors done and their number.
+    """Let llama.cpp quantize; call `progress` with the tensors done and their number.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Refuse vocabularies that llama.cpp dies of, or tokenises wrongly with, before it sees them."""
+"""Refuse vocabularies that llama.cpp dies of, or tokenizes wrongly with, before it sees them."""
 
 from collections.abc import Callable, Sequence
 

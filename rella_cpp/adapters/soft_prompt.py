@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,9 @@ from rella_cpp.engine.identity import AppliedSoftPrompt
 from rella_cpp.engine.trial.trial import Kind
 from rella_cpp.errors import InputError
 from rella_cpp.storage.cache import Cache
+
+if TYPE_CHECKING:
+    from rella_gguf import SoftPrompt
 
 logger = logging.getLogger("rella_cpp")
 
@@ -68,11 +71,11 @@ def load_soft_prompt(
         See `Rella.use_soft`.
 
     """
-    from rella_gguf import SoftPrompt, check_soft_prompt, read_soft_prompt
+    from rella_gguf import check_soft_prompt, read_soft_prompt
 
     path = Path(path)
 
-    def read(used: list[Path]) -> tuple[Path, SoftPrompt, Mapping[str, Any] | None]:
+    def read(used: list[Path]) -> tuple[Path, "SoftPrompt", Mapping[str, Any] | None]:
         with reading(path):
             file = gguf_of(path, engine.header, cache, "soft")
         used += [file] if file in cache.origins else []
@@ -80,6 +83,17 @@ def load_soft_prompt(
 
     file, soft, record = loaded(read, cache)
     check_soft_prompt(soft, engine.header, source=path)
+    _check_room(soft, engine, domain, path)
+    if not allow_mismatch:
+        check_record(_with_base(record, soft, path), path, engine.header, made_for)
+    _warn(soft, record, domain, path)
+    digest = sha256(soft.embeddings.astype("<f4").tobytes()).hexdigest()
+    try_out("soft", file, digest, path, soft.tokens)
+    return LoadedSoftPrompt(soft.embeddings, AppliedSoftPrompt(file.name, digest, soft.tokens), for_choices(record))
+
+
+def _check_room(soft: "SoftPrompt", engine: Engine, domain: Domain, path: Path) -> None:
+    """Refuse one that leaves no room in the context, or has no marker to stand at."""
     if soft.tokens >= engine.n_ctx:
         raise InputError(
             f"takes {soft.tokens:,} positions, and the context has {engine.n_ctx:,}",
@@ -92,13 +106,22 @@ def load_soft_prompt(
             source=path,
             remedy="write {{ soft }} into its [template] where it was trained to stand, or convert it with --at start",
         )
-    if not allow_mismatch:
-        known = dict(record or {})
-        told = known.get("base") or {}
-        # What its trainer wrote counts first; a folder is converted for whatever model is in use.
-        if told.get("fingerprint") is None and soft.base_sha256 is not None and not path.is_dir():
-            known["base"] = {"name": soft.base_name, "fingerprint": soft.base_sha256}
-        check_record(known, path, engine.header, made_for)
+
+
+def _with_base(record: Mapping[str, Any] | None, soft: "SoftPrompt", path: Path) -> Mapping[str, Any]:
+    """Return how a soft prompt was trained; on which base its file says, where its trainer does not.
+
+    A folder's file is converted for whatever model is in use, and says nothing.
+    """
+    known = dict(record or {})
+    told = known.get("base") or {}
+    if told.get("fingerprint") is None and soft.base_sha256 is not None and not path.is_dir():
+        known["base"] = {"name": soft.base_name, "fingerprint": soft.base_sha256}
+    return known
+
+
+def _warn(soft: "SoftPrompt", record: Mapping[str, Any] | None, domain: Domain, path: Path) -> None:
+    """Say what a reader of results would not see: unknown words of training, another place than the one trained."""
     if record is None:
         logger.warning("the soft prompt %s does not say what words it was trained on", path)
     if soft.at == "start" and domain.templates.marked:
@@ -108,6 +131,3 @@ def load_soft_prompt(
             path,
             domain.name,
         )
-    digest = sha256(soft.embeddings.astype("<f4").tobytes()).hexdigest()
-    try_out("soft", file, digest, path, soft.tokens)
-    return LoadedSoftPrompt(soft.embeddings, AppliedSoftPrompt(file.name, digest, soft.tokens), for_choices(record))

@@ -1,1 +1,1 @@
-"""How fast a model is on this machine, against llama.cpp itself, and which quantisation to take."""
+"""How fast a model is on this machine, against llama.cpp itself, and which quantization to take."""

@@ -14,7 +14,7 @@ from rella_cpp.engine.native import build_info
 from rella_cpp.engine.settings import EngineSettings
 from rella_cpp.storage.versions import library_versions
 from rella_gguf import inspect
-from rella_gguf.quantizing import main_type
+from rella_gguf.quantization import main_type
 
 
 @dataclass(frozen=True, slots=True)

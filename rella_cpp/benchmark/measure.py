@@ -55,10 +55,8 @@ def bench(
         How to run it.
     mix
         What to read; None: `Mix()`.
-    repeats
-        How often each is timed.
-    progress
-        Told what is being done.
+    repeats, progress
+        How often each is timed; told what is being done.
     trial
         See `Rella.from_gguf`.
 

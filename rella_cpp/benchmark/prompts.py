@@ -1,4 +1,4 @@
-"""A mix as prompts for one model: framed, tokenised, and small enough for its context."""
+"""A mix as prompts for one model: framed, tokenized, and small enough for its context."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -49,7 +49,7 @@ class MixPrompts:
 
     @classmethod
     def of(cls, mix: Mix, rella: Rella, path: str | Path) -> Self:
-        """Write and tokenise everything.
+        """Write and tokenize everything.
 
         Raises
         ------

@@ -12,12 +12,22 @@ import numpy.typing as npt
 from rella_cpp.datasets.layout import FORMAT_VERSION, MANIFEST, SPLITS, TABLES
 from rella_cpp.domains.records import Behavior, Item, User
 from rella_cpp.errors import InputError
-from rella_cpp.storage.artifacts import read_json, sha256
+from rella_cpp.storage.artifacts import sha256
+from rella_cpp.storage.manifests import Tables
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_REMEDY = "make one: rella data prepare"
+_AGAIN = "prepare the data set again with --force"
+_TABLES = Tables(
+    mark="rella_data",
+    version=FORMAT_VERSION,
+    noun="a prepared data set",
+    absent="is no prepared data set",
+    give="a prepared data set",
+    make="make one: rella data prepare",
+    again=_AGAIN,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +68,7 @@ class Interactions:
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """What is to be judged, sorted by user and position; every array has the shape (n,).
+    """What is to be scored, sorted by user and position; every array has the shape (n,).
 
     Attributes
     ----------
@@ -123,23 +133,12 @@ class DataSet:
 
         """
         folder = Path(folder)
-        if not folder.is_dir():
-            found = "is no folder" if folder.exists() else "no such folder"
-            raise InputError(f"{found}", source=folder, remedy=f"give a prepared data set, or {_REMEDY}")
-        manifest, fingerprint = _read_manifest(folder)
-        for name in TABLES:
-            path = folder / name
-            if not path.is_file():
-                raise InputError("no such file", source=path, remedy="prepare the data set again with --force")
-            if sha256(path) != manifest["files"][name]:
-                raise InputError(
-                    "is not as it was written (its SHA-256 differs)",
-                    source=path,
-                    remedy="prepare the data set again with --force",
-                )
+        manifest, fingerprint = _TABLES.manifest(folder), sha256(folder / MANIFEST)
         # pyarrow takes a third of a second to import: only what opens tables pays for it.
-        from rella_cpp.datasets.checks import check_tables
+        from rella_cpp.datasets.checks import check_manifest, check_tables
 
+        check_manifest(manifest, folder / MANIFEST)
+        _TABLES.check(folder, manifest, TABLES)
         check_tables(folder, manifest)
         return cls(folder, manifest, fingerprint)
 
@@ -147,6 +146,11 @@ class DataSet:
     def name(self) -> str:
         """The format that it was prepared from, such as `ml-1m`."""
         return str(self.manifest["format"])
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What says, in files made of it, which data set it is: name and fingerprint."""
+        return {"name": self.name, "fingerprint": self.fingerprint}
 
     @property
     def domain(self) -> str:
@@ -178,7 +182,7 @@ class DataSet:
 
     @cached_property
     def samples(self) -> Samples:
-        """What is to be judged."""
+        """What is to be scored."""
         table = self._read("samples.parquet")
         numbers = {name: table[name].to_numpy() for name in ("user", "position", "item", "label")}
         parts = [
@@ -291,9 +295,7 @@ class DataSet:
         try:
             return parquet.ParquetFile(self.folder / name).read(use_threads=False)  # threads may not start
         except (OSError, pa.ArrowException) as error:
-            raise InputError(
-                f"cannot be read: {error}", source=self.folder / name, remedy="prepare the data set again with --force"
-            ) from None
+            raise InputError(f"cannot be read: {error}", source=self.folder / name, remedy=_AGAIN) from None
 
 
 def check_drawing(limit: int | None, seed: int, noun: str) -> None:
@@ -307,6 +309,18 @@ def check_drawing(limit: int | None, seed: int, noun: str) -> None:
     """
     if limit is not None and limit < 1:
         raise InputError(f"limit is {limit}", remedy=f"give at least 1 {noun}, or leave it out")
+    check_seed(seed)
+
+
+def check_seed(seed: int) -> None:
+    """Refuse a seed out of its range.
+
+    Raises
+    ------
+    InputError
+        It is.
+
+    """
     if seed < 0:
         raise InputError(f"seed is {seed}", remedy="give 0 or more")
 
@@ -329,23 +343,3 @@ def as_written(ratings: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     """Return ratings as the decimals that they were written as: 3.7, which as float32 is a little more."""
     exact: npt.NDArray[np.float64] = ratings.astype(np.float64).round(6)
     return exact
-
-
-def _read_manifest(folder: Path) -> tuple[dict[str, Any], str]:
-    path = folder / MANIFEST
-    if not path.is_file():
-        raise InputError("is no prepared data set", source=folder, remedy=_REMEDY)
-    manifest: dict[str, Any] = read_json(path, "prepare the data set again with --force", sealed=False)
-    if "rella_data" not in manifest:
-        raise InputError("is no manifest of a prepared data set", source=path, remedy=_REMEDY)
-    if manifest["rella_data"] != FORMAT_VERSION:
-        raise InputError(
-            f"is of version {manifest['rella_data']}, this rella reads version {FORMAT_VERSION}",
-            source=path,
-            remedy="prepare the data set again with --force",
-        )
-    read_json(path, "prepare the data set again with --force")
-    from rella_cpp.datasets.checks import check_manifest
-
-    check_manifest(manifest, path)
-    return manifest, sha256(path)

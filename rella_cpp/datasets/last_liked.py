@@ -1,18 +1,13 @@
 """Users by the last thing that they liked, which is to be found: LLM-TRSR's protocol (arXiv 2403.13325 §4)."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from rella_cpp.datasets.dataset import split_number
+from rella_cpp.datasets.dataset import DataSet, split_number
 from rella_cpp.datasets.leave_one_out import Targets
 from rella_cpp.datasets.sampling import BY_USERS, assign, shuffle, users_of
-
-if TYPE_CHECKING:
-    from rella_cpp.datasets.dataset import DataSet
-
 
 SHARES = (10, 1, 1)
 """Users that train, validate and test, where the data is not split by users."""
@@ -42,7 +37,7 @@ class LastLiked:
 
     """
 
-    data: "DataSet"
+    data: DataSet
     user: npt.NDArray[np.int64]
     position: npt.NDArray[np.int64]
     item: npt.NDArray[np.int64]
@@ -50,7 +45,7 @@ class LastLiked:
     as_prepared: bool
 
     @classmethod
-    def of(cls, data: "DataSet") -> "LastLiked":
+    def of(cls, data: DataSet) -> "LastLiked":
         """Find the users of a data set, and split them again where its split is not one of users."""
         samples = data.samples
         liked = np.flatnonzero(samples.label == 1)

@@ -1,15 +1,12 @@
 """Leave one out: each user's last interaction is tested, the one before it validates, what stands before trains."""
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from rella_cpp.datasets.dataset import split_number
+from rella_cpp.datasets.dataset import DataSet, split_number
 from rella_cpp.datasets.layout import SPLITS
-
-if TYPE_CHECKING:
-    from rella_cpp.datasets.dataset import DataSet
 
 _FEWEST = 5
 """Interactions of a user who is tested, as papers on sequential recommendation keep them (5-core)."""
@@ -48,7 +45,7 @@ class LeaveOneOut:
     who = f"with {_FEWEST} interactions or more"
     split_by = "leave one out"
 
-    def __init__(self, data: "DataSet") -> None:
+    def __init__(self, data: DataSet) -> None:
         self._starts, self._items = data.interactions.starts, data.interactions.item
         self._lengths = np.diff(self._starts)
         self.users: npt.NDArray[np.int64] = np.flatnonzero(self._lengths >= _FEWEST).astype(np.int64)

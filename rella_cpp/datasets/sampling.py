@@ -11,19 +11,19 @@ BY_USERS = "users at random"
 """What a manifest's rules say of a split by users."""
 
 UNKNOWN = -1
-"""The label of an interaction that cannot be judged, and is no sample."""
+"""The label of an interaction that is no sample: whether it was liked is not known."""
 
 
 def samples_by_time(
     interactions: Interactions, labels: npt.NDArray[np.int8], min_history: int, shares: Sequence[int]
 ) -> Samples:
-    """Make a sample of every labelled interaction with enough before it; the earliest train.
+    """Make a sample of every labeled interaction with enough before it; the earliest train.
 
     Ties go by user, then item. `labels` has the shape (interactions,).
     """
     if interactions.timestamp is None:
         raise ValueError("interactions without times cannot be split by time")
-    rows, position = _judged(interactions, labels, min_history)
+    rows, position = _labeled(interactions, labels, min_history)
     # Stable, and rows stand by user and item already: ties keep that order.
     split = assign(np.argsort(interactions.timestamp[rows], kind="stable"), shares)
     return Samples(users_of(interactions)[rows], position, interactions.item[rows], labels[rows], split)
@@ -32,8 +32,8 @@ def samples_by_time(
 def samples_by_users(
     interactions: Interactions, labels: npt.NDArray[np.int8], min_history: int, shares: Sequence[int], seed: int
 ) -> Samples:
-    """Make a sample of every labelled interaction with enough before it; users are split at random."""
-    rows, position = _judged(interactions, labels, min_history)
+    """Make a sample of every labeled interaction with enough before it; users are split at random."""
+    rows, position = _labeled(interactions, labels, min_history)
     user = users_of(interactions)[rows]
     of_users = assign(shuffle(len(interactions.starts) - 1, seed), shares)
     return Samples(user, position, interactions.item[rows], labels[rows], of_users[user])
@@ -47,7 +47,7 @@ def last_samples(interactions: Interactions, min_history: int, shares: Sequence[
     return Samples(users.astype(np.int32), position, item, np.ones(len(users), np.int8), split)
 
 
-def _judged(
+def _labeled(
     interactions: Interactions, labels: npt.NDArray[np.int8], min_history: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
     """Return the rows of the samples and their positions."""

@@ -41,9 +41,9 @@ def _tables(prepared: Prepared) -> tuple[pa.Table, ...]:
         done["rating"] = pa.array(known.rating, mask=missing) if missing.any() else known.rating
     if known.timestamp is not None:
         done["timestamp"] = known.timestamp
-    judged = {name: getattr(samples, name) for name in ("user", "position", "item", "label")}
-    judged["split"] = split_names(samples.split)
-    return prepared.users, prepared.items, pa.table(done), pa.table(judged)
+    columns = {name: getattr(samples, name) for name in ("user", "position", "item", "label")}
+    columns["split"] = split_names(samples.split)
+    return prepared.users, prepared.items, pa.table(done), pa.table(columns)
 
 
 def _manifest(prepared: Prepared, part: Path, format_name: str, sources: Mapping[str, str]) -> dict[str, object]:

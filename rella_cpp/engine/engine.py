@@ -1,4 +1,4 @@
-"""A loaded model: tokenise, score, embed, adapt, generate."""
+"""A loaded model: tokenize, score, embed, adapt, generate."""
 
 import threading
 import weakref
@@ -109,7 +109,7 @@ class Engine:
         return self._decoder.decoded_tokens
 
     def encode(self, spans: Sequence[Span]) -> Encoded:
-        """Tokenise a prompt made of spans; see `Vocabulary.encode`."""
+        """Tokenize a prompt made of spans; see `Vocabulary.encode`."""
         with self._use():
             return self.vocabulary.encode(spans)
 

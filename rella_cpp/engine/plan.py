@@ -3,6 +3,13 @@
 The plan walks the tree of what prompts share. The *trunk*, sequence 0, holds the way down to where it is; what is long
 is read there. Where the subtrees beneath a node are short, several are read in one call: each prompt is then a
 *branch*, a sequence of its own that begins with the trunk.
+
+With a letter for a token, the prompts abcdX, abcdY and abeZ are 8 positions to read. With room for three branches they
+are one call: ab (in branches 1 to 3), cd (1 and 2), X (1), Y (2), eZ (3). With room for two they are three calls:
+
+    ab              onto the trunk, since two calls need it
+    cd, X, Y        the trunk's 2 positions stay, branches 1 and 2 begin there: cd in both, X in 1, Y in 2
+    eZ              the trunk's 2 positions stay; a single prompt goes on there, without a branch
 """
 
 from collections.abc import Iterator, Sequence
@@ -66,7 +73,7 @@ class Wanted(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """Neighbouring positions that belong to the same sequences; `position` is the first one's place in them."""
+    """Neighboring positions that belong to the same sequences; `position` is the first one's place in them."""
 
     segment: Segment
     position: int
@@ -165,7 +172,13 @@ class _Walk:
                 yield from self._pack(node, at, group)
 
     def _groups(self, node: Node, at: int) -> list[tuple[Node, ...]]:
-        """Group a node's children as they are read: short ones together, others alone."""
+        """Group a node's children as they are read: short ones together, others alone.
+
+        A call has room for 10 positions, the node has 2 that are not on the trunk yet, and its children have 3, 4, 5
+        and 2: the groups are (3, 4) and (5, 2). Each begins with the node's 2, so the first holds 2 + 3 + 4 = 9, the
+        third child would not fit, and the second holds 2 + 5 + 2 = 9. Once the node is on the trunk the groups are
+        the same, of 7 positions each.
+        """
         limits, groups = self._limits, list[list[Node]]()
         room = min(limits.batch, limits.cells - at)
         size = branches = 0

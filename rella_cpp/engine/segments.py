@@ -17,10 +17,10 @@ def same_segment(one: Segment, other: Segment) -> bool:
 
 
 class Span(NamedTuple):
-    """A piece of prompt text. Control tokens are recognised in a `trusted` one (a chat frame) and in no other.
+    """A piece of prompt text. Control tokens are recognized in a `trusted` one (a chat frame) and in no other.
 
     Before the character `soft` of a text that is not trusted a soft prompt will stand: what comes before and behind it
-    is tokenised apart, as around a control token.
+    is tokenized apart, as around a control token.
     """
 
     text: str
@@ -85,7 +85,7 @@ class Prompt:
 
     @property
     def merged(self) -> tuple[Segment, ...]:
-        """The segments with neighbours of one kind joined: the cuts are gone."""
+        """The segments with neighbors of one kind joined: the cuts are gone."""
         runs: list[Segment] = []
         for _, run in groupby(self.segments, key=lambda segment: segment.dtype):
             runs.append(np.concatenate(list(run)))

@@ -28,7 +28,7 @@ class EngineSettings:
     flash_attn
         Flash attention: `auto` lets llama.cpp decide.
     kv_type
-        Type of the key-value cache. A quantised one needs flash attention.
+        Type of the key-value cache. A quantized one needs flash attention.
     exact
         A prompt gives the same bits alone or in a batch: nothing is shared but whole segments, nothing is packed.
     extra_bufts

@@ -1,4 +1,13 @@
-"""What prompts share, as a tree: a node is a run of positions with which the prompts beneath it go on alike."""
+"""What prompts share, as a tree: a node is a run of positions with which the prompts beneath it go on alike.
+
+With a letter for a token, the prompts abcdX, abcdY and abeZ make these nodes (8 positions, of 14):
+
+    ab        0 to 2, of all three prompts
+      cd      2 to 4, of the first two
+        X     4 to 5, of the first: a leaf
+        Y     4 to 5, of the second
+      eZ      2 to 4, of the third
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -81,7 +81,7 @@ class Vocabulary:
         return first[0] if first and isinstance(first[0], int) else None
 
     def tokenize(self, text: str, *, special: bool = False) -> list[int]:
-        """Tokenise one stretch of text; control tokens are recognised in it only with `special`. Adds no BOS."""
+        """Tokenize one stretch of text; control tokens are recognized in it only with `special`. Adds no BOS."""
         data = text.encode("utf-8", errors="replace")
         if not data:
             return []
@@ -94,10 +94,10 @@ class Vocabulary:
             size = -count
 
     def encode(self, spans: Sequence[Span]) -> Encoded:
-        """Tokenise a whole prompt, BOS once where the model wants it.
+        """Tokenize a whole prompt, BOS once where the model wants it.
 
         The spans' text falls into control tokens (of trusted spans) and stretches of plain text between them; each
-        stretch is tokenised whole, so merges across spans are those of the whole prompt. A soft prompt ends one, too.
+        stretch is tokenized whole, so merges across spans are those of the whole prompt. A soft prompt ends one, too.
         """
         tokens: list[int] = []
         soft: int | None = None
@@ -196,7 +196,7 @@ class Vocabulary:
 def _defused(text: str, marks: Collection[str]) -> str:
     """Break up what looks like a mark, though the vocabulary calls it user-defined, by a blank behind its first letter.
 
-    llama.cpp recognises such tokens in any text, parsing specials or not.
+    llama.cpp recognizes such tokens in any text, parsing specials or not.
     """
     if not any(mark in text for mark in marks):
         return text

@@ -4,16 +4,16 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from rella_cpp.datasets.dataset import check_drawing
+from rella_cpp.datasets.dataset import DataSet, check_drawing
 from rella_cpp.domains.records import Behavior, Item, User
 from rella_cpp.errors import InputError
 from rella_cpp.evaluation.baselines.clicks import Baselines
-from rella_cpp.evaluation.lines import Judge, as_line, judge_together, run_settings
+from rella_cpp.evaluation.lines import ScoringModel, as_line, ask_together, run_settings
 from rella_cpp.evaluation.runs import GROUP, Run, RunWriter
 from rella_cpp.metrics.probabilities import Floats, auc_so_far
 from rella_cpp.prompts.yes_no import Order
@@ -25,9 +25,6 @@ from rella_cpp.scoring.results import Score
 from rella_cpp.scoring.statistics import STATISTICS
 from rella_cpp.storage.progress import Progress, no_progress
 from rella_cpp.summarization.settings import SummarySettings
-
-if TYPE_CHECKING:
-    from rella_cpp.datasets.dataset import DataSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +68,11 @@ class EvaluationSettings:
 
 
 def evaluate(
-    data: "DataSet",
+    histories: Histories,
     out: str | Path,
     settings: EvaluationSettings,
     *,
-    judge: Judge | None,
-    histories: Histories,
+    judge: ScoringModel | None,
     calibrations: Sequence[Calibration] = (),
     force: bool = False,
     progress: Progress = no_progress,
@@ -88,12 +84,12 @@ def evaluate(
 
     Parameters
     ----------
+    histories
+        The data set's; chooses behaviors, over an index if there is one.
     judge
         The model; None: baselines only.
     calibrations
         Each makes calibrated probabilities beside the model's own, under its name (`Calibration.name`).
-    histories
-        Chooses behaviors, over an index if there is one.
     force
         Start anew over whatever runs are there.
 
@@ -106,38 +102,39 @@ def evaluate(
     names = [calibration.name for calibration in calibrations]
     if len(set(names)) < len(names):
         raise InputError(f"two calibrations are of one kind ({', '.join(names)})", remedy="give one of each kind")
-    out, rows = Path(out), drawn(data, settings)
+    out, rows = Path(out), drawn(histories.data, settings)
     if len(settings.ks) > 1 and (out / "run.json").exists():
         raise InputError("is a run", source=out, remedy="name a folder of its own for a sweep")
-    samples = [int(row) for row in rows]
     with ExitStack() as stack:
-        writers = []
+        writers = {}
         for k in settings.ks:
             folder = out if len(settings.ks) == 1 else out / f"k{k}"
-            drawing = {"split": settings.split, "limit": settings.limit, "seed": settings.seed, "count": len(samples)}
-            reading = settings.query(k, [], []).reading(histories.domain)
-            facts = run_settings(data, drawing, reading, judge, histories)
-            if settings.summary is not None:
-                facts["baselines"] = {"k": k}
-            facts["calibrations"] = {calibration.name: calibration.fingerprint for calibration in calibrations}
-            writers.append(stack.enter_context(closing(RunWriter(folder, facts, samples, force=force))))
-        if not all(writer.complete for writer in writers):
-            baselines = Baselines(data, histories, settings.ks, progress=progress)
-            if baselines.statistics is not None:
-                ids = [data.item_id(item) for item in range(data.items.num_rows)]
-                for writer in writers:
-                    writer.save_items(baselines.statistics.popularity, ids)
-            work = _Work(data, settings, judge, histories, baselines, rows, calibrations, progress)
-            for start in range(0, len(rows), GROUP):
-                work.forget()
-                for writer, k in zip(writers, settings.ks, strict=True):
-                    if writer.done <= start:
-                        writer.write(work.lines(range(start, min(start + GROUP, len(rows))), k))
-                        work.report(start)
-        return [writer.finish() for writer in writers]
+            facts = _run_settings(histories, settings, k, len(rows), judge, calibrations)
+            writers[k] = stack.enter_context(closing(RunWriter(folder, facts, rows.tolist(), force=force)))
+        if not all(writer.complete for writer in writers.values()):
+            baselines = Baselines(histories.data, histories, settings.ks, progress=progress)
+            _Predictions(histories, settings, judge, baselines, rows, calibrations, progress).write(writers)
+        return [writer.finish() for writer in writers.values()]
 
 
-def drawn(data: "DataSet", settings: EvaluationSettings) -> npt.NDArray[np.int64]:
+def _run_settings(
+    histories: Histories,
+    settings: EvaluationSettings,
+    k: int,
+    count: int,
+    judge: ScoringModel | None,
+    calibrations: Sequence[Calibration],
+) -> dict[str, object]:
+    """Return all that the predictions of one K depend on, as JSON; `count` samples were drawn."""
+    drawing = {"split": settings.split, "limit": settings.limit, "seed": settings.seed, "count": count}
+    facts = run_settings(histories, drawing, settings.query(k, [], []).reading(histories.domain), judge)
+    if settings.summary is not None:
+        facts["baselines"] = {"k": k}
+    facts["calibrations"] = {calibration.name: calibration.fingerprint for calibration in calibrations}
+    return facts
+
+
+def drawn(data: DataSet, settings: EvaluationSettings) -> npt.NDArray[np.int64]:
     """Draw the samples to evaluate: their row numbers, int64, ascending; all where the limit is greater.
 
     Raises
@@ -149,37 +146,47 @@ def drawn(data: "DataSet", settings: EvaluationSettings) -> npt.NDArray[np.int64
     return data.draw_sorted(settings.split, settings.limit, settings.seed)
 
 
-class _Work:
-    """The samples of one evaluation, turned into lines."""
+class _Predictions:
+    """The predictions for the samples of one evaluation, a group at a time."""
 
     def __init__(
         self,
-        data: "DataSet",
-        settings: EvaluationSettings,
-        judge: Judge | None,
         histories: Histories,
+        settings: EvaluationSettings,
+        judge: ScoringModel | None,
         baselines: Baselines,
         rows: npt.NDArray[np.int64],
         calibrations: Sequence[Calibration],
         progress: Progress,
     ) -> None:
-        self._data, self._settings, self._judge, self._histories = data, settings, judge, histories
+        self._data, self._histories, self._settings, self._judge = histories.data, histories, settings, judge
         self._rows, self._calibrations, self._progress = rows, calibrations, progress
+        self._popularity = None if baselines.statistics is None else baselines.statistics.popularity
         self._baselines, self._statistics = baselines.of(rows, progress=progress)
         self._known: dict[tuple[tuple[int, bytes], ...], list[Score]] = {}
         self._seen: list[tuple[int, float]] = []
 
-    def forget(self) -> None:
-        """Drop the scores of the last group: only runs of one group share them."""
-        self._known.clear()
+    def write(self, writers: Mapping[int, RunWriter]) -> None:
+        """Write what each K's run still lacks."""
+        if self._popularity is not None:
+            ids = [self._data.item_id(item) for item in range(self._data.items.num_rows)]
+            for writer in writers.values():
+                writer.save_items(self._popularity, ids)
+        for start in range(0, len(self._rows), GROUP):
+            self._known.clear()  # only the runs of one group share scores
+            for k, writer in writers.items():
+                if writer.done <= start:
+                    end = min(start + GROUP, len(self._rows))
+                    writer.write(self._lines(range(start, end), k))
+                    self._progress("evaluating", end, len(self._rows), auc_so_far(self._seen))
 
-    def lines(self, places: Sequence[int], k: int) -> list[dict[str, Any]]:
-        """Return the predictions of samples that are judged together."""
+    def _lines(self, places: Sequence[int], k: int) -> list[dict[str, Any]]:
+        """Return the predictions of samples that are scored together."""
         rows = [int(self._rows[place]) for place in places]
-        judged = [{} for _ in rows] if self._judge is None else self._judged(rows, k, self._judge)
-        return [self._line(place, k, scored) for place, scored in zip(places, judged, strict=True)]
+        scores = [{} for _ in rows] if self._judge is None else self._scores(rows, k, self._judge)
+        return [self._line(place, k, own) for place, own in zip(places, scores, strict=True)]
 
-    def _line(self, place: int, k: int, judged: Mapping[str, Any]) -> dict[str, Any]:
+    def _line(self, place: int, k: int, score: Mapping[str, Any]) -> dict[str, Any]:
         data, row = self._data, int(self._rows[place])
         samples = data.samples
         line: dict[str, Any] = {
@@ -188,8 +195,8 @@ class _Work:
             "item": data.item_id(int(samples.item[row])),
             "label": int(samples.label[row]),
         }
-        line |= judged
-        if judged and k == self._settings.ks[0]:  # scores of several K are not one ranking
+        line |= score
+        if score and k == self._settings.ks[0]:  # scores of several K are not one ranking
             self._seen.append((line["label"], line.get("head", line["probability"])))
         found: dict[str, Floats] = self._baselines[k]
         line["baselines"] = {name: float(values[place]) for name, values in found.items()}
@@ -203,15 +210,10 @@ class _Work:
                 line["calibrated"][calibration.name] = calibration.probability(gap, line.get("statistics"))
         return line
 
-    def report(self, start: int) -> None:
-        """Tell how far it is, with the AUC so far."""
-        done, total = min(start + GROUP, len(self._rows)), len(self._rows)
-        self._progress("evaluating", done, total, auc_so_far(self._seen))
+    def _scores(self, rows: Sequence[int], k: int, judge: ScoringModel) -> list[dict[str, Any]]:
+        """Score samples together; not again where all of them were shown the same behaviors for another K.
 
-    def _judged(self, rows: Sequence[int], k: int, judge: Judge) -> list[dict[str, Any]]:
-        """Judge samples together; not again where all of them were shown the same behaviors for another K.
-
-        Where only some were, all are judged again: last bits may depend on the company, which must be the same after a
+        Where only some were, all are scored again: last bits may depend on the company, which must be the same after a
         kill.
         """
         chosen = [self._chosen(row, k) for row in rows]
@@ -223,12 +225,11 @@ class _Work:
             queries = {
                 f"sample {row}": self._query(row, positions, k) for row, positions in zip(rows, chosen, strict=True)
             }
-            scored = judge_together(judge.judge, queries, self._data.folder)
-            self._known[key] = [score for (score,) in scored]
+            self._known[key] = [score for (score,) in ask_together(judge.judge, queries, self._data.folder)]
         return [as_line(score, positions.tolist()) for score, positions in zip(self._known[key], chosen, strict=True)]
 
     def _chosen(self, row: int, k: int) -> npt.NDArray[np.int64]:
-        """Return the positions of the behaviors to give: all of them, where they are to be summarised."""
+        """Return the positions of the behaviors to give: all of them, where they are to be summarized."""
         if self._settings.summary is not None:
             return self._histories.others(row)
         return self._histories.choose(row, k, self._settings.retrieval)

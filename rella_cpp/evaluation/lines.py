@@ -2,16 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from rella_cpp.errors import InputError
 from rella_cpp.retrieval.samples import Histories
 from rella_cpp.scoring.query import ChoiceQuery, Query
 from rella_cpp.scoring.results import Likelihood, Score
 from rella_cpp.storage.versions import library_versions
-
-if TYPE_CHECKING:
-    from rella_cpp.datasets.dataset import DataSet
 
 Q = TypeVar("Q")
 R = TypeVar("R")
@@ -24,7 +21,7 @@ class Model(Protocol):
         """Return all that its answers depend on besides the request, as JSON."""
 
 
-class Judge(Model, Protocol):
+class ScoringModel(Model, Protocol):
     """A model that scores; `Rella` is one."""
 
     def judge(self, queries: Sequence[Query]) -> list[list[Score]]:
@@ -38,23 +35,21 @@ class ChoosingModel(Model, Protocol):
         """Say how likely each of a query's candidates comes next."""
 
 
-def judge_together(
-    judge: Callable[[Sequence[Q]], list[list[R]]], queries: Mapping[str, Q], source: Path
-) -> list[list[R]]:
-    """Judge queries together; their names stand in messages.
+def ask_together(ask: Callable[[Sequence[Q]], list[list[R]]], queries: Mapping[str, Q], source: Path) -> list[list[R]]:
+    """Ask a model queries together; their names stand in messages.
 
     Raises
     ------
     InputError
-        One cannot be scored: it is named.
+        One cannot be answered: it is named.
 
     """
     try:
-        return judge(list(queries.values()))
+        return ask(list(queries.values()))
     except InputError as refused:
         for name, query in queries.items():
-            try:  # which one was it? Nothing was scored yet
-                judge([query])
+            try:  # which one was it? Nothing was answered yet
+                ask([query])
             except InputError as error:
                 place = f"{name}, {error.place}" if error.place else name
                 raise type(error)(
@@ -79,20 +74,19 @@ def as_line(score: Score | Likelihood, positions: Sequence[int]) -> dict[str, An
 
 
 def run_settings(
-    data: "DataSet",
+    histories: Histories,
     samples: Mapping[str, object],
     reading: Mapping[str, object],
     judge: Model | None,
-    histories: Histories,
 ) -> dict[str, object]:
     """Return all that a run's predictions depend on, as JSON."""
-    index = histories.vectors
+    data, index = histories.data, histories.vectors
     return {
         "format": 1,
-        "data": {"name": data.name, "fingerprint": data.fingerprint},
+        "data": data.identity,
         "samples": dict(samples),
         "reading": dict(reading),
-        "index": None if index is None else {"fingerprint": index.fingerprint, "model": index.manifest.model},
+        "index": None if index is None else index.identity,
         "judge": None if judge is None else dict(judge.settings()),
         "versions": library_versions(),
     }

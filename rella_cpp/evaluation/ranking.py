@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, cast, get_args
+from typing import Any, Self, cast, get_args
 
 import numpy as np
 
-from rella_cpp.datasets.dataset import check_drawing
+from rella_cpp.datasets.dataset import DataSet, check_drawing
 from rella_cpp.datasets.last_liked import LastLiked
 from rella_cpp.datasets.leave_one_out import LeaveOneOut
 from rella_cpp.datasets.negatives import MOST, Candidates, HeldOut
@@ -17,7 +17,7 @@ from rella_cpp.domains.records import Behavior, Item, User
 from rella_cpp.errors import InputError
 from rella_cpp.evaluation.baselines.popularity import TrainingCounts
 from rella_cpp.evaluation.baselines.rankers import Rankers, SequentialRankings, check_ranking
-from rella_cpp.evaluation.lines import ChoosingModel, Judge, as_line, judge_together, run_settings
+from rella_cpp.evaluation.lines import ChoosingModel, ScoringModel, as_line, ask_together, run_settings
 from rella_cpp.evaluation.protocols import CHOOSE, PROTOCOLS, RANK
 from rella_cpp.evaluation.runs import GROUP, Run, RunWriter
 from rella_cpp.metrics.ranking import metric_title, ranking_metrics
@@ -28,9 +28,6 @@ from rella_cpp.scoring.query import By, ChoiceQuery, Query
 from rella_cpp.scoring.results import Likelihood, Score
 from rella_cpp.storage.progress import Progress, no_progress
 from rella_cpp.summarization.settings import SummarySettings
-
-if TYPE_CHECKING:
-    from rella_cpp.datasets.dataset import DataSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +106,11 @@ class RankingSettings:
 
 
 def evaluate_ranking(
-    data: "DataSet",
+    histories: Histories,
     out: str | Path,
     settings: RankingSettings,
     *,
-    judge: Judge | ChoosingModel | None,
-    histories: Histories,
+    judge: ScoringModel | ChoosingModel | None,
     ranking: SequentialRankings | None = None,
     force: bool = False,
     progress: Progress = no_progress,
@@ -126,11 +122,11 @@ def evaluate_ranking(
 
     Parameters
     ----------
+    histories
+        The data set's; have the vectors of the similarity baseline, if there is an index.
     judge
         The model, which judges as the settings say; None: baselines only. It retrieves itself, as in `Rella.rank`: give
         it the index of `histories`.
-    histories
-        Has the vectors of the similarity baseline, if there is an index.
     ranking
         Another recommender's lists, for the baseline `sequential`.
     force
@@ -143,11 +139,12 @@ def evaluate_ranking(
         another run, or a candidate cannot be scored.
 
     """
+    data = histories.data
     users: HeldOut = LeaveOneOut(data) if settings.protocol == CHOOSE.name else LastLiked.of(data)
     drawn = Candidates.draw(data, users, settings.split, settings.limit, settings.seed, settings.negatives)
     count, width = drawn.items.shape
-    reading = settings.reading(histories.domain)
-    facts = run_settings(data, settings.drawing(drawn, users.split_by, drawn.tied(data)), reading, judge, histories)
+    drawing = settings.drawing(drawn, users.split_by, drawn.tied(data))
+    facts = run_settings(histories, drawing, settings.reading(histories.domain), judge)
     if ranking is not None:
         check_ranking(ranking, data, drawn)
         facts["ranking"] = {"name": ranking.name, "fingerprint": ranking.fingerprint}
@@ -156,22 +153,22 @@ def evaluate_ranking(
     with closing(RunWriter(Path(out), facts, samples, items=items, group=GROUP * width, force=force)) as writer:
         if not writer.complete:
             rankers = Rankers(TrainingCounts(data, users.trains()), histories, ranking)
-            work = _Work(data, settings, judge, drawn, rankers)
+            predictions = _Predictions(data, settings, judge, drawn, rankers)
             for start in range(writer.done // width, count, GROUP):
                 end = min(start + GROUP, count)
-                writer.write(work.lines(range(start, end)))
-                progress("evaluating", end, count, work.so_far)
+                writer.write(predictions.lines(range(start, end)))
+                progress("evaluating", end, count, predictions.so_far)
         return writer.finish()
 
 
-class _Work:
-    """The users of one evaluation, turned into lines."""
+class _Predictions:
+    """The predictions for the users of one evaluation, some users at a time."""
 
     def __init__(
         self,
-        data: "DataSet",
+        data: DataSet,
         settings: RankingSettings,
-        judge: Judge | ChoosingModel | None,
+        judge: ScoringModel | ChoosingModel | None,
         drawn: Candidates,
         rankers: Rankers,
     ) -> None:
@@ -186,14 +183,14 @@ class _Work:
         return f"{metric_title(self._metric)} {np.mean(self._gains):.3f}" if self._gains else ""
 
     def lines(self, places: Sequence[int]) -> list[dict[str, Any]]:
-        """Return the predictions of users who are judged together."""
+        """Return the predictions of users whose candidates are scored together."""
         if self._judge is None:
             return [line for place in places for line in self._lines(place, None)]
         queries: dict[str, Any] = dict(self._query(place) for place in places)
         chooses = self._settings.by == "likelihood"
-        ask = cast(ChoosingModel, self._judge).likelihoods if chooses else cast(Judge, self._judge).judge
-        judged: list[list[Any]] = judge_together(ask, queries, self._data.folder)
-        return [line for place, scores in zip(places, judged, strict=True) for line in self._lines(place, scores)]
+        ask = cast(ChoosingModel, self._judge).likelihoods if chooses else cast(ScoringModel, self._judge).judge
+        found: list[list[Any]] = ask_together(ask, queries, self._data.folder)
+        return [line for place, scores in zip(places, found, strict=True) for line in self._lines(place, scores)]
 
     def _query(self, place: int) -> tuple[str, Query | ChoiceQuery]:
         """Return a user's name, for messages, and query."""

@@ -41,7 +41,7 @@ class ReadyPrompts:
     prompts: tuple[ReadyPrompt, ...]
 
 
-class TextJudge(Protocol):
+class TextModel(Protocol):
     """A model that answers a text; `Rella` is one."""
 
     def question(self, text: str) -> Question:
@@ -83,7 +83,7 @@ def evaluate_prompts(
     out: str | Path,
     settings: EvaluationSettings,
     *,
-    judge: TextJudge,
+    judge: TextModel,
     force: bool = False,
     progress: Progress = no_progress,
 ) -> Run:
@@ -92,7 +92,7 @@ def evaluate_prompts(
     Raises
     ------
     InputError
-        `out` holds another run, or a prompt does not fit the context: found before anything is computed.
+        `out` holds another run, or a prompt does not fit the context: found before anything is decoded.
 
     """
     count = len(ready.prompts)
@@ -116,8 +116,8 @@ def evaluate_prompts(
     with closing(RunWriter(Path(out), facts, chosen.tolist(), force=force)) as writer:
         for start in range(writer.done, len(chosen), GROUP):
             places = chosen[start : start + GROUP].tolist()
-            asked = [questions[place] for place in places]
-            answers = zip(places, asked, judge.answers(asked), strict=True)
+            group = [questions[place] for place in places]
+            answers = zip(places, group, judge.answers(group), strict=True)
             lines = [_line(place, ready.prompts[place], question, answer) for place, question, answer in answers]
             seen += [(line["label"], line.get("head", line["probability"])) for line in lines]
             writer.write(lines)

@@ -20,6 +20,7 @@ from rella_cpp.evaluation.reports.verdicts import OWN
 from rella_cpp.metrics.probabilities import Floats
 from rella_cpp.storage.artifacts import read_json, sha256, write_json
 from rella_cpp.storage.journal import Journal, Layout, Line, read_lines
+from rella_cpp.storage.manifests import find_manifest
 from rella_gguf.strict_json import loads
 
 GROUP = 8
@@ -117,12 +118,10 @@ class Run:
 
         """
         folder = Path(folder)
-        if not (folder / _SETTINGS).is_file():
-            finding = "is no run (it has no run.json)" if folder.exists() else "no such folder"
-            raise InputError(finding, source=folder, remedy="make one: rella evaluate … -o DIR")
-        settings = read_json(folder / _SETTINGS, _REMEDY)
+        path = find_manifest(folder, _SETTINGS, "run", "make one: rella evaluate … -o DIR")
+        settings = read_json(path, _REMEDY)
         if not isinstance(settings.get("samples"), dict):
-            raise InputError("is no run.json of a run", source=folder / _SETTINGS, remedy=_REMEDY)
+            raise InputError("is no run.json of a run", source=path, remedy=_REMEDY)
         if not (folder / _PREDICTIONS).is_file():
             raise InputError("is not finished", source=folder, remedy="give the same rella evaluate command again")
         return cls(folder, settings)
@@ -140,7 +139,7 @@ class Run:
 
     @property
     def shared(self) -> bool:
-        """Whether a user's candidates were judged by one prompt: by likelihood."""
+        """Whether one prompt scored all of a user's candidates: by likelihood."""
         return "log_probability" in self.lines[0]
 
     @cached_property
@@ -223,7 +222,7 @@ class Run:
             raise InputError(
                 "has no statistics of items", source=self.folder, remedy="evaluate data with ratings, or do not blend"
             )
-        return dict(read_json(self.folder / _ITEMS, _REMEDY))
+        return read_json(self.folder / _ITEMS, _REMEDY)
 
     @property
     def metrics(self) -> dict[str, Any] | None:
@@ -232,7 +231,7 @@ class Run:
         if not path.is_file():
             return None
         with suppress(InputError):
-            known: dict[str, Any] = read_json(path, _REMEDY)
+            known = read_json(path, _REMEDY)
             if known.pop("predictions", None) == sha256(self.folder / _PREDICTIONS):
                 return known
         return None

@@ -26,7 +26,7 @@ class HiddenStates(Protocol):
     """A model that embeds prompts; the engine is one."""
 
     def encode(self, spans: Sequence[Span]) -> Encoded:
-        """Tokenise a text made of spans."""
+        """Tokenize a text made of spans."""
 
     def hidden_means(self, prompts: Iterable[Prompt], *, last: bool = False) -> Iterator[npt.NDArray[np.float32]]:
         """Yield for each prompt its mean over all positions or the last segment's, float32 of shape (n_embd,)."""

@@ -25,6 +25,14 @@ def share(lists: Sequence[Sequence[Key]]) -> list[list[Key]]:
     -------
     For each list its entries in their new order.
 
+    Examples
+    --------
+    Three of these four have b, who put it first; of what those have left, two have a, who put it next. The c of rbc
+    and of sc is in two branches by then, and counts for neither.
+
+    >>> ["".join(entries) for entries in share(["pab", "aqb", "rbc", "sc"])]
+    ['bap', 'baq', 'brc', 'sc']
+
     """
     ordered: list[list[Key]] = [[] for _ in lists]
     groups = [(list(range(len(lists))), [dict.fromkeys(entries) for entries in lists])]

@@ -33,7 +33,7 @@ class Histories:
 
     Attributes
     ----------
-    domain
+    data, domain
         As given.
     vectors
         The index; None without one.
@@ -50,18 +50,18 @@ class Histories:
     ) -> None:
         if index is not None and progress is not None:
             index.progress = progress
-        self._data, self.domain, self.vectors = data, domain, index
+        self.data, self.domain, self.vectors = data, domain, index
         self._starts = data.interactions.starts
         self._rows = np.zeros(0, np.int64) if index is None else _index_rows(data, index, domain)
         self._user, self._matrix = -1, np.zeros((0, 0), np.float32)
 
     def start(self, row: int) -> int:
         """Return the row, among all interactions, of the first one of a sample's user."""
-        return int(self._starts[self._data.samples.user[row]])
+        return int(self._starts[self.data.samples.user[row]])
 
     def others(self, row: int) -> npt.NDArray[np.int64]:
         """Return the positions of a sample's earlier behaviors, those with the target itself left out; ascending."""
-        return self._data.others(row)
+        return self.data.others(row)
 
     def choose(self, row: int, k: int, retrieval: Retrieval) -> npt.NDArray[np.int64]:
         """Choose K behaviors by position, ascending; all, for SUBR without an index: then the scorer chooses."""
@@ -85,8 +85,8 @@ class Histories:
         positions = self.others(row)
         if not len(positions):
             return positions, np.zeros(0, np.float32)
-        matrix = self._of_user(int(self._data.samples.user[row]))
-        target = self.vectors.vectors(self._rows[[self._data.samples.item[row]]])[0]
+        matrix = self._of_user(int(self.data.samples.user[row]))
+        target = self.vectors.vectors(self._rows[[self.data.samples.item[row]]])[0]
         wanted = matrix[: positions[-1] + 1] if len(positions) == positions[-1] + 1 else matrix[positions]
         found, cosines = nearest(wanted, target, k)
         return positions[found], cosines
@@ -97,7 +97,7 @@ class Histories:
         float64 of shape (len(items),); 0 where there are no behaviors.
         """
         assert self.vectors is not None, "cosines need an index"
-        earlier = self._data.interactions.item[self._starts[user] :][:position]
+        earlier = self.data.interactions.item[self._starts[user] :][:position]
         behaviors, targets = _unit(self._of_user(user)[:position]), _unit(self.vectors.vectors(self._rows[items]))
         # No matrix product: its last bits depend on the row's place, and would break the ties of items alike.
         cosines = np.einsum("td,bd->tb", targets, behaviors)
@@ -109,7 +109,7 @@ class Histories:
         """Return the vectors of a user's interactions, float32 of shape (n, dim); the last user's are kept."""
         assert self.vectors is not None
         if user != self._user:
-            items = self._data.interactions.item[self._starts[user] : self._starts[user + 1]]
+            items = self.data.interactions.item[self._starts[user] : self._starts[user + 1]]
             self._user, self._matrix = user, self.vectors.vectors(self._rows[items])
         return self._matrix
 

@@ -71,7 +71,7 @@ class ItemVectors:
     def use_index(self, index: "ItemIndex | str | Path", *, allow_mismatch: bool = False) -> None:
         """Take vectors for SUBR from an index, whichever model made it.
 
-        Items that it lacks are embedded, where the base of the model that scores made it, or was quantised from the one
+        Items that it lacks are embedded, where the base of the model that scores made it, or was quantized from the one
         that did.
 
         Raises
@@ -133,7 +133,7 @@ class ItemVectors:
         rows = [self.index.row(item, self.domain) for item in items]
         vectors = self.index.vectors([0 if row is None else row for row in rows])
         if missing := [place for place, row in enumerate(rows) if row is None]:
-            # A model that was quantised from the one that made the index embeds alike.
+            # A model that was quantized from the one that made the index embeds alike.
             if self.index.manifest.fingerprint not in (self.base.fingerprint, self._engine.header.text(QUANTIZED_FROM)):
                 raise InputError(
                     f"{self.domain.show_item(items[missing[0]])[:60]!r} is not in the index "

@@ -187,7 +187,7 @@ class Calibration:
             if value["format"] != _FORMAT:
                 raise InputError(f"is of format {quoted(value['format'])}", source=path, remedy=_REMEDY)
             _check_values(value, path)
-            weights = {str(name): float(weight) for name, weight in dict(value["weights"]).items()}  # type: ignore[call-overload]
+            weights = {str(name): float(weight) for name, weight in dict(value["weights"]).items()}
             names = ("gap", *STATISTICS) if value["kind"] == "blend" else ("gap",)
             popularity: Any = value["popularity"] if value["kind"] == "blend" else None
             if tuple(weights) != names or not all(map(math.isfinite, weights.values())):
@@ -206,7 +206,7 @@ class Calibration:
                 if tuple(ranges) != STATISTICS:
                     raise KeyError("ranges")
             fitted: Any = value["fitted_on"]
-            return cls(weights, float(value["offset"]), value["contrast"], made, fitted, popularity, ranges)  # type: ignore[arg-type]
+            return cls(weights, float(value["offset"]), value["contrast"], made, fitted, popularity, ranges)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(
                 f"is no calibration (its {error} is missing or wrong)", source=path, remedy=_REMEDY

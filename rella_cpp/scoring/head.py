@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from rella_cpp.errors import InputError
 from rella_cpp.storage.artifacts import brief, digest, first_difference, new_folder, read_json, sha256, write_json
+from rella_cpp.storage.manifests import find_manifest
 
 logger = logging.getLogger("rella_cpp")
 
@@ -151,13 +152,12 @@ class Head:
         from safetensors.numpy import load_file
 
         folder = Path(folder)
-        if not (folder / _MANIFEST).is_file():
-            finding = "is no head (it has no manifest.json)" if folder.exists() else "no such folder"
-            raise InputError(finding, source=folder, remedy=_REMEDY)
-        facts: dict[str, Any] = read_json(folder / _MANIFEST, _REMEDY, sealed=False)
-        if facts.get(_MARK) != _FORMAT:
-            raise InputError("is no head, or one of another format", source=folder, remedy=_REMEDY)
-        facts = dict(read_json(folder / _MANIFEST, _REMEDY))
+
+        def check(facts: Mapping[str, Any]) -> None:
+            if facts.get(_MARK) != _FORMAT:
+                raise InputError("is no head, or one of another format", source=folder, remedy=_REMEDY)
+
+        facts = read_json(find_manifest(folder, _MANIFEST, "head", _REMEDY), _REMEDY, check=check)
         try:
             if sha256(folder / _WEIGHTS) != facts["files"][_WEIGHTS]:
                 raise ValueError("it is not the file that the manifest names")

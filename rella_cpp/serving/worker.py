@@ -1,7 +1,7 @@
 """A worker: requests in, results out, one line each, in order; what is wrong with a line is that line's result."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Protocol
 
@@ -9,8 +9,7 @@ from rella_cpp.domains.domain import Domain
 from rella_cpp.domains.records import Behavior, Item, User
 from rella_cpp.domains.stray_fields import unshown_fields, warn_of_behaviors, warn_of_items, warn_of_user
 from rella_cpp.errors import EngineError, InputError
-from rella_cpp.prompts.yes_no import Order
-from rella_cpp.retrieval.selection import Retrieval, Selection
+from rella_cpp.retrieval.selection import Selection
 from rella_cpp.scoring.results import LOW_ANSWER_MASS, Score, ranks
 from rella_cpp.serving.requests import LONGEST_LINE, Request, parse_line, placed_in_request, take_request
 from rella_cpp.summarization.settings import SummarySettings
@@ -23,20 +22,9 @@ _CLOSED = "the model is closed"  # the one failure that no later request can be 
 class Ranker(Protocol):
     """What the worker needs of a `Rella`."""
 
-    def rank(
-        self,
-        history: Sequence[Behavior | Mapping[str, object]],
-        items: Sequence[Item | Mapping[str, object]],
-        *,
-        user: User | Mapping[str, object] | None,
-        k: int,
-        retrieval: Retrieval,
-        order: Order,
-        summary: SummarySettings | None,
-        allow_empty_history: bool,
-    ) -> list[Score]:
-        """Score items for a user; see `Rella.rank`."""
-        ...
+    @property
+    def rank(self) -> Callable[..., list[Score]]:
+        """Score items for a user, and keep what was read for the next request; see `Rella.rank`."""
 
 
 def split_lines(chunks: Iterable[bytes], longest: int = LONGEST_LINE) -> Iterator[bytes]:

@@ -1,13 +1,14 @@
-"""Artefacts on disk: sealed JSON, folders that appear whole by a rename."""
+"""Artifacts on disk: sealed JSON, folders that appear whole by a rename."""
 
 import hashlib
 import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from rella_cpp.errors import InputError
 from rella_gguf.files import is_empty, locked, new_file, refuse_existing, refuse_link, writing
@@ -49,8 +50,19 @@ def write_json(path: Path, value: Mapping[str, object], *, sealed: bool = True) 
         file.write(text.encode("utf-8", errors="surrogatepass"))
 
 
-def read_json(path: Path, remedy: str, *, sealed: bool = True) -> dict[str, object]:
+def read_json(
+    path: Path, remedy: str, *, sealed: bool = True, check: Callable[[Mapping[str, Any]], None] | None = None
+) -> dict[str, Any]:
     """Read a JSON object of ours, without its seal.
+
+    Parameters
+    ----------
+    remedy
+        What to do about one that cannot be read.
+    sealed
+        Compare it with the seal that it ends with.
+    check
+        Refuses another format than the caller's; called before the seal is compared, which there may be another.
 
     Raises
     ------
@@ -66,6 +78,8 @@ def read_json(path: Path, remedy: str, *, sealed: bool = True) -> dict[str, obje
         raise InputError(f"is damaged ({error})", source=path, remedy=remedy) from None
     if not isinstance(value, dict):
         raise InputError("is damaged (it is no JSON object)", source=path, remedy=remedy)
+    if check is not None:
+        check(value)
     if sealed and value.pop(_SEAL, None) != digest(value):
         raise InputError("is damaged (its contents and its checksum differ)", source=path, remedy=remedy)
     return value

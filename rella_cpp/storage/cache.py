@@ -25,7 +25,7 @@ from rella_cpp.errors import InputError
 from rella_cpp.storage.folders import own_folder
 from rella_cpp.storage.progress import Progress, no_progress
 from rella_gguf import shard_paths
-from rella_gguf.reading import combined
+from rella_gguf.reader import combined
 from rella_gguf.regular import refuse_special
 
 logger = logging.getLogger("rella_cpp")

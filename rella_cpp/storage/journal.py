@@ -2,6 +2,10 @@
 
 While it goes on the lines stand in `NAME.jsonl.part`, synced group by group; a killed process loses at most the group
 that it was in, and the same settings go on from there.
+
+Of 20 lines in groups of 8, say that a kill came while line 19 was written. The file then has 18 whole lines and a part
+of one; its whole groups end with line 16. It is cut there, `done` is 16, and lines 17 to 20 are made again, in the
+company that they would have had. Where all 20 lines are there, the last group is whole as well, though it is shorter.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""The versions that an artefact records: of this project and the libraries that its figures depend on."""
+"""The versions that an artifact records: of this project and the libraries that its figures depend on."""
 
 from importlib.metadata import version
 

@@ -6,12 +6,12 @@ See `rella_cpp.storage.journal` for how they are written, and what a kill leaves
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from rella_cpp.datasets.dataset import check_drawing
+from rella_cpp.datasets.dataset import DataSet, check_drawing
 from rella_cpp.datasets.layout import SPLITS
 from rella_cpp.domains.domain import Domain
 from rella_cpp.domains.records import Behavior
@@ -24,11 +24,8 @@ from rella_cpp.summarization.settings import SummarySettings
 from rella_cpp.summarization.summaries import LAYOUT, SampleSummary, Summaries, sample_key
 from rella_cpp.summarization.summary import PreferenceSummary
 
-if TYPE_CHECKING:
-    from rella_cpp.datasets.dataset import DataSet
-
 GROUP = 16
-"""Samples summarised in one batch: the unit of resume."""
+"""Samples summarized in one batch: the unit of resume."""
 
 ALL = "all"
 """Every split that has samples."""
@@ -36,7 +33,7 @@ ALL = "all"
 
 @dataclass(frozen=True, slots=True)
 class CollectionSettings:
-    """Which samples' histories are summarised, and how.
+    """Which samples' histories are summarized, and how.
 
     `limit` samples are drawn with `seed` from each split, those that an evaluation draws; `split` may be `all`.
 
@@ -58,7 +55,7 @@ class CollectionSettings:
             raise InputError(f"split is {self.split!r}", remedy=f"one of {', '.join((*SPLITS, ALL))}")
         check_drawing(self.limit, self.seed, "sample")
 
-    def rows(self, data: "DataSet") -> npt.NDArray[np.int64]:
+    def rows(self, data: DataSet) -> npt.NDArray[np.int64]:
         """Draw the samples: their row numbers, int64, ascending.
 
         Raises
@@ -87,7 +84,7 @@ class Author(Protocol):
         together: bool = False,
         progress: Progress = no_progress,
     ) -> list[PreferenceSummary]:
-        """Summarise checked histories, the oldest behavior first."""
+        """Summarize checked histories, the oldest behavior first."""
 
     def identity(self) -> Mapping[str, object]:
         """Return all that texts depend on besides the histories and the settings, as JSON."""
@@ -106,7 +103,7 @@ class WrittenSummaries:
 
 
 def write_summaries(
-    data: "DataSet",
+    data: DataSet,
     out: str | Path,
     settings: CollectionSettings,
     *,
@@ -114,7 +111,7 @@ def write_summaries(
     force: bool = False,
     progress: Progress = no_progress,
 ) -> WrittenSummaries:
-    """Summarise the histories of a data set's samples into a folder; with the same settings it goes on there.
+    """Summarize the histories of a data set's samples into a folder; with the same settings it goes on there.
 
     A sample's history is what stands before its target, the target itself left out.
 
@@ -141,7 +138,7 @@ def write_summaries(
     with Journal(Path(out), LAYOUT, _facts(data, settings, len(rows), author), keys, group=GROUP, force=force) as log:
         for start in range(log.done, len(rows), GROUP):
             group = rows[start : start + GROUP]
-            lines = _summarised(data, group, settings.summary, author, _within(progress, start, len(group), len(rows)))
+            lines = _summarized(data, group, settings.summary, author, _within(progress, start, len(group), len(rows)))
             log.write([line.as_line() for line in lines])
             progress("summarising", start + len(group), len(rows))
             generated += sum(line.summary.generated for line in lines)
@@ -150,10 +147,10 @@ def write_summaries(
     return WrittenSummaries(Summaries.open(out), generated, reused)
 
 
-def _facts(data: "DataSet", settings: CollectionSettings, count: int, author: Author) -> dict[str, object]:
+def _facts(data: DataSet, settings: CollectionSettings, count: int, author: Author) -> dict[str, object]:
     return {
         "format": 1,
-        "data": {"name": data.name, "fingerprint": data.fingerprint},
+        "data": data.identity,
         "samples": {"split": settings.split, "limit": settings.limit, "seed": settings.seed, "count": count},
         "summary": settings.summary.facts(author.domain),
         "author": dict(author.identity()),
@@ -170,10 +167,10 @@ def _within(progress: Progress, start: int, size: int, total: int) -> Progress:
     return tell
 
 
-def _summarised(
-    data: "DataSet", rows: Sequence[int], settings: SummarySettings, author: Author, progress: Progress
+def _summarized(
+    data: DataSet, rows: Sequence[int], settings: SummarySettings, author: Author, progress: Progress
 ) -> list[SampleSummary]:
-    """Summarise some samples together."""
+    """Summarize some samples together."""
     samples, starts = data.samples, data.interactions.starts
     positions = [data.others(row) for row in rows]
     histories = []

@@ -14,7 +14,7 @@ _LEAST = {"recent": 0, "block_size": 1, "max_blocks": 1, "item_tokens": 8, "summ
 
 @dataclass(frozen=True, slots=True)
 class SummarySettings:
-    """How a history is summarised (LLM-TRSR).
+    """How a history is summarized (LLM-TRSR).
 
     Attributes
     ----------
@@ -69,7 +69,7 @@ class SummarySettings:
         return tuple(range(start, min(start + self.block_size, end)) for start in range(0, end, self.block_size))
 
     def blocks(self, count: int) -> tuple[range, ...]:
-        """Return the blocks that are summarised: hierarchical, the latest `max_blocks`."""
+        """Return the blocks that are summarized: hierarchical, the latest `max_blocks`."""
         blocks = self.segment(count)
         return blocks[-self.max_blocks :] if self.method == "hierarchical" else blocks
 

@@ -13,6 +13,7 @@ from rella_cpp.domains.domain import Domain
 from rella_cpp.errors import InputError
 from rella_cpp.storage.artifacts import brief, read_json, sha256
 from rella_cpp.storage.journal import Layout, read_lines
+from rella_cpp.storage.manifests import find_manifest
 from rella_cpp.summarization.settings import SummarySettings
 from rella_cpp.summarization.summary import BlockSummary, PreferenceSummary
 from rella_gguf.strict_json import loads
@@ -92,15 +93,12 @@ class Summaries:
 
         """
         folder = Path(folder)
-        path = folder / _SETTINGS
-        if not path.is_file():
-            finding = f"is no folder of summaries (it has no {path.name})" if folder.exists() else "no such folder"
-            raise InputError(finding, source=folder, remedy="make one: rella summarize DATA -o DIR")
+        path = find_manifest(folder, _SETTINGS, "folder of summaries", "make one: rella summarize DATA -o DIR")
         settings = read_json(path, _REMEDY)
         if not all(isinstance(settings.get(name), dict) for name in ("data", "samples", "summary", "author")):
             raise InputError("is of no folder of summaries", source=path, remedy=_REMEDY)
         try:
-            known = {name: value for name, value in settings["summary"].items() if name != "wording"}  # type: ignore[attr-defined]
+            known = {name: value for name, value in settings["summary"].items() if name != "wording"}
             summary = SummarySettings(**known)
         except (InputError, TypeError) as error:
             raise InputError(f"holds settings that are none ({error})", source=path, remedy=_REMEDY) from None

@@ -26,7 +26,7 @@ Walk = Generator[list[PromptText], list[str], tuple[str | None, list[str]]]
 
 
 class Summarizer:
-    """Summarises with one model in one domain's words, by the base model: adapters are set aside.
+    """Summarizes with one model in one domain's words, by the base model: adapters are set aside.
 
     Every text is kept in the cache by the content of its prompt, so a longer history costs only what is new in it; in a
     batch by that of the whole batch, unless the engine is exact.
@@ -72,7 +72,7 @@ class Summarizer:
         settings: SummarySettings,
         progress: Progress = no_progress,
     ) -> list[PreferenceSummary]:
-        """Check histories and summarise them; behaviors by 0-based place in the input. See `summaries`."""
+        """Check histories and summarize them; behaviors by 0-based place in the input. See `summaries`."""
         taken = [take_history(history, self.domain, allow_empty=True) for history in histories]
         behaviors = [[behavior for _, behavior in own] for own in taken]
         found = self.summaries(behaviors, settings, together=len(taken) > 1, progress=progress)
@@ -86,7 +86,7 @@ class Summarizer:
         together: bool = False,
         progress: Progress = no_progress,
     ) -> list[PreferenceSummary]:
-        """Summarise histories; one summary each, in their order, its behaviors by 0-based place in the history.
+        """Summarize histories; one summary each, in their order, its behaviors by 0-based place in the history.
 
         Parameters
         ----------
@@ -186,7 +186,7 @@ class Summarizer:
 
 
 class _Writing:
-    """Histories summarised in lockstep: each round, what all of them ask for is looked up or generated."""
+    """Histories summarized in lockstep: each round, what all of them ask for is looked up or generated."""
 
     def __init__(
         self, summarizer: Summarizer, settings: SummarySettings, together: bool, progress: Progress, total: int

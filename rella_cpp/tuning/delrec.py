@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from rella_cpp.datasets.dataset import DataSet, check_seed
 from rella_cpp.datasets.negatives import MOST, Negatives
 from rella_cpp.domains.domain import Domain
 from rella_cpp.domains.records import Item
@@ -20,10 +21,10 @@ from rella_cpp.errors import InputError
 from rella_cpp.prompts.choice import Example, write_between, write_choice, write_simulation
 from rella_cpp.prompts.rendering import PromptText
 from rella_cpp.retrieval.selection import Selection
+from rella_cpp.tuning.samples import located
 from rella_cpp.tuning.targets import Places
 
 if TYPE_CHECKING:
-    from rella_cpp.datasets.dataset import DataSet
     from rella_cpp.datasets.rankings.lists import Rankings
 
 DelrecTask = Literal["temporal", "simulating", "next"]
@@ -61,8 +62,7 @@ class DelrecSettings:
         Selection(self.k, "recent", "time")
         if not 2 <= self.candidates <= MOST:
             raise InputError(f"candidates is {self.candidates}", remedy=f"give 2 to {MOST:,} (--candidates 15)")
-        if self.seed < 0:
-            raise InputError(f"seed is {self.seed}", remedy="give 0 or more")
+        check_seed(self.seed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ class DelrecExamples:
 
     def __init__(
         self,
-        data: "DataSet",
+        data: DataSet,
         domain: Domain,
         task: DelrecTask,
         settings: DelrecSettings,
@@ -236,15 +236,13 @@ class DelrecExamples:
         """Read a target as a prompt; None where the recommender lists none of the candidates."""
         data, start = self.data, int(self.data.interactions.starts[user])
         item = int(data.interactions.item[start + position])
-        try:
+        with located(data.folder, f"user {data.user_id(user)}, position {position}"):
             candidates = self._candidates(user, position, item)
             answer = self._answer(user, position, item, candidates)
             if answer is None:
                 return None
             text = self._write(user, position, item, [data.item(number) for number in candidates.tolist()])
             name = self.domain.name_item(data.item(answer))
-        except InputError as error:
-            raise error.located(data.folder, f"user {data.user_id(user)}, position {position}") from None
         shown = tuple(map(data.item_id, candidates.tolist()))
         return DelrecExample(data.user_id(user), position, data.item_id(answer), self.task, shown, name, text)
 

@@ -91,9 +91,12 @@ def tune_head(
 def _same_head(out: Path, settings: Mapping[str, Any], parts: Sequence[str]) -> Head:
     """Return the head that is there, if it is the one asked for."""
     head = Head.load(out)
-    asked = {name: settings[name] for name in _FACTS} | {"parts": parts, "judge": settings_for_heads(settings["judge"])}
+    wanted = {name: settings[name] for name in _FACTS} | {
+        "parts": parts,
+        "judge": settings_for_heads(settings["judge"]),
+    }
     there = {name: head.fitted_on.get(name) for name in (*_FACTS, "parts")} | {"judge": dict(head.made_for)}
-    if difference := first_difference(there, json.loads(json.dumps(asked))):
+    if difference := first_difference(there, json.loads(json.dumps(wanted))):
         name, was, now = difference
         raise InputError(
             f"is a head fitted with another {name}: {brief(was)}, not {brief(now)}",
@@ -106,9 +109,9 @@ def _same_head(out: Path, settings: Mapping[str, Any], parts: Sequence[str]) -> 
 def _settings(examples: Examples, judge: Rella) -> dict[str, Any]:
     data, index = examples.data, examples.histories.vectors
     return {
-        "data": {"name": data.name, "fingerprint": data.fingerprint},
+        "data": data.identity,
         "samples": asdict(examples.settings),
-        "index": None if index is None else {"fingerprint": index.fingerprint, "model": index.manifest.model},
+        "index": None if index is None else index.identity,
         "judge": judge.settings(),
         "versions": library_versions(),
     }

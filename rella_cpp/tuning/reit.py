@@ -3,20 +3,18 @@
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
+from rella_cpp.datasets.dataset import DataSet, check_seed
 from rella_cpp.domains.domain import Domain
 from rella_cpp.errors import InputError
-from rella_cpp.prompts.rendering import PromptText
 from rella_cpp.prompts.yes_no import Order, write_prompt
 from rella_cpp.retrieval.samples import Histories
 from rella_cpp.retrieval.selection import Retrieval, Selection
-
-if TYPE_CHECKING:
-    from rella_cpp.datasets.dataset import DataSet
+from rella_cpp.tuning.samples import SampleExample, located, sample_place
 
 Mix = Literal["both", "original", "retrieved"]
 MIXES: dict[str, tuple[Retrieval, ...]] = {"both": ("recent", "subr"), "original": ("recent",), "retrieved": ("subr",)}
@@ -46,8 +44,7 @@ class TuningSettings:
         """Check every value."""
         if self.shots < 1:
             raise InputError(f"shots is {self.shots}", remedy="give at least 1 sample (--shots 256)")
-        if self.seed < 0:
-            raise InputError(f"seed is {self.seed}", remedy="give 0 or more")
+        check_seed(self.seed)
         if self.mix not in get_args(Mix):
             raise InputError(f"mix is {self.mix!r}", remedy=f"one of {', '.join(MIXES)}")
         Selection(self.k, "recent", self.order)
@@ -63,25 +60,12 @@ class TuningSettings:
         return MIXES[self.mix][-1]
 
 
-@dataclass(frozen=True, slots=True)
-class Example:
-    """One prompt with its answer.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example(SampleExample):
+    """One prompt with its answer; `used` are the positions of its behaviors among the user's, in prompt order."""
 
-    `sample` is the row among the data set's samples, `used` the positions of the behaviors among the user's
-    interactions, in prompt order.
-    """
-
-    sample: int
     retrieval: Retrieval
     used: tuple[int, ...]
-    label: bool
-    answer: str
-    text: PromptText
-
-    @property
-    def place(self) -> str:
-        """Where it comes from, for messages."""
-        return f"sample {self.sample}"
 
     @property
     def facts(self) -> dict[str, object]:
@@ -108,7 +92,7 @@ class Examples:
 
     """
 
-    def __init__(self, data: "DataSet", histories: Histories, domain: Domain, settings: TuningSettings) -> None:
+    def __init__(self, data: DataSet, histories: Histories, domain: Domain, settings: TuningSettings) -> None:
         if settings.needs_vectors and histories.vectors is None:
             wanted = "order" if settings.mix == "original" else "mix"
             raise InputError(
@@ -133,7 +117,7 @@ class Examples:
         index = self.histories.vectors
         return {
             "samples": asdict(self.settings) | {"valid": valid},
-            "index": None if index is None else {"fingerprint": index.fingerprint, "model": index.manifest.model},
+            "index": None if index is None else index.identity,
         }
 
     def training(self) -> Iterator[Example]:
@@ -161,13 +145,17 @@ class Examples:
         used = self._ordered(row, self.histories.choose(row, settings.k, retrieval))
         behaviors = data.behaviors(self.histories.start(row) + used)
         user, item = data.user(int(samples.user[row])), data.item(int(samples.item[row]))
-        try:
+        with located(data.folder, sample_place(row)):
             text = write_prompt(self.domain, user, behaviors, item, settings.order)
-        except InputError as error:
-            raise error.located(data.folder, f"sample {row}") from None
         label = bool(samples.label[row])
-        answer = self.domain.answers[0 if label else 1]
-        return Example(row, retrieval, tuple(used.tolist()), label, answer, text)
+        return Example(
+            sample=row,
+            label=label,
+            answer=self.domain.answers[0 if label else 1],
+            text=text,
+            retrieval=retrieval,
+            used=tuple(used.tolist()),
+        )
 
     def _ordered(self, row: int, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Bring ascending positions into the prompt's order."""

@@ -7,10 +7,8 @@ from pathlib import Path
 
 from rella_cpp.recommender.rella import Rella
 from rella_cpp.storage.progress import Progress, no_progress
-from rella_cpp.tuning.rows import RowForm, TuningRows, TuningSource, export_rows, read_files
+from rella_cpp.tuning.rows import RowFiles, RowForm, TuningRows, TuningSource, export_rows, read_files
 from rella_gguf.files import check_output, locked, refuse_link, writing
-
-_ENDS = ("jsonl", "valid.jsonl", "manifest.json")
 
 
 def export_row_sets(
@@ -46,8 +44,8 @@ def export_row_sets(
     """
     out = Path(out)
     for name, source in sources.items():
-        for end in _ENDS:
-            check_output(out / f"{name}.{end}", read_files(source, judge), force=force)
+        for path in _files(out, name):
+            check_output(path, read_files(source, judge), force=force)
     part = out.absolute() / ".rella-part"
     written: dict[str, TuningRows] = {}
     made = not out.exists()
@@ -57,10 +55,10 @@ def export_row_sets(
         part.mkdir(parents=True)
         try:
             for name, source in sources.items():
-                file = part / f"{name}.jsonl"
-                written[name] = export_rows(source, file, form=form, valid=valid, judge=judge, progress=progress)
+                train = _files(part, name).train
+                written[name] = export_rows(source, train, form=form, valid=valid, judge=judge, progress=progress)
             for name, rows in written.items():
-                written[name] = _moved(rows, name, out)
+                written[name] = _moved(rows, _files(out, name))
         finally:
             shutil.rmtree(part, ignore_errors=True)
             if made and not any(out.iterdir()):
@@ -68,14 +66,17 @@ def export_row_sets(
     return written
 
 
-def _moved(rows: TuningRows, name: str, out: Path) -> TuningRows:
+def _files(folder: Path, name: str) -> RowFiles:
+    return RowFiles.of(folder / f"{name}.jsonl")
+
+
+def _moved(rows: TuningRows, files: RowFiles) -> TuningRows:
     """Bring a set's files to their place; the manifest goes first and comes last, so that it never lies."""
-    train, valid, manifest = (out / f"{name}.{end}" for end in _ENDS)
-    manifest.unlink(missing_ok=True)
-    rows.train.replace(train)
+    files.manifest.unlink(missing_ok=True)
+    rows.train.replace(files.train)
     if rows.valid is None:
-        valid.unlink(missing_ok=True)
+        files.valid.unlink(missing_ok=True)
     else:
-        rows.valid.replace(valid)
-    rows.manifest.replace(manifest)
-    return replace(rows, train=train, valid=None if rows.valid is None else valid, manifest=manifest)
+        rows.valid.replace(files.valid)
+    rows.manifest.replace(files.manifest)
+    return replace(rows, train=files.train, valid=None if rows.valid is None else files.valid, manifest=files.manifest)

@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple, Protocol, Self, get_args
 
 from rella_cpp.domains.domain import Domain
 from rella_cpp.errors import ContextError, InputError
@@ -54,6 +54,19 @@ class TuningRows:
     valid_rows: int
     same: int
     liked: float | None
+
+
+class RowFiles(NamedTuple):
+    """The files of one set of rows: training rows, and beside them validation rows and the manifest."""
+
+    train: Path
+    valid: Path
+    manifest: Path
+
+    @classmethod
+    def of(cls, train: Path) -> Self:
+        """Name what stands beside `NAME.jsonl`: `NAME.valid.jsonl` and `NAME.manifest.json`."""
+        return cls(train, *(train.with_name(f"{train.stem}.{end}") for end in ("valid.jsonl", "manifest.json")))
 
 
 class TuningExample(Protocol):
@@ -143,41 +156,37 @@ def export_rows(
         A text is longer than the judge's context.
 
     """
+    _check_request(form, valid, judge)
+    part_of(Path(out))  # refuses what is no name for a file
+    files = RowFiles.of(Path(out))
+    for path in files:
+        check_output(path, read_files(examples, judge), force=force)
+    training, validation = _Tally(examples.rows, progress), _Tally(valid, no_progress)
+    write, source = _writer(form, judge), examples.data.folder
+    # Both files are written under other names before either appears: a failure leaves what was there.
+    with new_file(files.valid) as valid_file:
+        with new_file(files.train) as train_file:
+            training.write(train_file, examples.training(), write, source)
+            validation.write(valid_file, examples.validation(valid), write, source)
+            files.manifest.unlink(missing_ok=True)  # from here on the rows beside it are others
+    there = validation.rows > 0
+    if not there:
+        files.valid.unlink()
+    digests = {files.train.name: training.sha256} | ({files.valid.name: validation.sha256} if there else {})
+    write_json(files.manifest, _manifest(examples, form, training.labeled, validation.rows, judge, digests))
+    checked = files.valid if there else None
+    liked = training.liked / training.rows if training.labeled else None
+    return TuningRows(files.train, checked, files.manifest, training.rows, validation.rows, training.same, liked)
+
+
+def _check_request(form: str, valid: int, judge: Rella | None) -> None:
+    """Refuse a form that there is not, or that needs a model, and a negative number of validation samples."""
     if form not in ROW_FORMS:
         raise InputError(f"format is {form!r}", remedy=f"one of {', '.join(ROW_FORMS)}")
     if form == "text" and judge is None:
         raise InputError("the format text is the text that a model reads", remedy="name the model: --model GGUF")
     if valid < 0:
         raise InputError(f"{valid} validation samples are wanted", remedy="give 0 or more")
-    train = Path(out)
-    part_of(train)  # refuses what is no name for a file
-    checked, manifest = (train.with_name(f"{train.stem}.{end}") for end in ("valid.jsonl", "manifest.json"))
-    for path in (train, checked, manifest):
-        check_output(path, read_files(examples, judge), force=force)
-    write = _writer(form, judge)
-    training = _Tally(examples.rows, progress)
-    validation = _Tally(valid, no_progress)
-    source = examples.data.folder
-    # Both files are written under other names before either appears: a failure leaves what was there.
-    with new_file(checked) as valid_file:
-        with new_file(train) as train_file:
-            training.write(train_file, examples.training(), write, source)
-            validation.write(valid_file, examples.validation(valid), write, source)
-            manifest.unlink(missing_ok=True)  # from here on the rows beside it are others
-    there = validation.rows > 0
-    if not there:
-        checked.unlink()
-    files = {train.name: training.sha256} | ({checked.name: validation.sha256} if there else {})
-    write_json(manifest, _manifest(examples, form, training.labelled, validation.rows, judge, files))
-    return TuningRows(
-        train,
-        checked if there else None,
-        manifest,
-        training.rows,
-        validation.rows,
-        training.same,
-        training.liked / training.rows if training.labelled else None,
-    )
 
 
 def read_files(examples: TuningSource, judge: Rella | None) -> list[Path]:
@@ -187,18 +196,18 @@ def read_files(examples: TuningSource, judge: Rella | None) -> list[Path]:
 
 
 def _manifest(
-    examples: TuningSource, form: RowForm, labelled: bool, valid: int, judge: Rella | None, files: Mapping[str, str]
+    examples: TuningSource, form: RowForm, labeled: bool, valid: int, judge: Rella | None, files: Mapping[str, str]
 ) -> dict[str, Any]:
     """Say what the rows come from; `judge` only where they hold a model's chat frame."""
     data, domain = examples.data, examples.domain
     framed = judge is not None and form == "text"
     return {
         "format": _FORMAT,
-        "data": {"name": data.name, "fingerprint": data.fingerprint},
+        "data": data.identity,
         "domain": {"name": domain.name, "fingerprint": domain.fingerprint},
         **examples.facts(valid),
         "form": form,
-        "answers": list(domain.answers) if labelled else None,
+        "answers": list(domain.answers) if labeled else None,
         "chat_format": judge.prompts.frame.name if judge is not None and framed else None,
         "model": judge.model.as_dict() if judge is not None and framed else None,
         "files": dict(files),
@@ -246,7 +255,7 @@ class _Tally:
         self._total, self._progress = total, progress
         self._digest = hashlib.sha256()
         self.rows = self.liked = self.same = 0
-        self.labelled = True
+        self.labeled = True
 
     @property
     def sha256(self) -> str:
@@ -272,5 +281,5 @@ class _Tally:
         self._digest.update(line)
         self.rows += 1
         self.liked += bool(example.label)
-        self.labelled &= example.label is not None
+        self.labeled &= example.label is not None
         self._progress("writing rows", self.rows, self._total)

@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rella_cpp.datasets.dataset import DataSet, check_seed
 from rella_cpp.datasets.negatives import Negatives
 from rella_cpp.domains.records import Behavior
 from rella_cpp.errors import ContextError, InputError
@@ -14,9 +14,7 @@ from rella_cpp.prompts.rendering import PromptText
 from rella_cpp.prompts.yes_no import Preference, write_prompt
 from rella_cpp.recommender.rella import Rella
 from rella_cpp.summarization.summaries import Summaries
-
-if TYPE_CHECKING:
-    from rella_cpp.datasets.dataset import DataSet
+from rella_cpp.tuning.samples import SampleExample, located, sample_place
 
 _ORDER, _NEGATIVE = 0, 1  # purposes of random numbers
 
@@ -41,24 +39,14 @@ class TrsrSettings:
         """Check every value."""
         if self.shots is not None and self.shots < 1:
             raise InputError(f"shots is {self.shots}", remedy="give at least 1 sample, or leave it out for all")
-        if self.seed < 0:
-            raise InputError(f"seed is {self.seed}", remedy="give 0 or more")
+        check_seed(self.seed)
 
 
-@dataclass(frozen=True, slots=True)
-class TrsrExample:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrsrExample(SampleExample):
     """One prompt with its answer: a sample's own item (`label` is true), or a negative in its place."""
 
-    sample: int
     item: str
-    label: bool
-    answer: str
-    text: PromptText
-
-    @property
-    def place(self) -> str:
-        """Where it comes from, for messages."""
-        return f"sample {self.sample}"
 
     @property
     def facts(self) -> dict[str, object]:
@@ -67,7 +55,7 @@ class TrsrExample:
 
 
 class TrsrExamples:
-    """Reads summarised samples as prompts: each liked item, and for the same user an item that they never touched.
+    """Reads summarized samples as prompts: each liked item, and for the same user an item that they never touched.
 
     Parameters
     ----------
@@ -91,7 +79,7 @@ class TrsrExamples:
 
     """
 
-    def __init__(self, data: "DataSet", summaries: Summaries, judge: Rella, settings: TrsrSettings) -> None:
+    def __init__(self, data: DataSet, summaries: Summaries, judge: Rella, settings: TrsrSettings) -> None:
         summaries.check(data, judge.domain)
         self.data, self.domain, self.settings = data, judge.domain, settings
         self._summaries, self._judge = summaries, judge
@@ -170,11 +158,10 @@ class TrsrExamples:
         latest = others[max(0, len(others) - self._summaries.summary.recent) :]
         behaviors = data.behaviors(int(data.interactions.starts[user]) + latest)
         for target, answer in zip((item, negative), self.domain.answers, strict=True):
-            try:
+            with located(data.folder, sample_place(sample)):
                 text = self._prompt(user, behaviors, target, Preference(summary.text, self._shortener))
-            except InputError as error:
-                raise error.located(data.folder, f"sample {sample}") from None
-            yield TrsrExample(sample, data.item_id(target), target == item, answer, text)
+            name = data.item_id(target)
+            yield TrsrExample(sample=sample, label=target == item, answer=answer, text=text, item=name)
 
     def _prompt(self, user: int, behaviors: Sequence[Behavior], item: int, preference: Preference) -> PromptText:
         """Write the prompt that `Rella.rank` would write.

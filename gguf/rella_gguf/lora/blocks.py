@@ -9,7 +9,7 @@ import numpy as np
 from rella_gguf.errors import GGUFError
 from rella_gguf.header import TensorInfo
 from rella_gguf.lora.pairs import Factors, LoraAdapter, added, inner_of
-from rella_gguf.reading import Reader
+from rella_gguf.reader import Reader
 from rella_gguf.weights import Rows, decode, encode
 
 _BLOCK = 1 << 20  # weights in memory at a time and thread: 4 MB as float32, five or six such arrays
@@ -68,7 +68,11 @@ def blocks_of(
     put_back: TensorInfo,
     loras: Sequence[tuple[LoraAdapter, Reader]],
 ) -> Iterator[Block]:
-    """Cut a tensor into blocks of rows; matrices of several experts lie one after the other."""
+    """Cut a tensor into blocks of rows; matrices of several experts lie one after the other.
+
+    A block has 2²⁰ weights at most: of rows of 4,096 weights it has 256. A matrix of 600 such rows is cut into blocks
+    of 256, 256 and 88 rows; those of two experts with 300 rows each into 256, 44, 256 and 44.
+    """
     width, rows = tensor.shape[:2]
     experts = math.prod(tensor.shape[2:])
     row = tensor.nbytes // (rows * experts)

@@ -42,7 +42,7 @@ def merged_text(base: Header, sha256: str, adapters: Sequence[tuple[LoraAdapter,
 
 
 def strangers(base: Header, sha256: str, adapters: Sequence[LoraAdapter]) -> Iterator[str]:
-    """Say which adapters were tuned on another model than the base, or the one that it was quantised from."""
+    """Say which adapters were tuned on another model than the base, or the one that it was quantized from."""
     for adapter in adapters:
         tuned = (tuning_record(adapter.header) or {}).get("base")
         fingerprint = tuned.get("fingerprint") if isinstance(tuned, dict) else None

@@ -25,7 +25,7 @@ from rella_gguf.peft_files import (
     unknown_keys,
     unknown_note,
 )
-from rella_gguf.reading import combined, file_sha256
+from rella_gguf.reader import combined, file_sha256
 from rella_gguf.soft.prompts import PLACES, SHA256, SoftPrompt, check_soft_prompt, write_soft_prompt
 
 _SAVED_AS = "prompt_embeddings"
@@ -125,28 +125,16 @@ def convert_soft_prompt(
     record = read_record(folder)
     known, notes = _recorded(record, config), unknown_note(unknown_keys(config, _KNOWN))
     if base is None:
-        notes.append("no base GGUF was given: its architecture and width are checked when the soft prompt is used")
-        if known.sha256 is None:
-            notes.append("which file it was trained for is not known: another model of that width will not be noticed")
+        notes += _unchecked(known)
     else:
         header = check_model(base)
         check_soft_prompt(SoftPrompt(out, embeddings, at, None, None, None, record), header, source=folder / WEIGHTS)
         told, known = known, _of_gguf(header)
-        if told.sha256 not in (None, known.sha256, header.text(QUANTIZED_FROM)):
-            notes.append(f"{RECORD} says that it was trained for another model than {base.name} ({told.sha256:.12})")
+        notes += _another(told, known, header, base)
     soft = SoftPrompt(out, embeddings, at, known.architecture, known.name, known.sha256, record)
     write_soft_prompt(soft, folder.resolve().name)
-    return SoftConversion(
-        out=str(out),
-        base=known.name,
-        architecture=known.architecture,
-        tokens=tokens,
-        width=width,
-        kind=str(config["peft_type"]),
-        at=at,
-        record=record,
-        notes=tuple(notes),
-    )
+    kind = str(config["peft_type"])
+    return SoftConversion(str(out), known.name, known.architecture, tokens, width, kind, at, record, tuple(notes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +144,21 @@ class _Base:
     architecture: str | None
     name: str | None
     sha256: str | None
+
+
+def _unchecked(known: _Base) -> list[str]:
+    """Say what is not known without a base."""
+    notes = ["no base GGUF was given: its architecture and width are checked when the soft prompt is used"]
+    if known.sha256 is None:
+        notes.append("which file it was trained for is not known: another model of that width will not be noticed")
+    return notes
+
+
+def _another(told: _Base, known: _Base, header: Header, base: Path) -> list[str]:
+    """Say that the trainer's record names another base than the one given."""
+    if told.sha256 in (None, known.sha256, header.text(QUANTIZED_FROM)):
+        return []
+    return [f"{RECORD} says that it was trained for another model than {base.name} ({told.sha256:.12})"]
 
 
 def _of_gguf(header: Header) -> _Base:

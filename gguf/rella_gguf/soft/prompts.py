@@ -12,7 +12,7 @@ from rella_gguf.errors import GGUFError, InputError
 from rella_gguf.header import Header, read_header
 from rella_gguf.inspection import SOFT_AT, SOFT_BASE_SHA256, SOFT_TOKENS, tuning_record
 from rella_gguf.peft_files import Matrix
-from rella_gguf.reading import Reader
+from rella_gguf.reader import Reader
 from rella_gguf.tensor_files import add_base, add_record, encodable, write_tensors
 
 KIND = "soft_prompt"

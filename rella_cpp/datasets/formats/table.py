@@ -203,8 +203,8 @@ def _events(
     sheet.drop(find_texts(described, sheet.columns["item"]) < 0, lost, unknown)
     sheet.columns["user row"] = find_texts(users["id"].combine_chunks(), sheet.columns["user"])
     numbered = find_texts(sheet.columns["item"].unique(), sheet.columns["item"])
-    judged = "rating" in sheet.columns or "label" in sheet.columns  # a sequence is taken as it stands
-    times = (sheet.columns.get("timestamp"), sheet.columns.get("nanos")) if judged else ()
+    rated = "rating" in sheet.columns or "label" in sheet.columns  # a sequence is taken as it stands
+    times = (sheet.columns.get("timestamp"), sheet.columns.get("nanos")) if rated else ()
     sheet.drop(repeated(sheet.numbers("user row"), numbered, *times), twice, again)
     counts = sheet.settle(skip=reading.options.skip_bad_rows)
     rows = find_texts(items["id"].combine_chunks(), sheet.columns["item"])

@@ -61,7 +61,7 @@ def import_rankings(
             MARK: FORMAT_VERSION,
             "rella": version("rella-cpp"),
             "name": name,
-            "data": {"name": data.name, "fingerprint": data.fingerprint},
+            "data": data.identity,
             "counts": {
                 "lists": len(lists.keys),
                 "users": len(np.unique(lists.keys >> 32)),

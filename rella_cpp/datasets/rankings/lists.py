@@ -1,5 +1,6 @@
 """Rankings by another recommender (SASRec, GRU4Rec, …): at a user's position, the items it expects next and scores."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from rella_cpp.errors import InputError
-from rella_cpp.storage.artifacts import brief, read_json, sha256
+from rella_cpp.storage.artifacts import brief, sha256
+from rella_cpp.storage.manifests import Tables
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -21,8 +23,16 @@ FORMAT_VERSION = 1
 MARK = "rella_rankings"
 MANIFEST = "manifest.json"
 TABLE = "rankings.parquet"
-_REMEDY = "make them: rella data import-ranking"
 _AGAIN = "import the rankings again with --force"
+_TABLES = Tables(
+    mark=MARK,
+    version=FORMAT_VERSION,
+    noun="rankings",
+    absent="holds no rankings",
+    give="imported rankings",
+    make="make them: rella data import-ranking",
+    again=_AGAIN,
+)
 _KEPT = 4
 """Row groups of the table that are kept in memory."""
 
@@ -91,15 +101,9 @@ class Rankings:
 
         """
         folder = Path(folder)
-        if not folder.is_dir():
-            found = "is no folder" if folder.exists() else "no such folder"
-            raise InputError(found, source=folder, remedy=f"give imported rankings, or {_REMEDY}")
-        manifest, fingerprint = _read_manifest(folder)
-        path = folder / TABLE
-        if not path.is_file():
-            raise InputError("no such file", source=path, remedy=_AGAIN)
-        if sha256(path) != manifest["files"][TABLE]:
-            raise InputError("is not as it was written (its SHA-256 differs)", source=path, remedy=_AGAIN)
+        manifest, fingerprint = _TABLES.manifest(folder), sha256(folder / MANIFEST)
+        _check_entries(manifest, folder / MANIFEST)
+        _TABLES.check(folder, manifest, [TABLE])
         return cls(folder, manifest, fingerprint)
 
     def __len__(self) -> int:
@@ -219,17 +223,8 @@ class Rankings:
         return np.cumsum([0, *rows[:-1]], dtype=np.int64)
 
 
-def _read_manifest(folder: Path) -> tuple[dict[str, Any], str]:
-    path = folder / MANIFEST
-    if not path.is_file():
-        raise InputError("holds no rankings", source=folder, remedy=_REMEDY)
-    manifest: dict[str, Any] = read_json(path, _AGAIN, sealed=False)
-    if MARK not in manifest:
-        raise InputError("is no manifest of rankings", source=path, remedy=_REMEDY)
-    if manifest[MARK] != FORMAT_VERSION:
-        found = f"is of version {manifest[MARK]}, this rella reads version {FORMAT_VERSION}"
-        raise InputError(found, source=path, remedy=_AGAIN)
-    manifest = read_json(path, _AGAIN)
+def _check_entries(manifest: Mapping[str, Any], path: Path) -> None:
+    """Refuse a manifest without what is read of it."""
     wanted = {
         "files": (TABLE,),
         "counts": ("lists", "users", "scores"),
@@ -240,4 +235,3 @@ def _read_manifest(folder: Path) -> tuple[dict[str, Any], str]:
     whole = all(isinstance(part, dict) and set(wanted[name]) <= set(part) for name, part in parts.items())
     if not whole or not isinstance(manifest.get("name"), str):
         raise InputError("lacks entries", source=path, remedy=_AGAIN)
-    return manifest, sha256(path)

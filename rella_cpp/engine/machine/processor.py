@@ -20,7 +20,7 @@ class Processor:
 
     @property
     def has_amx(self) -> bool:
-        """Whether it multiplies tiles of bytes (Intel AMX), which is what llama.cpp uses for quantised weights."""
+        """Whether it multiplies tiles of bytes (Intel AMX), which is what llama.cpp uses for quantized weights."""
         return {"amx_tile", "amx_int8"} <= set(self.features)
 
     @property

@@ -1,19 +1,14 @@
 """Plain baselines: what a model has to beat. Fitted on the training split, computed for the same samples."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import numpy.typing as npt
 
-from rella_cpp.datasets.dataset import as_written
+from rella_cpp.datasets.dataset import DataSet, as_written
 from rella_cpp.evaluation.baselines.statistics import RatingStatistics
 from rella_cpp.metrics.probabilities import Floats
 from rella_cpp.retrieval.samples import Histories
 from rella_cpp.scoring.logistic import Logistic
 from rella_cpp.storage.progress import Progress, no_progress
-
-if TYPE_CHECKING:
-    from rella_cpp.datasets.dataset import DataSet
 
 _ROWS = 1_000_000  # training samples that the regressions are fitted on at most
 _SIMILAR = 10_000  # those for the similarity baseline: each needs a retrieval
@@ -46,7 +41,7 @@ class Baselines:
     """
 
     def __init__(
-        self, data: "DataSet", histories: Histories, ks: tuple[int, ...], *, progress: Progress = no_progress
+        self, data: DataSet, histories: Histories, ks: tuple[int, ...], *, progress: Progress = no_progress
     ) -> None:
         self._data, self._histories, self._ks = data, histories, ks
         self.notes: list[str] = []

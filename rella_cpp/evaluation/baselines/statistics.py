@@ -2,18 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from rella_cpp.datasets.dataset import as_written
+from rella_cpp.datasets.dataset import DataSet, as_written
 from rella_cpp.datasets.sampling import history_lengths, users_of
 from rella_cpp.metrics.probabilities import Floats
-
-if TYPE_CHECKING:
-    from rella_cpp.datasets.dataset import DataSet
-
 
 SMOOTHING = 10
 """Ratings at the global mean that are added to an item's own."""
@@ -58,7 +53,7 @@ class RatingStatistics:
 
     """
 
-    def __init__(self, data: "DataSet") -> None:
+    def __init__(self, data: DataSet) -> None:
         rows, samples = data.interactions, data.samples
         assert rows.rating is not None, "statistics need ratings"
         self._data, self._rating = data, as_written(rows.rating)

@@ -1,7 +1,5 @@
 """Building an index of a catalog, and adding to it."""
 
-import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -13,13 +11,13 @@ import numpy.typing as npt
 
 from rella_cpp.domains.domain import Domain
 from rella_cpp.domains.records import Item
-from rella_cpp.domains.values import encodable, settled_ids
 from rella_cpp.engine.identity import ModelIdentity
 from rella_cpp.errors import InputError
 from rella_cpp.prompts.lengths import LongItem
 from rella_cpp.retrieval.encoder import Pool
 from rella_cpp.retrieval.index.graph import add_vectors, new_graph, save_graph
 from rella_cpp.retrieval.index.item_index import ItemIndex
+from rella_cpp.retrieval.index.item_table import fields_besides_id, item_table, items_digest, write_items
 from rella_cpp.retrieval.index.manifest import IndexManifest
 from rella_cpp.retrieval.index.projection import Projection
 from rella_cpp.storage.artifacts import first_difference, named, new_folder, refuse_foreign, sha256
@@ -30,7 +28,7 @@ from rella_gguf.files import locked, refuse_link, writing
 DType = Literal["f16", "f32"]
 
 _MARK = "explained"  # a key that only an index's manifest has
-_EXACT = 2**53  # from there on floats have gaps between whole numbers
+_RAW = "raw.f32"  # hidden states, until the projection is fitted
 _CHUNK = 4096  # items embedded, projected or added at a time: what memory holds
 
 
@@ -116,48 +114,65 @@ def build_index(
 
     """
     settings, out, items = settings or IndexSettings(), named(out), [Item.of(item) for item in items]
-    table = _table(items, embedder.domain)
+    table = item_table(items, embedder.domain)
     refuse_foreign(out, _MARK, "index")
     there = (out / "manifest.json").is_file() and not force
     with nullcontext() if there else new_folder(out, _MARK, "index", force=force) as folder:
-        wanted = {
-            "model": embedder.base.name,
-            "fingerprint": embedder.base.fingerprint,
-            "engine": embedder.engine_key,
-            "domain": embedder.domain.name,
-            "template": embedder.domain.item_fingerprint,
-            "pool": settings.pool,
-            "dtype": settings.dtype,
-            "items": len(items),
-        }
+        wanted = _facts(embedder, settings, len(items))
         if folder is None:
             return _same(out, wanted, settings, table)
-        with (folder / "raw.f32").open("wb") as file:  # written, not mapped: a full disk must raise, not kill
-            for _, vectors in _embedded(embedder, items, settings.pool, progress):
-                file.write(np.ascontiguousarray(vectors, dtype=np.float32).data)
-        raw = np.memmap(folder / "raw.f32", np.float32, "r", shape=(len(items), embedder.width))
+        raw = _write_raw(folder, embedder, items, settings.pool, progress)
         projection = Projection.fit(raw, settings.dim)
         projection.save(folder / "pca.npz")
-        dim = len(projection.components)
-        index = new_graph(dim, settings.dtype)
-        for start in range(0, len(items), _CHUNK):
-            add_vectors(index, start, projection(raw[start : start + _CHUNK]), out)
-            progress("building the graph", min(start + _CHUNK, len(items)), len(items))
+        graph = _graph(raw, projection, settings.dtype, out, progress)
         del raw
-        (folder / "raw.f32").unlink()
-        _write_items(table, folder / "items-0.parquet")
-        save_graph(index, folder / "vectors-0.usearch")
+        (folder / _RAW).unlink()
+        write_items(table, folder / "items-0.parquet")
+        save_graph(graph, folder / "vectors-0.usearch")
         IndexManifest(
-            **wanted,  # type: ignore[arg-type]
+            **wanted,
             width=projection.components.shape[1],
-            dim=dim,
-            items_digest=_digest(table),
+            dim=len(projection.components),
+            items_digest=items_digest(table),
             explained=projection.explained,
             asked_dim=settings.dim,
             files=_digests(folder, "items-0.parquet", "vectors-0.usearch", "pca.npz"),
             versions=library_versions(),
         ).save(folder)
     return ItemIndex.open(out)
+
+
+def _facts(embedder: Embedder, settings: IndexSettings, items: int) -> dict[str, Any]:
+    """Return what an index's manifest says before anything is embedded."""
+    return {
+        "model": embedder.base.name,
+        "fingerprint": embedder.base.fingerprint,
+        "engine": embedder.engine_key,
+        "domain": embedder.domain.name,
+        "template": embedder.domain.item_fingerprint,
+        "pool": settings.pool,
+        "dtype": settings.dtype,
+        "items": items,
+    }
+
+
+def _write_raw(
+    folder: Path, embedder: Embedder, items: Sequence[Item], pool: Pool, progress: Progress
+) -> npt.NDArray[np.float32]:
+    """Embed items into a file; return it mapped, float32 of shape (items, n_embd)."""
+    with (folder / _RAW).open("wb") as file:  # written, not mapped: a full disk must raise, not kill
+        for _, vectors in _embedded(embedder, items, pool, progress):
+            file.write(np.ascontiguousarray(vectors, dtype=np.float32).data)
+    return np.memmap(folder / _RAW, np.float32, "r", shape=(len(items), embedder.width))
+
+
+def _graph(raw: npt.NDArray[np.float32], projection: Projection, dtype: DType, out: Path, progress: Progress) -> Any:
+    """Build the usearch index of the projected vectors; `out` is for messages."""
+    graph = new_graph(len(projection.components), dtype)
+    for start in range(0, len(raw), _CHUNK):
+        add_vectors(graph, start, projection(raw[start : start + _CHUNK]), out)
+        progress("building the graph", min(start + _CHUNK, len(raw)), len(raw))
+    return graph
 
 
 def add_to_index(
@@ -183,7 +198,7 @@ def add_to_index(
         new = _new_items(index, embedder.domain, [Item.of(item) for item in items])
         if not new:
             return index, 0
-        table = _table([*index.items(), *new], embedder.domain)
+        table = item_table([*index.items(), *new], embedder.domain)
 
         vectors = index.writable()
         try:
@@ -198,13 +213,15 @@ def add_to_index(
                 refuse_link(folder / name)
             try:
                 save_graph(vectors, folder / grown.vectors_file)
-                _write_items(table, folder / grown.items_file)
+                write_items(table, folder / grown.items_file)
                 files = _digests(folder, grown.items_file, grown.vectors_file, "pca.npz")
             except BaseException:
                 for name in (grown.vectors_file, grown.items_file):
                     (folder / name).unlink(missing_ok=True)
                 raise
-            replace(grown, items_digest=_digest(table), files=files).save(folder)  # from here on the new files count
+            replace(grown, items_digest=items_digest(table), files=files).save(
+                folder
+            )  # from here on the new files count
             for name in (manifest.vectors_file, manifest.items_file):
                 (folder / name).unlink(missing_ok=True)
         return ItemIndex.open(folder, cache=index.cache), len(new)
@@ -212,13 +229,13 @@ def add_to_index(
 
 def _new_items(index: ItemIndex, domain: Domain, items: Sequence[Item]) -> list[Item]:
     """Return the items that the index lacks; refuse those that it has with other fields."""
-    _table(items, domain)  # refuses doubles, by their places here
+    item_table(items, domain)  # refuses doubles, by their places here
     new: list[Item] = []
     for place, item in enumerate(items):
         row = index.row(item, domain)
         if row is None:
             new.append(item)
-        elif _besides_id(index.item(row)) != _besides_id(item):
+        elif fields_besides_id(index.item(row)) != fields_besides_id(item):
             raise InputError(
                 f"{domain.show_item(item)[:60]!r} is in the index with other fields",
                 source=index.folder,
@@ -262,7 +279,7 @@ def _same(out: Path, wanted: dict[str, object], settings: IndexSettings, table: 
     found: dict[str, object] = {name: getattr(there, name) for name in wanted}
     difference = first_difference(
         {**found, "dim": there.asked_dim, "contents of its items": there.items_digest[:12]},
-        {**wanted, "dim": settings.dim, "contents of its items": _digest(table)[:12]},
+        {**wanted, "dim": settings.dim, "contents of its items": items_digest(table)[:12]},
     )
     if there.generation and not difference:
         difference = ("history", "built of fewer items and added to", "built of these")
@@ -290,61 +307,6 @@ def _embedded(
             yield start, embedder.embed(chunk, pool=pool, progress=report)
         except LongItem as error:
             raise LongItem.of(start + error.number, error.finding) from None
-
-
-def _fields(item: Item) -> str:
-    """Write an item's fields as JSON; 1991.0, as a table with gaps has a year, is 1991."""
-    fields = {name: _whole(value) for name, value in item.fields.items()}
-    return json.dumps(fields, ensure_ascii=True, sort_keys=True)
-
-
-def _besides_id(item: Item) -> str:
-    return _fields(Item({name: value for name, value in item.fields.items() if name != "id"}))
-
-
-def _whole(value: object) -> object:
-    if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT:
-        return int(value)
-    return value
-
-
-def _table(items: Sequence[Item], domain: Domain) -> Any:
-    """Make the table of items: id as text, and the fields as JSON.
-
-    Raises
-    ------
-    InputError
-        Two items have one id, or, having none, are shown alike.
-
-    """
-    import pyarrow as pa
-
-    found = settled_ids([item.fields.get("id") for item in items])
-    ids = [None if known is None else encodable(known) for known in found]
-    seen: dict[object, int] = {}
-    for place, (item, known) in enumerate(zip(items, ids, strict=True)):
-        key = (True, known) if known is not None else (False, domain.show_item(item))
-        if key in seen:
-            raise InputError(
-                f"is the same item as item[{seen[key]}] ({known or key[1]!r})",
-                place=f"item[{place}]",
-                remedy="give every item once, or an id of its own",
-            )
-        seen[key] = place
-    return pa.table({"id": pa.array(ids, pa.string()), "fields": pa.array(map(_fields, items), pa.string())})
-
-
-def _digest(table: Any) -> str:
-    digest = hashlib.sha256()
-    for text in table["fields"].to_pylist():
-        digest.update(text.encode() + b"\n")
-    return digest.hexdigest()
-
-
-def _write_items(table: Any, path: Path) -> None:
-    import pyarrow.parquet as pq
-
-    pq.write_table(table, path)
 
 
 def _digests(folder: Path, *names: str) -> dict[str, str]:

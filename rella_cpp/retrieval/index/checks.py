@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from rella_cpp.errors import InputError
 from rella_cpp.retrieval.index.graph import REMEDY
@@ -14,21 +14,36 @@ _T = TypeVar("_T")
 
 
 class CheckedFiles:
-    """The files that an index's manifest names; `ItemIndex` is made of them.
+    """The files that an index's manifest names.
 
     Parameters
     ----------
     folder, manifest, cache
         See `ItemIndex`.
 
+    Attributes
+    ----------
+    manifest
+        Of the generation that was read last.
+    progress
+        Told while a large file is compared.
+
     """
 
     def __init__(self, folder: Path, manifest: IndexManifest, *, cache: Cache | None = None) -> None:
         self.folder, self.manifest, self.cache = folder, manifest, cache
         self.progress: Progress = no_progress
+        self._kept: dict[str, Any] = {}
 
-    def _read(self, name: Callable[[IndexManifest], str], read: Callable[[Path], _T]) -> _T:
-        """Check a file and read it; where items were added meanwhile, the one that has them."""
+    def read(self, name: Callable[[IndexManifest], str], read: Callable[[Path], _T]) -> _T:
+        """Check a file and read it; where items were added meanwhile, the one that has them.
+
+        Raises
+        ------
+        InputError
+            It is missing, damaged or cannot be read, or the index was built again.
+
+        """
         while True:
             path = self.folder / name(self.manifest)
             try:
@@ -40,6 +55,14 @@ class CheckedFiles:
                 if isinstance(error, InputError):
                     raise
                 raise InputError(error.strerror or str(error), source=path, remedy=REMEDY) from None
+
+    def keep(self, key: str, make: Callable[[], _T]) -> _T:
+        """Return what was made under a key; make it anew once the index has grown."""
+        if key not in self._kept:
+            made = make()  # may find that the index has grown, which forgets what was kept
+            self._kept[key] = made
+        kept: _T = self._kept[key]
+        return kept
 
     def _check(self, path: Path) -> None:
         """Compare a file with its digest."""
@@ -61,8 +84,5 @@ class CheckedFiles:
         if not self.manifest.grew_into(grown):
             return False
         self.manifest = grown
-        self._forget()
+        self._kept.clear()
         return True
-
-    def _forget(self) -> None:
-        """Forget what was read of files that are gone."""

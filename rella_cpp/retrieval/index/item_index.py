@@ -1,6 +1,5 @@
 """ItemIndex: items and their vectors on disk, opened without reading them."""
 
-import json
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -15,10 +14,12 @@ from rella_cpp.domains.values import as_whole, id_text
 from rella_cpp.errors import InputError
 from rella_cpp.retrieval.index.checks import CheckedFiles
 from rella_cpp.retrieval.index.graph import REMEDY, check_graph, open_graph, reading
+from rella_cpp.retrieval.index.item_table import read_column, read_item
 from rella_cpp.retrieval.index.manifest import IndexManifest
 from rella_cpp.retrieval.index.projection import Projection
 from rella_cpp.storage.artifacts import digest
 from rella_cpp.storage.cache import Cache
+from rella_cpp.storage.progress import Progress
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,7 +28,7 @@ _EXACT = 50_000
 """Up to this many items a search compares with all of them; beyond, usearch's graph is walked."""
 
 
-class ItemIndex(CheckedFiles):
+class ItemIndex:
     """The vectors of a catalog, by row number; see `build_index`. Opening reads the manifest alone.
 
     A file is compared with its SHA-256 in the manifest when it is first used: usearch would crash on a damaged one, or
@@ -40,14 +41,14 @@ class ItemIndex(CheckedFiles):
     ----------
     folder
         Where it lies.
-    manifest
-        What it says of itself.
-    cache
-        Where the files' SHA-256 are remembered; None: the user's cache folder.
-    progress
-        Told while a large file is compared; does nothing unless set.
 
     """
+
+    def __init__(self, folder: Path, manifest: IndexManifest, *, cache: Cache | None = None) -> None:
+        self.folder = folder
+        self._files = CheckedFiles(folder, manifest, cache=cache)
+        self._texts: tuple[int, Domain, dict[str, int]] | None = None
+        self._walked = -1  # the generation whose graph was checked
 
     @classmethod
     def open(cls, folder: str | Path, *, cache: Cache | None = None) -> Self:
@@ -74,15 +75,39 @@ class ItemIndex(CheckedFiles):
         return self.manifest.items
 
     @property
+    def manifest(self) -> IndexManifest:
+        """What it says of itself."""
+        return self._files.manifest
+
+    @property
+    def cache(self) -> Cache | None:
+        """Where the files' SHA-256 are remembered; None: the user's cache folder."""
+        return self._files.cache
+
+    @property
+    def progress(self) -> Progress:
+        """Told while a large file is compared; does nothing unless set."""
+        return self._files.progress
+
+    @progress.setter
+    def progress(self, progress: Progress) -> None:
+        self._files.progress = progress
+
+    @property
     def fingerprint(self) -> str:
         """SHA-256 of what decides its vectors: model, wording, pooling, and its files."""
         m = self.manifest
         return digest([m.fingerprint, m.engine, m.template, m.pool, m.files])
 
+    @property
+    def identity(self) -> dict[str, str]:
+        """What says, in files made with it, which index it is: its fingerprint, and its model's name."""
+        return {"fingerprint": self.fingerprint, "model": self.manifest.model}
+
     @cached_property
     def projection(self) -> Projection:
         """From hidden states to this index's vectors."""
-        return self._read(lambda _: "pca.npz", self._projection)
+        return self._files.read(lambda _: "pca.npz", self._projection)
 
     def item(self, row: int) -> Item:
         """Return an item."""
@@ -203,62 +228,43 @@ class ItemIndex(CheckedFiles):
                 remedy="give the index of this catalog",
             )
 
-    def _forget(self) -> None:
-        for name in ("_usearch", "_ids", "_fields", "_by_id", "_texts"):
-            vars(self).pop(name, None)
-
     def writable(self) -> Any:
         """Return the usearch index read into memory, to be added to."""
-        return self._read(_vectors, lambda path: open_graph(path, self.manifest, view=False))
+        return self._files.read(_vectors, lambda path: open_graph(path, self.manifest, view=False))
 
-    @cached_property
+    @property
     def _usearch(self) -> Any:
         """The usearch index, memory-mapped."""
-        return self._read(_vectors, lambda path: open_graph(path, self.manifest, view=True))
+        return self._files.keep(
+            "vectors", lambda: self._files.read(_vectors, lambda path: open_graph(path, self.manifest, view=True))
+        )
 
     def _check_walk(self) -> None:
         """Check the graph before it is walked for the first time."""
         while self._walked != self.manifest.generation:
-            self._read(_vectors, lambda path: check_graph(path, self.manifest))
+            self._files.read(_vectors, lambda path: check_graph(path, self.manifest))
             self._walked = self.manifest.generation
 
     @property
     def _vectors_path(self) -> Path:
         return self.folder / self.manifest.vectors_file
 
-    @cached_property
+    @property
     def _ids(self) -> "pa.ChunkedArray":
         return self._column("id")
 
-    @cached_property
+    @property
     def _fields(self) -> "pa.ChunkedArray":
         return self._column("fields")
 
     def _column(self, name: str) -> "pa.ChunkedArray":
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
         def read(path: Path) -> "pa.ChunkedArray":
-            try:
-                column = pq.ParquetFile(path).read(columns=[name], use_threads=False)[name].cast(pa.string())
-                column.validate(full=True)  # texts that cannot be decoded, too
-            except (OSError, pa.ArrowException, KeyError) as error:
-                raise InputError(f"cannot be read ({error})", source=path, remedy=REMEDY) from None
-            if len(column) != self.manifest.items:
-                raise InputError(
-                    f"holds {len(column)} items, the manifest says {self.manifest.items}", source=path, remedy=REMEDY
-                )
-            return column
+            return read_column(path, name, self.manifest.items, REMEDY)
 
-        return self._read(lambda manifest: manifest.items_file, read)
+        return self._files.keep(name, lambda: self._files.read(lambda manifest: manifest.items_file, read))
 
     def _item(self, text: object) -> Item:
-        """Read an item as its file has it."""
-        try:
-            return Item(_object(text))
-        except (TypeError, ValueError, RecursionError):
-            source = self.folder / self.manifest.items_file
-            raise InputError("holds an item that is no JSON object", source=source, remedy=REMEDY) from None
+        return read_item(text, self.folder / self.manifest.items_file, REMEDY)
 
     def _projection(self, path: Path) -> Projection:
         projection, wanted = Projection.load(path), (self.manifest.dim, self.manifest.width)
@@ -268,27 +274,21 @@ class ItemIndex(CheckedFiles):
             )
         return projection
 
-    @cached_property
+    @property
     def _by_id(self) -> dict[str, int]:
-        return {name: row for row, name in enumerate(self.ids()) if name is not None}
+        def rows() -> dict[str, int]:
+            return {name: row for row, name in enumerate(self.ids()) if name is not None}
+
+        return self._files.keep("rows by id", rows)
 
     def _by_text(self, domain: Domain) -> dict[str, int]:
         """Rows by what prompts show; of items shown alike the first."""
-        if self._texts is None or self._texts[0] != domain:
+        if self._texts is None or self._texts[:2] != (self.manifest.generation, domain):
             shown = [domain.show_item(item) for item in self.items()]
-            self._texts = (domain, {text: row for row, text in reversed(list(enumerate(shown)))})
-        return self._texts[1]
-
-    _texts: tuple[Domain, dict[str, int]] | None = None
-    _walked = -1  # the generation whose graph was checked
+            rows = {text: row for row, text in reversed(list(enumerate(shown)))}
+            self._texts = (self.manifest.generation, domain, rows)
+        return self._texts[2]
 
 
 def _vectors(manifest: IndexManifest) -> str:
     return manifest.vectors_file
-
-
-def _object(text: object) -> dict[str, Any]:
-    value = json.loads(str(text))
-    if not isinstance(value, dict):
-        raise ValueError("no object")
-    return value

@@ -1,5 +1,6 @@
 """What an index says of itself: by which model, from which words, of which shape."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from types import NoneType
@@ -9,8 +10,10 @@ from rella_cpp.domains.domain import Domain
 from rella_cpp.errors import InputError
 from rella_cpp.retrieval.encoder import Pool
 from rella_cpp.storage.artifacts import read_json, write_json
+from rella_cpp.storage.manifests import find_manifest
 
 _FORMAT = 1
+_MAKE = "make one: rella index build"
 _REMEDY = "build it again (rella index build)"
 NAME = "manifest.json"
 DTYPES = ("f16", "f32")
@@ -90,20 +93,17 @@ class IndexManifest:
             There is no index, or one of another format.
 
         """
-        if not (folder / NAME).is_file():
-            finding = "is no index (it has no manifest.json)" if folder.exists() else "no such folder"
-            raise InputError(finding, source=folder, remedy="make one: rella index build")
-        facts = read_json(folder / NAME, _REMEDY, sealed=False)
-        if "rella_data" in facts:
-            raise InputError(
-                "is a prepared data set, not an index", source=folder, remedy="make one: rella index build"
-            )
-        if facts.get("format") != _FORMAT:
-            raise InputError("is an index of another format", source=folder, remedy=_REMEDY)
-        facts = read_json(folder / NAME, _REMEDY)
+
+        def check(facts: Mapping[str, Any]) -> None:
+            if "rella_data" in facts:
+                raise InputError("is a prepared data set, not an index", source=folder, remedy=_MAKE)
+            if facts.get("format") != _FORMAT:
+                raise InputError("is an index of another format", source=folder, remedy=_REMEDY)
+
+        facts = read_json(find_manifest(folder, NAME, "index", _MAKE), _REMEDY, check=check)
         del facts["format"]
         try:
-            manifest = cls(**facts)  # type: ignore[arg-type]
+            manifest = cls(**facts)
             manifest._check_kinds()
         except (TypeError, ValueError) as error:
             raise InputError(f"is damaged ({error})", source=folder / NAME, remedy=_REMEDY) from None

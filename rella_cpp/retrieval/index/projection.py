@@ -15,7 +15,7 @@ _SAMPLE = 20_000  # rows that PCA is fitted on at most: its components hardly ch
 
 @dataclass(frozen=True, slots=True)
 class Projection:
-    """Centres vectors and turns them to their principal components.
+    """Centers vectors and turns them to their principal components.
 
     Attributes
     ----------

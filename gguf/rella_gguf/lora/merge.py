@@ -15,9 +15,9 @@ import numpy as np
 from rella_gguf.errors import InputError
 from rella_gguf.files import disk_full, new_file
 from rella_gguf.lora.blocks import Piece, blocks_of
-from rella_gguf.lora.planning import MergePlan, plan_merge
+from rella_gguf.lora.merge_plan import MergePlan, plan_merge
 from rella_gguf.lora.provenance import UNKNOWN, strangers
-from rella_gguf.reading import CHUNK, DigestingReader, Reader, combined
+from rella_gguf.reader import CHUNK, DigestingReader, Reader, combined
 
 Work = Callable[[], Piece]
 Progress = Callable[[str, int, int], None]
@@ -92,7 +92,7 @@ def merge_adapters(
     force
         Overwrite what is there.
     threads
-        How many quantise side by side; else as many as there are cores, up to 8.
+        How many quantize side by side; else as many as there are cores, up to 8.
     progress
         Told the megabytes done.
 
@@ -166,7 +166,12 @@ def _check_space(out: Path, size: int) -> None:
 def _in_order(
     work: Iterable[tuple[str, Piece | Work]], pool: ThreadPoolExecutor, ahead: int
 ) -> Iterator[tuple[str, Piece]]:
-    """Do the work on the pool's threads, a few pieces ahead, and yield what comes of it in order."""
+    """Do the work on the pool's threads, a few pieces ahead, and yield what comes of it in order.
+
+    Of A, B, C and D with 1 ahead: A and B are handed to the pool, A is awaited and yielded; C is handed, B is yielded;
+    D is handed, C is yielded; D. So no more than 2 are in memory, and the file is written in its order, whichever
+    thread is done first.
+    """
     waiting: deque[tuple[str, Piece | Future[Piece]]] = deque()
     for name, item in work:
         waiting.append((name, item if isinstance(item, Piece) else pool.submit(item)))
@@ -201,7 +206,17 @@ def _pieces(plan: MergePlan, readers: list[DigestingReader]) -> Iterator[tuple[s
 
 
 def _measured(weight: float, moved: float, error: float, along: float) -> tuple[float, float, float]:
-    """Return the relative change, the rounding, and what is kept, from sums."""
+    """Return the relative change, the rounding, and what is kept, from sums.
+
+    Examples
+    --------
+    To a weight of 1 an adapter adds 0.25, in a type that has whole numbers alone: 1.25 becomes 1, the error is 0.25.
+    The relative change is 0.25 / 1, the rounding 0.25 / 0.25, and of the 0.25 nothing is kept.
+
+    >>> _measured(weight=1.0, moved=0.25**2, error=0.25**2, along=0.25 * 0.25)
+    (0.25, 1.0, 0.0)
+
+    """
     relative = math.sqrt(moved / weight) if weight else float(moved > 0)
     return (relative, math.sqrt(error / moved), 1 - along / moved) if moved else (relative, 0.0, 1.0)
 

@@ -18,8 +18,8 @@ from rella_cpp.domains.templates.sandbox import SANDBOX
 from rella_gguf import GGUFError, InputError, RellaError, read_header
 from rella_gguf.file_types import FILE_TYPES, file_type
 from rella_gguf.inspection import QUANTIZED_FROM
+from rella_gguf.quantization import plan, quantize
 from rella_gguf.quantizer import parse_line
-from rella_gguf.quantizing import plan, quantize
 
 SHAPE = Shape(embd=64, ff=128)  # rows of 64 and 128 divide into blocks of 32, not of 256
 Q = "blk.0.attn_q.weight"

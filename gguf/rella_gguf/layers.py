@@ -13,8 +13,8 @@ from rella_gguf.checks import check_model, shard_paths
 from rella_gguf.errors import GGUFError, InputError
 from rella_gguf.files import new_file, refuse_existing
 from rella_gguf.header import ArrayInfo, Header, TensorInfo, read_header
-from rella_gguf.reading import CHUNK, Reader
-from rella_gguf.rewriting import SPLIT_KEYS, Rewrite, entry_start
+from rella_gguf.reader import CHUNK, Reader
+from rella_gguf.rewrite import SPLIT_KEYS, Rewrite, entry_start
 
 ALIKE = (
     "command-r falcon gemma gemma2 gemma3 granite internlm2 llama mistral3 olmo olmo2 phi2 phi3 qwen2 qwen2moe qwen3 "

@@ -1,4 +1,4 @@
-"""Write a model in another quantisation, with llama.cpp's own quantiser."""
+"""Write a model in another quantization, with llama.cpp's own quantizer."""
 
 import hashlib
 import os
@@ -15,13 +15,13 @@ from rella_gguf.files import check_output, disk_full, new_file, writing
 from rella_gguf.header import TensorInfo, read_header
 from rella_gguf.inspection import TensorGroup, inspect
 from rella_gguf.quantizer import ALIGNMENT, Job, run
-from rella_gguf.reading import combined
-from rella_gguf.rewriting import padded
+from rella_gguf.reader import combined
+from rella_gguf.rewrite import padded
 
 Progress = Callable[..., None]
 """Called with a task's name, what is done and the total, as work goes on."""
 
-"""Metadata key of a quantised file: the SHA-256 of the file it was made from."""
+"""Metadata key of a quantized file: the SHA-256 of the file it was made from."""
 
 _MOST_THREADS = 512
 _BLOCK = 1 << 24
@@ -33,7 +33,7 @@ def _no_progress(_task: str, _done: int, _total: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a quantisation would make of a model: each tensor's type, the bytes of the whole file, the fallbacks."""
+    """What a quantization would make of a model: each tensor's type, the bytes of the whole file, the fallbacks."""
 
     types: Mapping[str, str]
     bytes: int
@@ -42,14 +42,14 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Quantization:
-    """A quantised file that was written.
+    """A quantized file that was written.
 
     Attributes
     ----------
     source, out
         The files.
     type
-        The quantisation asked for.
+        The quantization asked for.
     source_bytes, bytes
         Their sizes (of a split source: of all its parts).
     quantized_from
@@ -61,7 +61,7 @@ class Quantization:
     from_type
         The type that most bytes of the source had.
     requantized
-        Whether that was a quantised one.
+        Whether that was a quantized one.
     changed
         Tensors that got another type.
 
@@ -104,14 +104,14 @@ def quantize(
     force: bool = False,
     progress: Progress = _no_progress,
 ) -> Quantization:
-    """Write `source` as `out`, one file, with its weights in the quantisation `type`.
+    """Write `source` as `out`, one file, with its weights in the quantization `type`.
 
-    The source may be quantised itself (it can get no better by that), or split. F32, F16 and BF16 dequantise.
+    The source may be quantized itself (it can get no better by that), or split. F32, F16 and BF16 dequantize.
 
     Raises
     ------
     GGUFError
-        The source is no whole model, or llama.cpp cannot quantise it.
+        The source is no whole model, or llama.cpp cannot quantize it.
     InputError
         The type is unknown or needs an importance matrix; `out` is there already, is the source, has the name of a
         part of a split model, or cannot be written.
@@ -162,7 +162,7 @@ def write_quantized(
     Raises
     ------
     GGUFError
-        The source is no whole model, or llama.cpp cannot quantise it.
+        The source is no whole model, or llama.cpp cannot quantize it.
     InputError
         The type is unknown or needs an importance matrix; `out` cannot be written.
     RellaError
@@ -183,12 +183,12 @@ def write_quantized(
 
 
 def plan(source: str | Path, type: str) -> Plan:
-    """Ask llama.cpp what a quantisation would make of a model; nothing is written, no weight is read.
+    """Ask llama.cpp what a quantization would make of a model; nothing is written, no weight is read.
 
     Raises
     ------
     GGUFError
-        The source is no whole model, or llama.cpp cannot quantise it.
+        The source is no whole model, or llama.cpp cannot quantize it.
     InputError
         The type is unknown or needs an importance matrix.
     RellaError

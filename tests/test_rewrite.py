@@ -9,8 +9,8 @@ from lora_files import write_tensors
 from tiny_model import finish, write_model
 
 from rella_gguf import GGUFError, TensorInfo, read_header
-from rella_gguf.reading import DigestingReader, Reader
-from rella_gguf.rewriting import Rewrite
+from rella_gguf.reader import DigestingReader, Reader
+from rella_gguf.rewrite import Rewrite
 
 
 def contents(path: Path) -> dict[str, object]:

@@ -12,8 +12,8 @@ from rella_gguf.inspection import MERGED, QUANTIZED_FROM
 from rella_gguf.lora.adapters import named_adapters
 from rella_gguf.lora.pairs import LoraAdapter
 from rella_gguf.lora.provenance import UNKNOWN, merged_text
-from rella_gguf.reading import file_sha256
-from rella_gguf.rewriting import SPLIT_KEYS, Rewrite
+from rella_gguf.reader import file_sha256
+from rella_gguf.rewrite import SPLIT_KEYS, Rewrite
 from rella_gguf.weights import can_decode, can_encode, ggml_type, row_bytes, type_for
 
 MERGE_TYPES = ("keep", "F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_K", "Q6_K")

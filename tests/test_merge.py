@@ -22,7 +22,7 @@ from rella_gguf import (
     read_header,
     shard_paths,
 )
-from rella_gguf.rewriting import Rewrite
+from rella_gguf.rewrite import Rewrite
 from rella_gguf.weights import ggml_type
 
 F32 = EngineSettings(kv_type="f32", flash_attn="off", threads=1)

@@ -8,7 +8,7 @@ from tiny_model import Shape, finish, random_weights, spm_vocab, write_adapter, 
 from rella_cpp import Engine
 from rella_cpp.engine.segments import Prompt
 from rella_gguf import ArrayInfo, GGUFError, InputError, check_model, read_header
-from rella_gguf.cutting import cut
+from rella_gguf.layers import cut
 
 SHAPE = Shape(layers=4)
 
