@@ -29,8 +29,8 @@ def bench(
     What is read is made up, always the same. Let nothing else run meanwhile.
     """
     from rella_cli.loading import engine_settings, listen
-    from rella_cli.progress import ProgressBar
-    from rella_cli.terminal import print_json
+    from rella_cli.views.progress import ProgressBar
+    from rella_cli.views.terminal import print_json
     from rella_cpp import find_model
     from rella_cpp.benching.measuring import bench as measure
     from rella_cpp.benching.mix import Mix
@@ -49,7 +49,7 @@ def bench(
 def _show(found: "Bench") -> None:
     from rich.table import Table
 
-    from rella_cli.terminal import console, facts, line, note
+    from rella_cli.views.terminal import console, facts, line, note
 
     facts(_facts(found))
     table = Table(box=None, pad_edge=False)

@@ -12,7 +12,7 @@ app = typer.Typer(help="Show or clear the cache: item vectors, summaries, file f
 @app.command()
 def info(as_json: options.Json = False) -> None:
     """Show where the cache lies and what is in it."""
-    from rella_cli.terminal import count, print_json
+    from rella_cli.views.terminal import count, print_json
     from rella_cpp import Cache
     from rella_gguf.shown import harmless
 
@@ -30,7 +30,7 @@ def info(as_json: options.Json = False) -> None:
 @app.command()
 def clear() -> None:
     """Forget everything."""
-    from rella_cli.terminal import note
+    from rella_cli.views.terminal import note
     from rella_cpp import Cache
 
     with Cache.default() as cache:

@@ -21,7 +21,7 @@ def calibrate(
     as_json: options.Json = False,
 ) -> None:
     """Fit Platt scaling of the logit gap, or a blend of it with plain statistics, on a validation run."""
-    from rella_cli.terminal import count, facts, note, print_json
+    from rella_cli.views.terminal import count, facts, note, print_json
     from rella_cpp import Run, fit_calibration
     from rella_gguf.files import check_output
 

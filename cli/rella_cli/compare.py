@@ -18,8 +18,8 @@ def compare(
     as_json: options.Json = False,
 ) -> None:
     """Compare runs: metrics with intervals, paired differences where two share their samples."""
-    from rella_cli.reports import show_comparison
-    from rella_cli.terminal import note, print_json
+    from rella_cli.views.reports import show_comparison
+    from rella_cli.views.terminal import note, print_json
     from rella_cpp import compare_runs, open_runs, write_page
 
     opened = open_runs(runs)

@@ -105,7 +105,7 @@ def prepare(
     `datasets` saved. --texts adds what the items lack, such as the plots of movies, to any of them.
     """
     from rella_cli.loading import listen
-    from rella_cli.progress import ProgressBar
+    from rella_cli.views.progress import ProgressBar
     from rella_cpp import PrepareOptions, summarize
     from rella_cpp import prepare as prepare_data
 
@@ -177,7 +177,7 @@ def _shares(text: str) -> tuple[int, ...]:
 
 
 def _show(summary: "Summary", folder: Path, *, as_json: bool, full: bool) -> None:
-    from rella_cli.terminal import console, facts, print_json
+    from rella_cli.views.terminal import console, facts, print_json
 
     if as_json:
         print_json({"folder": str(folder), **summary.as_dict()})
@@ -219,7 +219,7 @@ def _bars(title: str, counts: Mapping[str, int]) -> Any:
     from rich.bar import Bar
     from rich.table import Table
 
-    from rella_cli.terminal import line, lines
+    from rella_cli.views.terminal import line, lines
 
     table = Table(box=None, pad_edge=False, show_header=False, title=lines(f"\n{title}"), title_justify="left")
     table.add_column(justify="right")

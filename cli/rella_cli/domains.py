@@ -14,7 +14,7 @@ def domains(
     as_json: options.Json = False,
 ) -> None:
     """List the built-in domains, or print one as TOML."""
-    from rella_cli.terminal import print_json
+    from rella_cli.views.terminal import print_json
     from rella_cpp import builtin_domains, domain_source, load_domain
     from rella_cpp.plain_text import read_text
     from rella_gguf.shown import harmless

@@ -148,9 +148,9 @@ def evaluate(
 ) -> None:
     """Evaluate a model beside plain baselines. Killed, the same command goes on; finished, it prints the report."""
     from rella_cli.loading import engine_settings, listen, open_data, open_rella, parse_sweep, resumable
-    from rella_cli.progress import ProgressBar
     from rella_cli.protocols import ranking_settings
-    from rella_cli.reports import show_reports
+    from rella_cli.views.progress import ProgressBar
+    from rella_cli.views.reports import show_reports
     from rella_cpp import (
         Calibration,
         EvaluationSettings,
@@ -251,7 +251,7 @@ def evaluate(
 
 def _note_shared(rella: "Rella | None") -> None:
     """Say how much of what prompts asked for was read once for several."""
-    from rella_cli.terminal import note
+    from rella_cli.views.terminal import note
 
     asked, computed = (0, 0) if rella is None else rella.judged_tokens
     if asked:

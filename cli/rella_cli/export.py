@@ -63,7 +63,7 @@ def reit(
     from contextlib import ExitStack
 
     from rella_cli.loading import engine_settings, open_data, open_rella
-    from rella_cli.progress import ProgressBar
+    from rella_cli.views.progress import ProgressBar
     from rella_cpp import Examples, Histories, TuningSettings, export_rows
 
     settings = TuningSettings(shots, k, mix, order, seed)  # type: ignore[arg-type]  # it checks them
@@ -123,7 +123,7 @@ def trsr(
     ties them to the data, the domain's wording and the summaries.
     """
     from rella_cli.loading import engine_settings, open_data, open_rella
-    from rella_cli.progress import ProgressBar
+    from rella_cli.views.progress import ProgressBar
     from rella_cpp import Summaries, TrsrExamples, TrsrSettings, export_rows
 
     settings = TrsrSettings(shots, seed)
@@ -194,7 +194,7 @@ def delrec(
     from contextlib import ExitStack
 
     from rella_cli.loading import engine_settings, open_data, open_rella
-    from rella_cli.progress import ProgressBar
+    from rella_cli.views.progress import ProgressBar
     from rella_cpp import DELREC_TASKS, DelrecExamples, DelrecSettings, Rankings, export_row_sets
 
     settings = DelrecSettings(rows, k, candidates, seed)
@@ -233,14 +233,14 @@ def delrec(
 def _print_json(written: "TuningRows", **more: object) -> None:
     from dataclasses import asdict
 
-    from rella_cli.terminal import print_json
+    from rella_cli.views.terminal import print_json
 
     found = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(written).items()}
     print_json(found | more)
 
 
 def _show(written: "TuningRows", more: Mapping[str, str]) -> None:
-    from rella_cli.terminal import facts
+    from rella_cli.views.terminal import facts
 
     liked = "" if written.liked is None else f", {written.liked:.1%} liked"
     lines = {"rows": f"{written.rows:,} in {written.train}{liked}"}

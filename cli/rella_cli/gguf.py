@@ -32,7 +32,7 @@ def inspect(
     as_json: options.Json = False,
 ) -> None:
     """Show what a GGUF file holds: architecture, quantisation, context, tokenizer, chat template, size."""
-    from rella_cli.terminal import print_json
+    from rella_cli.views.terminal import print_json
     from rella_gguf import inspect as inspect_file
 
     found = inspect_file(model)
@@ -57,7 +57,7 @@ def _trials(model: str) -> "list[tuple[Mapping[str, object], Verdict]]":
 def _show(found: "Inspection", trials: "Sequence[tuple[Mapping[str, object], Verdict]]", tensors: bool) -> None:
     from rich.table import Table
 
-    from rella_cli.terminal import console, line, lines
+    from rella_cli.views.terminal import console, line, lines
 
     out = console()
     facts = Table(box=None, show_header=False, pad_edge=False)

@@ -59,8 +59,8 @@ def build(
     from contextlib import nullcontext
 
     from rella_cli.loading import engine_settings, open_rella, placed_in_files, resumable
-    from rella_cli.progress import ProgressBar
-    from rella_cli.terminal import note
+    from rella_cli.views.progress import ProgressBar
+    from rella_cli.views.terminal import note
     from rella_cpp import IndexSettings, build_index
 
     settings = IndexSettings(dim, pool, dtype)  # type: ignore[arg-type]  # it checks them
@@ -94,7 +94,7 @@ def add(
 ) -> None:
     """Add new items to an index. Those that are there already, unchanged, are left as they are."""
     from rella_cli.loading import engine_settings, open_index, open_rella, placed_in_files
-    from rella_cli.progress import ProgressBar
+    from rella_cli.views.progress import ProgressBar
     from rella_cpp import add_to_index
 
     index = open_index(folder, no_cache)
@@ -129,8 +129,8 @@ def search(
     from rich.table import Table
 
     from rella_cli.loading import domain_of, engine_settings, open_index, open_rella
-    from rella_cli.progress import ProgressBar
-    from rella_cli.terminal import console, line, note, print_json
+    from rella_cli.views.progress import ProgressBar
+    from rella_cli.views.terminal import console, line, note, print_json
     from rella_cpp import search_text
 
     index = open_index(folder, no_cache)
@@ -191,7 +191,7 @@ def read_catalog(
 def _show(index: "ItemIndex", as_json: bool, **more: object) -> None:
     from dataclasses import asdict
 
-    from rella_cli.terminal import facts, print_json
+    from rella_cli.views.terminal import facts, print_json
 
     manifest = asdict(index.manifest)
     size = sum(file.stat().st_size for file in index.folder.iterdir())

@@ -114,7 +114,7 @@ def judge(
             return
         results = [] if chooses else _rank(rella, given, selection, summary)
         chosen = _choose(rella, given, selection) if chooses else []
-    from rella_cli import choices, scores  # they bring rich
+    from rella_cli.views import choices, scores  # they bring rich
 
     if chooses:
         choices.Choosing(words, given.behaviors, chosen).show(as_json=as_json, prompts=show_prompt)
@@ -127,7 +127,7 @@ def _chooses(context: typer.Context, by: str) -> bool:
     """Tell whether to choose by likelihood; one item is no choice, so `score` refuses it."""
     if by == "yes-no":
         return False
-    from rella_cli.choices import by_likelihood
+    from rella_cli.views.choices import by_likelihood
     from rella_cpp import InputError
 
     if context.info_name == "score":
@@ -186,7 +186,7 @@ def _read(
 
 def _rank(rella: "Rella", given: _Given, selection: "Selection", summary: "SummarySettings | None") -> "list[Score]":
     from rella_cli.loading import placed_in_files
-    from rella_cli.progress import ProgressBar
+    from rella_cli.views.progress import ProgressBar
 
     with placed_in_files(given.past, given.places), ProgressBar() as rella.progress:
         return rella.rank(given.behaviors, given.items, user=given.user, summary=summary, **asdict(selection))
@@ -194,7 +194,7 @@ def _rank(rella: "Rella", given: _Given, selection: "Selection", summary: "Summa
 
 def _choose(rella: "Rella", given: _Given, selection: "Selection") -> "list[Likelihood]":
     from rella_cli.loading import placed_in_files
-    from rella_cli.progress import ProgressBar
+    from rella_cli.views.progress import ProgressBar
 
     allow = selection.allow_empty_history
     with placed_in_files(given.past, given.places), ProgressBar() as rella.progress:

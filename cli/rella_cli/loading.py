@@ -46,7 +46,7 @@ def open_rella(
     no_trial: bool = False,
 ) -> "Rella":
     """Find the model, try it if it is new here, load it, apply the adapters, the soft prompt and the head."""
-    from rella_cli.progress import ProgressBar
+    from rella_cli.views.progress import ProgressBar
     from rella_cpp import Cache, Rella, find_model
 
     listen(verbose)
@@ -104,7 +104,7 @@ def domain_of(made: "Path", name: str, chosen: str | None) -> "Domain":
 @contextmanager
 def resumable() -> Iterator[None]:
     """Say of an interrupted command that it goes on where it was."""
-    from rella_cli.terminal import note
+    from rella_cli.views.terminal import note
 
     try:
         yield

@@ -39,7 +39,7 @@ def convert(
     as_json: options.Json = False,
 ) -> None:
     """Convert a LoRA adapter that PEFT saved to a GGUF adapter, for --lora."""
-    from rella_cli.terminal import note, print_json
+    from rella_cli.views.terminal import note, print_json
     from rella_gguf import convert_adapter
 
     done = convert_adapter(peft, out, base=base, force=force)
@@ -53,7 +53,7 @@ def convert(
 
 def _show(done: "Conversion") -> None:
     from rella_cli.gguf import record_facts
-    from rella_cli.terminal import facts
+    from rella_cli.views.terminal import facts
 
     rescaled = f"; {done.rescaled} rescaled to that" if done.rescaled else ""
     facts(

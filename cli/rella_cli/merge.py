@@ -39,8 +39,8 @@ def merge(
 ) -> None:
     """Merge LoRA adapters into a model; tensors that no adapter touches are copied byte for byte."""
     from rella_cli.loading import parse_adapter
-    from rella_cli.progress import ProgressBar
-    from rella_cli.terminal import note, print_json
+    from rella_cli.views.progress import ProgressBar
+    from rella_cli.views.terminal import note, print_json
     from rella_gguf import InputError, gguf_adapters, merge_adapters, plan_merge
 
     if out is None and not dry_run:
@@ -80,7 +80,7 @@ def _planned(plan: "MergePlan") -> dict[str, object]:
 def _show_plan(plan: "MergePlan") -> None:
     from rich.table import Table
 
-    from rella_cli.terminal import console, facts, line
+    from rella_cli.views.terminal import console, facts, line
 
     table = Table(box=None, pad_edge=False)
     for name in ("tensor", "shape", "type", "adapters"):
@@ -96,7 +96,7 @@ def _show_plan(plan: "MergePlan") -> None:
 
 
 def _show(done: "Merge", adapters: Sequence[tuple[Path, float]]) -> None:
-    from rella_cli.terminal import facts
+    from rella_cli.views.terminal import facts
 
     shown: dict[str, str | tuple[str, ...]] = {
         "merged": done.out,

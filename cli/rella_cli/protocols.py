@@ -21,7 +21,7 @@ def ranking_settings(context: typer.Context, summary: "SummarySettings | None") 
         There is no such protocol, it has not an option that was given, or a value is out of its range.
 
     """
-    from rella_cli.choices import by_likelihood
+    from rella_cli.views.choices import by_likelihood
     from rella_cpp import RankingSettings
 
     given: dict[str, Any] = context.params

@@ -12,7 +12,7 @@ def pull(
     as_json: options.Json = False,
 ) -> None:
     """Download a GGUF model from the Hugging Face hub into its own cache."""
-    from rella_cli.terminal import note, print_json
+    from rella_cli.views.terminal import note, print_json
     from rella_cpp import pull_model
     from rella_gguf.shown import harmless
 

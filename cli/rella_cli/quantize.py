@@ -33,8 +33,8 @@ def quantize(
     as_json: options.Json = False,
 ) -> None:
     """Write a model in another quantisation, by llama.cpp. A quantised model gets no better by it."""
-    from rella_cli.progress import ProgressBar
-    from rella_cli.terminal import facts, note, print_json
+    from rella_cli.views.progress import ProgressBar
+    from rella_cli.views.terminal import facts, note, print_json
     from rella_cpp import find_model
     from rella_gguf.quantizing import quantize as quantize_file
 
@@ -73,8 +73,8 @@ def advise(
 ) -> None:
     """Measure which quantisations of a model are fast on this machine, and what they lose; recommend one."""
     from rella_cli.loading import engine_settings, listen
-    from rella_cli.progress import ProgressBar
-    from rella_cli.terminal import print_json
+    from rella_cli.views.progress import ProgressBar
+    from rella_cli.views.terminal import print_json
     from rella_cpp import find_model
     from rella_cpp.advice import ADVISED_TYPES, recommended
     from rella_cpp.advice import advise as measure
@@ -97,7 +97,7 @@ def advise(
 def _show(rows: "Sequence[Advice]", chosen: "Advice", command: str) -> None:
     from rich.table import Table
 
-    from rella_cli.terminal import console, count, line, note
+    from rella_cli.views.terminal import console, count, line, note
 
     out = console()
     table = Table(box=None, pad_edge=False)

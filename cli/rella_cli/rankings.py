@@ -28,7 +28,7 @@ def import_ranking(
     of the data set; position is the index of the target among the user's interactions, from 0: the list was made from
     what stands before it.
     """
-    from rella_cli.progress import ProgressBar
+    from rella_cli.views.progress import ProgressBar
     from rella_cpp import DataSet, import_rankings, summarize_rankings
 
     known = DataSet.open(data)
@@ -38,7 +38,7 @@ def import_ranking(
 
 
 def _show(summary: "RankingsSummary", folder: Path, *, as_json: bool) -> None:
-    from rella_cli.terminal import facts, note, print_json
+    from rella_cli.views.terminal import facts, note, print_json
 
     if as_json:
         print_json({"folder": str(folder), **summary.as_dict()})

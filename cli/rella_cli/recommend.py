@@ -52,10 +52,10 @@ def recommend(
     summary: "SummarySettings | None" = None,
 ) -> None:
     """Recommend items of a catalog: candidates from its index, near to what the user liked, judged by the model."""
-    from rella_cli.choices import RecommendingNext, by_likelihood
     from rella_cli.loading import domain_of, engine_settings, open_index, open_rella, placed_in_files, read_past
-    from rella_cli.progress import ProgressBar
-    from rella_cli.scores import Recommending
+    from rella_cli.views.choices import RecommendingNext, by_likelihood
+    from rella_cli.views.progress import ProgressBar
+    from rella_cli.views.scores import Recommending
     from rella_cpp import InputError, Selection
 
     chooses = by_likelihood(context, by, "contrast", "calibration", "head")

@@ -43,7 +43,7 @@ def convert(
     as_json: options.Json = False,
 ) -> None:
     """Convert a soft prompt that PEFT saved (prompt tuning, p-tuning) to a GGUF file, for --soft."""
-    from rella_cli.terminal import note, print_json
+    from rella_cli.views.terminal import note, print_json
     from rella_gguf import convert_soft_prompt
 
     done = convert_soft_prompt(peft, out, base=base, at=at, force=force)
@@ -57,7 +57,7 @@ def convert(
 
 def _show(done: "SoftConversion") -> None:
     from rella_cli.gguf import record_facts, soft_size
-    from rella_cli.terminal import facts
+    from rella_cli.views.terminal import facts
 
     facts(
         {

@@ -93,7 +93,7 @@ def summarize(
 def _one(history: str, domain: str, load: "Load", settings: "SummarySettings", *, as_json: bool) -> None:
     """Summarise one history; show how."""
     from rella_cli.loading import listen, placed_in_files
-    from rella_cli.progress import ProgressBar
+    from rella_cli.views.progress import ProgressBar
     from rella_cpp import load_domain, read_history
 
     listen(False)
@@ -103,7 +103,7 @@ def _one(history: str, domain: str, load: "Load", settings: "SummarySettings", *
     with load(words) as rella, placed_in_files(past), ProgressBar() as rella.progress:
         (found,) = rella.summarize([behaviors], settings)
         base = rella.vectors.base
-    from rella_cli import summaries  # it brings rich
+    from rella_cli.views import summaries  # it brings rich
 
     summaries.Growing(words, behaviors, found, settings, base).show(as_json=as_json)
 
@@ -120,12 +120,12 @@ def _all_of(
 ) -> None:
     """Summarise a data set's samples; show the report."""
     from rella_cli.loading import open_data, resumable
-    from rella_cli.progress import ProgressBar
+    from rella_cli.views.progress import ProgressBar
     from rella_cpp import write_summaries
 
     source, words, _ = open_data(data, domain, None, False)
     with resumable(), load(words) as rella, ProgressBar() as bar:
         written = write_summaries(source, out, settings, author=rella.summarizer, force=force, progress=bar)
-    from rella_cli import summaries  # it brings rich
+    from rella_cli.views import summaries  # it brings rich
 
     summaries.show_written(written, as_json=as_json)

@@ -60,8 +60,8 @@ def head(
     from contextlib import ExitStack
 
     from rella_cli.loading import engine_settings, open_data, open_rella, resumable
-    from rella_cli.progress import ProgressBar
-    from rella_cli.terminal import facts, note, print_json
+    from rella_cli.views.progress import ProgressBar
+    from rella_cli.views.terminal import facts, note, print_json
     from rella_cpp import Examples, Histories, TuningSettings, tune_head
 
     settings = TuningSettings(shots, k, mix, order, seed)  # type: ignore[arg-type]  # it checks them

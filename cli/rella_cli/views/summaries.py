@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 from rich.padding import Padding
 
-from rella_cli.scores import note_unshown
-from rella_cli.terminal import console, count, facts, line, lines, print_json
+from rella_cli.views.scores import note_unshown
+from rella_cli.views.terminal import console, count, facts, line, lines, print_json
 
 if TYPE_CHECKING:
     from rella_cpp import Behavior, Domain, ModelIdentity, PreferenceSummary, SummarySettings, WrittenSummaries

@@ -34,7 +34,7 @@ class ProgressBar:
     def _bar(self) -> "Progress":
         from rich.progress import BarColumn, Progress, TextColumn
 
-        from rella_cli.terminal import console
+        from rella_cli.views.terminal import console
 
         return Progress(
             TextColumn("{task.description}", markup=False),

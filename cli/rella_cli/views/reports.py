@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from rich.padding import Padding
 from rich.table import Table
 
-from rella_cli.terminal import console, count, line, note, print_json
+from rella_cli.views.terminal import console, count, line, note, print_json
 
 if TYPE_CHECKING:
     from rella_cpp import Run

@@ -7,8 +7,8 @@ import typer
 from rich.padding import Padding
 from rich.table import Table
 
-from rella_cli.scores import bar, draw_near, hint_of_packaged, note_unshown, told_of_model
-from rella_cli.terminal import console, count, line, lines, print_json
+from rella_cli.views.scores import bar, draw_near, hint_of_packaged, note_unshown, told_of_model
+from rella_cli.views.terminal import console, count, line, lines, print_json
 
 if TYPE_CHECKING:
     from rella_cpp import Behavior, Domain, Likelihood, Recommendation
