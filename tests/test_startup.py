@@ -18,8 +18,8 @@ HEAVY = {
 }  # fmt: skip
 OURS = {
     "rella_cpp.advice", "rella_cpp.datasets", "rella_cpp.evaluation", "rella_cpp.index", "rella_cpp.tuning",
-    "rella_gguf.lora.conversion", "rella_gguf.lora.merging", "rella_gguf.quantizing", "rella_cli.data",
-    "rella_cli.evaluate", "rella_cli.views.scores", "rella_cli.worker", "rella_cpp.requests",
+    "rella_gguf.lora.conversion", "rella_gguf.lora.merging", "rella_gguf.quantizing", "rella_cli.commands.data",
+    "rella_cli.commands.evaluate", "rella_cli.views.scores", "rella_cli.commands.worker", "rella_cpp.requests",
 }  # fmt: skip
 UNTIL_IT_DECODES = """
 import json, os, sys

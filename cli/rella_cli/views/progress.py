@@ -2,6 +2,8 @@
 
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
@@ -77,6 +79,18 @@ class ProgressBar:
         """Take the bar away."""
         if self._tasks:
             self._bar.stop()
+
+
+@contextmanager
+def resumable() -> Iterator[None]:
+    """Say of an interrupted command that it goes on where it was."""
+    from rella_cli.views.terminal import note
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        note("what is finished is kept: the same command goes on from there")
+        raise
 
 
 def _pace(task: "Task") -> tuple[str, str]:

@@ -165,6 +165,12 @@ def show_comparison(runs: "Sequence[Run]") -> None:
             out.print(line(row["verdict"]))
 
 
+def note_shared(asked: int, computed: int) -> None:
+    """Say how much of what prompts asked for was read once for several."""
+    if asked:
+        note(f"prompts of {asked:,} tokens; {computed:,} were computed, since what prompts share is read once")
+
+
 def _comparison(rows: Sequence[Mapping[str, Any]], counted: str, metrics: Mapping[str, str]) -> Table:
     """Make a table with a row a predictor: `counted` is what a run's size is in; the first metric has its interval."""
     table = Table(box=None, pad_edge=False)
