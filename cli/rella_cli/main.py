@@ -81,7 +81,7 @@ def make_app(wanted: str | None = None) -> typer.Typer:
         if name in _GROUPS:
             app.add_typer(module.app, name=name)
         elif hasattr(module, "register"):
-            module.register(app)
+            module.register(app, wanted if wanted in _COMMANDS else None)
         else:
             app.command(name)(getattr(module, name))
     return app

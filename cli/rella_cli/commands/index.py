@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from rella_cli.options.catalog import Catalog, read_catalog
+from rella_cli.options.catalog import Catalog, StorageOptions, read_catalog
 from rella_cli.options.domain import domain_of, domain_option
+from rella_cli.options.encoder import EncoderOptions
 from rella_cli.options.groups import with_groups, without
 from rella_cli.options.history import placed_in_files
-from rella_cli.options.index import IndexFolder, StorageOptions, open_index
-from rella_cli.options.model import EmbeddingOptions
+from rella_cli.options.index import IndexFolder, open_index
 from rella_cli.options.output import Count, Json, OutputOptions, out_option
 
 app = typer.Typer(help="Make, extend and search a catalog's index.", no_args_is_help=True)
@@ -24,7 +24,7 @@ def build(
     catalog: Catalog,
     out: Annotated[Path, out_option("DIR", "The folder to make.")],
     storage: StorageOptions,
-    embedding: EmbeddingOptions,
+    encoder: EncoderOptions,
     output: OutputOptions,
     domain: Annotated[str | None, domain_option("What the items are; else the data set's, or movies.")] = None,
 ) -> None:
@@ -33,11 +33,11 @@ def build(
     from rella_cpp import build_index
 
     settings = storage.settings()
-    embedding.check()
+    encoder.check()
     words, items, places = read_catalog(catalog, domain)
     start, there = time.monotonic(), (out / "manifest.json").is_file() and not output.force
-    with embedding.open(words) as rella, ProgressBar() as bar:
-        with placed_in_files(items=places), nullcontext() if embedding.no_cache else resumable():
+    with encoder.open(words) as rella, ProgressBar() as bar:
+        with placed_in_files(items=places), nullcontext() if encoder.no_cache else resumable():
             index = build_index(rella.vectors, items, out, settings=settings, force=output.force, progress=bar)
         asked, computed = rella.vectors.tokens(settings.pool)
     seconds = round(time.monotonic() - start, 1)
@@ -55,7 +55,7 @@ def build(
 def add(
     folder: IndexFolder,
     catalog: Catalog,
-    embedding: Annotated[EmbeddingOptions, without("ctx")],
+    encoder: Annotated[EncoderOptions, without("ctx")],
     domain: Annotated[str | None, domain_option("As for build.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -63,10 +63,10 @@ def add(
     from rella_cli.views.progress import ProgressBar
     from rella_cpp import add_to_index
 
-    index = open_index(folder, no_cache=embedding.no_cache)
+    index = open_index(folder, no_cache=encoder.no_cache)
     words, items, places = read_catalog(catalog, domain, index)
-    embedding.check()
-    with embedding.open(words) as rella, ProgressBar() as bar, placed_in_files(items=places):
+    encoder.check()
+    with encoder.open(words) as rella, ProgressBar() as bar, placed_in_files(items=places):
         index, added = add_to_index(index, rella.vectors, items, progress=bar)
     from rella_cli.views.index import show_index
 
@@ -78,7 +78,7 @@ def add(
 def search(
     folder: IndexFolder,
     text: Annotated[str, typer.Argument(help="A title, or any words.")],
-    embedding: Annotated[EmbeddingOptions, without("ctx")],
+    encoder: Annotated[EncoderOptions, without("ctx")],
     count: Count = 10,
     domain: Annotated[str | None, domain_option("The index's domain, if of your own.")] = None,
     as_json: Json = False,
@@ -87,10 +87,10 @@ def search(
     from rella_cli.views.progress import ProgressBar
     from rella_cpp import search_text
 
-    index = open_index(folder, no_cache=embedding.no_cache)
+    index = open_index(folder, no_cache=encoder.no_cache)
     words = domain_of(index.folder, index.manifest.domain, domain)
-    embedding.check()
-    with embedding.open(words) as rella, ProgressBar() as index.progress:
+    encoder.check()
+    with encoder.open(words) as rella, ProgressBar() as index.progress:
         found = search_text(index, rella.vectors, text, count)
     from rella_cli.views.index import show_found
 

@@ -4,16 +4,15 @@ from typing import Annotated
 
 import typer
 
-from rella_cli.options.catalog import WantedOptions
 from rella_cli.options.domain import domain_of
 from rella_cli.options.engine import EngineOptions
 from rella_cli.options.groups import with_groups, without
-from rella_cli.options.history import UserOptions, placed_in_files, read_past
+from rella_cli.options.history import placed_in_files, read_past
 from rella_cli.options.index import open_index
 from rella_cli.options.model import ModelOptions
 from rella_cli.options.output import Json
 from rella_cli.options.reading import ReadingOptions, by_likelihood
-from rella_cli.options.summary import CountedSummaryOptions
+from rella_cli.options.recommendation import CountedSummaryOptions, UserOptions, WantedOptions
 
 
 @with_groups

@@ -8,9 +8,9 @@ import typer
 
 from rella_cli.options.engine import EngineOptions
 from rella_cli.options.groups import with_groups
-from rella_cli.options.history import Question, QuestionOptions, placed_in_files
+from rella_cli.options.history import placed_in_files
 from rella_cli.options.model import ModelOptions
-from rella_cli.options.output import ScoreOutputOptions
+from rella_cli.options.question import AnswerOptions, Question, QuestionOptions
 from rella_cli.options.reading import ReadingOptions, by_likelihood
 from rella_cli.options.summary import SummaryOptions
 
@@ -34,10 +34,17 @@ _SCORE = f"Score items: how likely is the user to like each? Shows what was read
 _RANK = f"Rank items by how likely the user is to like them: one table, the likeliest first.{_FILES}"
 
 
-def register(app: typer.Typer) -> None:
-    """Add both commands; which of them runs, the command's name says."""
-    app.command("score", help=_SCORE, short_help="Score items: how likely is the user to like each?")(score)
-    app.command("rank", help=_RANK, short_help="Rank items by how likely the user is to like them.")(score)
+_COMMANDS = {
+    "score": (_SCORE, "Score items: how likely is the user to like each?"),
+    "rank": (_RANK, "Rank items by how likely the user is to like them."),
+}
+
+
+def register(app: typer.Typer, wanted: str | None) -> None:
+    """Add the command wanted, or both; which of them runs, the command's name says."""
+    for name, (told, short) in _COMMANDS.items():
+        if wanted in (None, name):
+            app.command(name, help=told, short_help=short)(score)
 
 
 @with_groups
@@ -47,7 +54,7 @@ def score(
     reading: ReadingOptions,
     model: ModelOptions,
     engine: EngineOptions,
-    output: ScoreOutputOptions,
+    output: AnswerOptions,
     summarizing: SummaryOptions,
 ) -> None:
     """Read the files, load the model, score, show; or load the model and answer requests."""

@@ -53,7 +53,7 @@ def _check(source: SummarizedOptions, samples: CollectionOptions) -> None:
 
     if (source.data is None) == (source.history is None):
         raise InputError("give DATA or --history FILE, and not both", remedy="see rella summarize --help")
-    if source.history is not None and samples != CollectionOptions():
+    if source.history is not None and samples.given():
         raise InputError(
             "-o, --split, --limit, --seed and --force are for DATA", source=source.history, remedy="leave them out"
         )

@@ -1,18 +1,15 @@
-"""The items of a catalog: those that an index is made of, and how many are recommended."""
+"""The items of a catalog: those that an index is made of, and how it stores them."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
 from rella_cli.options.domain import domain_of
-from rella_cli.options.index import index_option
-from rella_cli.options.output import Count
-from rella_cli.options.samples import candidates_option
+from rella_cli.options.groups import group
 
 if TYPE_CHECKING:
-    from rella_cpp import Domain, Item, ItemIndex
+    from rella_cpp import Domain, IndexSettings, Item, ItemIndex
     from rella_cpp.inputs import Places
 
 Catalog = Annotated[
@@ -20,26 +17,21 @@ Catalog = Annotated[
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class WantedOptions:
-    """How many items of a catalog to recommend, and how many to judge for that."""
+@group
+class StorageOptions:
+    """How an index stores vectors."""
 
-    index: Annotated[str, index_option("The catalog's index (rella index build).")]
-    count: Count = 10
-    candidates: Annotated[
-        int, candidates_option("Items to judge, at least -n: near the liked ones, unlike each other.")
-    ] = 30
+    dim: Annotated[int, typer.Option("--dim", help="Dimensions after PCA, at most.")] = 512
+    pool: Annotated[
+        str, typer.Option("--pool", metavar="prompt|item", help="Average the whole text, or the item's own words.")
+    ] = "prompt"
+    dtype: Annotated[str, typer.Option("--dtype", metavar="f16|f32", help="How vectors are stored.")] = "f16"
 
-    def most(self) -> int:
-        """Return how many items are judged; refuse to judge or to recommend none."""
-        from rella_cpp import InputError
+    def settings(self) -> "IndexSettings":
+        """Make the settings, which checks them."""
+        from rella_cpp import IndexSettings
 
-        if self.count < 1 or self.candidates < 1:
-            raise InputError(
-                f"{self.count} recommendations of {self.candidates} candidates are wanted",
-                remedy="give at least 1 of each",
-            )
-        return max(self.count, self.candidates)
+        return IndexSettings(self.dim, self.pool, self.dtype)  # type: ignore[arg-type]  # it checks them
 
 
 class CatalogItems(NamedTuple):

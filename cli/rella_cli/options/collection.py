@@ -1,11 +1,12 @@
 """Whose preferences are summarised: one history, or those of a data set's samples."""
 
-from dataclasses import dataclass
+from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from rella_cli.options.data import OptionalData
 from rella_cli.options.domain import domain_option
+from rella_cli.options.groups import group
 from rella_cli.options.history import history_option
 from rella_cli.options.output import Force, out_option
 from rella_cli.options.samples import limit_option, seed_option, split_option
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 _DATA = "Samples of a data set"
 
 
-@dataclass(frozen=True, slots=True)
+@group
 class SummarizedOptions:
     """Whose history is summarised: one file's, or those of a data set's samples."""
 
@@ -25,7 +26,7 @@ class SummarizedOptions:
     domain: Annotated[str | None, domain_option("What the items are; else the data's, of a history movies.")] = None
 
 
-@dataclass(frozen=True, slots=True)
+@group
 class CollectionOptions:
     """The summaries of a data set: of which samples, and where they go."""
 
@@ -36,6 +37,10 @@ class CollectionOptions:
     ] = None
     seed: Annotated[int, seed_option("Which samples are drawn.", _DATA)] = 0
     force: Force = False
+
+    def given(self) -> bool:
+        """Tell whether any of these options is not left to its default."""
+        return astuple(self) != astuple(CollectionOptions())
 
     def settings(self, summary: "SummarySettings") -> "CollectionSettings":
         """Make the settings, which checks the options."""

@@ -1,13 +1,13 @@
 """A prepared data set, and what goes with it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
 from rella_cli.options.domain import domain_of, domain_option
+from rella_cli.options.groups import group
 from rella_cli.options.index import open_index
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Opened(NamedTuple):
         return Histories(self.data, self.catalog, self.domain, progress)
 
 
-@dataclass(frozen=True, slots=True)
+@group
 class DataOptions:
     """The data set, and what its items are."""
 

@@ -1,9 +1,10 @@
 """How llama.cpp runs a model."""
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from rella_cli.options.groups import group
 
 if TYPE_CHECKING:
     from rella_cpp import EngineSettings
@@ -37,7 +38,7 @@ Verbose = Annotated[bool, typer.Option("--verbose", help="Show llama.cpp's log."
 Repeats = Annotated[int, typer.Option("--repeats", help="How often each is timed.", show_default=True)]
 
 
-@dataclass(frozen=True, slots=True)
+@group
 class EngineOptions:
     """How llama.cpp runs the model: sizes, processors, precision, and what is seen of it."""
 

@@ -3,7 +3,11 @@
     @with_groups
     def rank(reading: ReadingOptions, engine: Annotated[EngineOptions, without("exact")]) -> None: ...
 
-A group is a frozen dataclass whose fields are annotated as a command's parameters are, and have the options' defaults.
+A group's fields are annotated as a command's parameters are, and have the options' defaults:
+
+    @group
+    class EngineOptions:
+        exact: Annotated[bool, typer.Option("--exact", help="The same bits alone or in company.")] = False
 """
 
 import inspect
@@ -11,22 +15,39 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import update_wrapper
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar, dataclass_transform, get_args, get_origin, get_type_hints
 
 MOST = 8
 """Fields of a group: more would be two concerns."""
+Kind = TypeVar("Kind")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass_transform(frozen_default=True)
+def group(kind: type[Kind]) -> type[Kind]:
+    """Make a group of a class: a frozen dataclass with slots, of at most eight options.
+
+    It is neither compared nor printed: what serves for that would take a start half a millisecond a group.
+
+    Raises
+    ------
+    TypeError
+        It has more options.
+
+    """
+    made = dataclass(frozen=True, slots=True, eq=False, repr=False)(kind)
+    check_group(made)
+    return made
+
+
 class _Part:
     """Which fields of a group a command has: those named, or all others."""
 
-    names: tuple[str, ...]
-    named: bool
+    def __init__(self, names: tuple[str, ...], *, named: bool) -> None:
+        self.names, self._named = names, named
 
     def has(self, name: str) -> bool:
         """Tell whether a field is among them."""
-        return (name in self.names) == self.named
+        return (name in self.names) == self._named
 
 
 def only(*names: str) -> _Part:
@@ -55,6 +76,7 @@ def with_groups(command: Callable[..., None]) -> Callable[..., None]:
     for name, parameter in inspect.signature(command).parameters.items():
         kind, parts = _split(hints[name])
         if isinstance(kind, type) and is_dataclass(kind):
+            check_group(kind)
             options = _options_of(kind, parts)
             groups[name] = kind, [option.name for option in options]
             spread += options
@@ -83,7 +105,6 @@ def _split(hint: Any) -> tuple[Any, list[_Part]]:
 
 def _options_of(kind: type, parts: list[_Part]) -> list[inspect.Parameter]:
     """Make a parameter of each field of a group that a command takes."""
-    check_group(kind)
     hints = get_type_hints(kind, include_extras=True)
     for part in parts:
         if unknown := set(part.names) - set(hints):
@@ -113,12 +134,16 @@ def check_group(kind: type) -> None:
 def _check_names(command: Callable[..., None], options: list[inspect.Parameter]) -> None:
     """Refuse an option that a command would have twice."""
     named = Counter(option.name for option in options)
-    named.update(text for option in options for text in declared(option.annotation))
+    named.update(text for option in options for text in _declared(option.annotation))
     if twice := [name for name, times in named.items() if times > 1]:
         raise TypeError(f"{command.__name__} has {twice[0]} twice")
 
 
-def declared(hint: Any) -> tuple[str, ...]:
+def _declared(hint: Any) -> list[str]:
     """Return the names of an option as they are typed, such as `--out` and `-o`; none of an argument."""
     notes = get_args(hint)[1:] if get_origin(hint) is Annotated else ()
-    return tuple(name for note in notes for name in getattr(note, "param_decls", None) or ())
+    # In an Annotated type the first name stands where a default would: Typer moves it later.
+    named = (
+        name for note in notes for name in (getattr(note, "default", None), *(getattr(note, "param_decls", ()) or ()))
+    )
+    return [name for name in named if isinstance(name, str)]

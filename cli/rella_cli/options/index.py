@@ -1,13 +1,12 @@
-"""The index of a catalog: where its vectors lie, and how they are stored."""
+"""The index of a catalog: the folder where its vectors lie."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
-    from rella_cpp import IndexSettings, ItemIndex
+    from rella_cpp import ItemIndex
 
 IndexFolder = Annotated[Path, typer.Argument(metavar="DIR", help="The index.")]
 
@@ -15,23 +14,6 @@ IndexFolder = Annotated[Path, typer.Argument(metavar="DIR", help="The index.")]
 def index_option(text: str, panel: str | None = None) -> Any:
     """Declare --index; `text` says what it is for."""
     return typer.Option("--index", metavar="DIR", help=text, rich_help_panel=panel)
-
-
-@dataclass(frozen=True, slots=True)
-class StorageOptions:
-    """How an index stores vectors."""
-
-    dim: Annotated[int, typer.Option("--dim", help="Dimensions after PCA, at most.")] = 512
-    pool: Annotated[
-        str, typer.Option("--pool", metavar="prompt|item", help="Average the whole text, or the item's own words.")
-    ] = "prompt"
-    dtype: Annotated[str, typer.Option("--dtype", metavar="f16|f32", help="How vectors are stored.")] = "f16"
-
-    def settings(self) -> "IndexSettings":
-        """Make the settings, which checks them."""
-        from rella_cpp import IndexSettings
-
-        return IndexSettings(self.dim, self.pool, self.dtype)  # type: ignore[arg-type]  # it checks them
 
 
 def open_index(folder: str | Path, *, no_cache: bool) -> "ItemIndex":

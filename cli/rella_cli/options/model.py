@@ -2,14 +2,13 @@
 
 import gc
 import os
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rella_cli.options.engine import MODEL, Ctx, EngineOptions, GpuLayers, NoTrial, Threads, Verbose
+from rella_cli.options.engine import MODEL, EngineOptions
+from rella_cli.options.groups import group
 
 if TYPE_CHECKING:
     from rella_cpp import Cache, Domain, ItemIndex, Rella
@@ -19,7 +18,8 @@ _PATIENCE = 20.0
 _FILE = "Model file, or hf:OWNER/REPO[:QUANT] once pulled. Else RELLA_MODEL, else the packaged SmolLM2-135M."
 
 
-def _model_option(text: str, *first: str, panel: str | None = None) -> Any:
+def model_option(text: str, *first: str, panel: str | None = None) -> Any:
+    """Declare --model; `first` are other names of it."""
     return typer.Option(*first, "--model", "-m", metavar="GGUF", help=text, rich_help_panel=panel)
 
 
@@ -28,7 +28,7 @@ def calibration_option(text: str) -> Any:
     return typer.Option("--calibration", metavar="JSON", help=text, rich_help_panel=MODEL)
 
 
-Model = Annotated[str | None, _model_option(_FILE, panel=MODEL)]
+Model = Annotated[str | None, model_option(_FILE, panel=MODEL)]
 ModelArgument = Annotated[str | None, typer.Argument(metavar="[GGUF]", help=_FILE, show_default=False)]
 CalibrationFile = Annotated[str | None, calibration_option("Calibrate probabilities (rella calibrate).")]
 ChatFormat = Annotated[
@@ -54,7 +54,7 @@ AllowMismatch = Annotated[
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@group
 class ModelOptions:
     """The model that judges, what it was tuned with, and whether what it computes is remembered."""
 
@@ -155,60 +155,6 @@ class ModelOptions:
         from rella_cpp import Cache
 
         return Cache(None) if self.no_cache else Cache.default()
-
-
-@dataclass(frozen=True, slots=True)
-class TokenizerOptions:
-    """The model whose tokens and chat format rows for a trainer have: it computes little, so no GPU is asked for."""
-
-    model: Model = None
-    chat_format: ChatFormat = None
-    ctx: Ctx = None
-    no_trial: NoTrial = False
-    no_cache: NoCache = False
-
-    def check(self) -> None:
-        """Check the options, before any file is read."""
-        self._engine().settings()
-
-    def open(self, domain: "Domain") -> "Rella":
-        """Load the model."""
-        model = ModelOptions(self.model, chat_format=self.chat_format, no_cache=self.no_cache)
-        return model.open(domain, self._engine())
-
-    def opened_for(self, form: str, domain: "Domain") -> "AbstractContextManager[Rella | None]":
-        """Load the model if rows of this form are whole texts, which its chat format words; else None."""
-        return self.open(domain) if form == "text" else nullcontext()
-
-    def _engine(self) -> EngineOptions:
-        return EngineOptions(self.ctx, gpu_layers=0, no_trial=self.no_trial)
-
-
-@dataclass(frozen=True, slots=True)
-class EmbeddingOptions:
-    """The model that embeds items and texts for an index."""
-
-    embed_model: Annotated[
-        str | None,
-        _model_option("The model that embeds. Else RELLA_MODEL, else the packaged SmolLM2-135M.", "--embed-model"),
-    ] = None
-    ctx: Ctx = None
-    threads: Threads = None
-    gpu_layers: GpuLayers = -1
-    no_trial: NoTrial = False
-    no_cache: NoCache = False
-    verbose: Verbose = False
-
-    def check(self) -> None:
-        """Check the options, before any file is read."""
-        self._engine().settings()
-
-    def open(self, domain: "Domain") -> "Rella":
-        """Load the model."""
-        return ModelOptions(self.embed_model, no_cache=self.no_cache).open(domain, self._engine())
-
-    def _engine(self) -> EngineOptions:
-        return EngineOptions(self.ctx, self.threads, self.gpu_layers, no_trial=self.no_trial, verbose=self.verbose)
 
 
 def parse_adapter(text: str) -> tuple[Path, float]:

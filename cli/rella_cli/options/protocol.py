@@ -1,12 +1,12 @@
 """How a model is evaluated: on which samples, by which protocol, and where the run goes."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rella_cli.options.data import DataDomain, Opened, OptionalData, open_data
+from rella_cli.options.groups import group
 from rella_cli.options.model import ModelOptions
 from rella_cli.options.output import Force, Json, out_option
 from rella_cli.options.reading import ReadingOptions, by_likelihood, by_option
@@ -21,7 +21,7 @@ _OWN = {"negatives": ("rank",), "candidates": ("choose",), "ranking": ("choose",
 """Options that not every protocol has."""
 
 
-@dataclass(frozen=True, slots=True)
+@group
 class EvaluatedOptions:
     """What is evaluated: samples of a data set or ready prompts, with one K or several, with a model or none."""
 
@@ -59,7 +59,7 @@ class EvaluatedOptions:
         return (k,) if self.sweep is None else _parse_sweep(self.sweep)
 
 
-@dataclass(frozen=True, slots=True)
+@group
 class ProtocolOptions:
     """What is asked of a model, and of which samples or users."""
 
@@ -176,7 +176,7 @@ class ProtocolOptions:
             raise InputError(finding, remedy="leave out --calibration")
 
 
-@dataclass(frozen=True, slots=True)
+@group
 class RunOptions:
     """The run's folder, and how its report is printed."""
 

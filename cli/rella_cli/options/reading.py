@@ -1,10 +1,10 @@
 """How the history is read."""
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rella_cli.options.groups import group
 from rella_cli.options.index import index_option
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ Contrast = Annotated[
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@group
 class ReadingOptions:
     """Which behaviors a prompt shows, in which order, and what is asked of them."""
 

@@ -1,11 +1,11 @@
 """Rows for a trainer: their files, and what they are made of."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rella_cli.options.groups import group
 from rella_cli.options.output import Force, Json, out_option
 from rella_cli.options.samples import candidates_option, ranking_option, seed_option, shots_option, valid_option
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rella_cpp import DelrecSettings, TrsrSettings
 
 
-@dataclass(frozen=True, slots=True)
+@group
 class RowsOptions:
     """The files of rows, and how a row is written."""
 
@@ -30,14 +30,14 @@ class RowsOptions:
     as_json: Json = False
 
 
-@dataclass(frozen=True, slots=True)
+@group
 class RowSetsOptions(RowsOptions):
     """The same for several sets of rows, which share a folder."""
 
     out: Annotated[Path, out_option("DIR", "Folder for TASK.jsonl, validation rows beside them.")]
 
 
-@dataclass(frozen=True, slots=True)
+@group
 class TrsrOptions:
     """Which summarised samples become rows (LLM-TRSR)."""
 
@@ -55,7 +55,7 @@ class TrsrOptions:
         return TrsrSettings(self.shots, self.seed)
 
 
-@dataclass(frozen=True, slots=True)
+@group
 class DelrecOptions:
     """Which tasks rows are of, and how many (DELRec)."""
 

@@ -1,10 +1,10 @@
 """Which samples of a data set are taken, and how many."""
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rella_cli.options.groups import group
 from rella_cli.options.reading import ReadingOptions
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def ranking_option(text: str, panel: str | None = None) -> Any:
     return typer.Option("--ranking", metavar="DIR", help=text, rich_help_panel=panel)
 
 
-@dataclass(frozen=True, slots=True)
+@group
 class ShotOptions:
     """The samples that a model is tuned on (ReiT)."""
 

@@ -1,10 +1,11 @@
 """Preference summaries (LLM-TRSR): whether prompts show them, and how they are made."""
 
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rella_cli.options.groups import group
 from rella_cli.options.reading import ReadingOptions
 
 if TYPE_CHECKING:
@@ -17,11 +18,12 @@ def _option(*names: str, text: str, metavar: str | None = None) -> Any:
     return typer.Option(*names, help=text, metavar=metavar, rich_help_panel=_PANEL)
 
 
-def _recent(*short: str) -> Any:
+def recent_option(*short: str) -> Any:
+    """Declare --recent; it is -n, too, where that is not the number of results."""
     return _option("--recent", *short, text="Latest behaviors that the prompt shows beside the summary; else 5.")
 
 
-@dataclass(frozen=True, slots=True)
+@group
 class SummaryOptions:
     """Whether prompts show a summary of the behaviors, and how it is made: by the names of `SummarySettings`."""
 
@@ -41,7 +43,7 @@ class SummaryOptions:
             text="Renew one summary block by block (the default), or summarise blocks, then their summaries.",
         ),
     ] = None
-    recent: Annotated[int | None, _recent("-n")] = None
+    recent: Annotated[int | None, recent_option("-n")] = None
     block_size: Annotated[int | None, _option("--block-size", text="Behaviors in a block; else 5.")] = None
     overlap: Annotated[bool | None, _option("--overlap", text="Let blocks hold the latest behaviors, too.")] = None
     max_blocks: Annotated[
@@ -83,13 +85,6 @@ class SummaryOptions:
     def _given(self) -> dict[str, Any]:
         values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "context_kind"}
         return {name: value for name, value in values.items() if value is not None}
-
-
-@dataclass(frozen=True, slots=True)
-class CountedSummaryOptions(SummaryOptions):
-    """The same where -n is the number of results."""
-
-    recent: Annotated[int | None, _recent()] = None
 
 
 def _refuse_choice(reading: ReadingOptions, sweep: str | None) -> None:

@@ -1,12 +1,13 @@
 """Preparing a data set: what is left out, texts from elsewhere, and how a table of one's own is read."""
 
-from dataclasses import astuple, dataclass
+from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rella_cli.options.domain import domain_option
+from rella_cli.options.groups import group
 from rella_cli.options.history import items_option
 from rella_cli.options.reading import by_option
 from rella_cli.options.samples import seed_option, split_option, valid_option
@@ -26,7 +27,7 @@ def _texts_option(name: str, metavar: str, text: str) -> Any:
     return typer.Option(name, metavar=metavar, help=text, rich_help_panel=_TEXTS)
 
 
-@dataclass(frozen=True, slots=True)
+@group
 class RowOptions:
     """Which rows are taken, and what is drawn."""
 
@@ -50,7 +51,7 @@ class RowOptions:
         return PrepareOptions(self.skip_bad_rows, self.explicit_only, self.valid, self.seed, recipe, *astuple(texts))
 
 
-@dataclass(frozen=True, slots=True)
+@group
 class TextOptions:
     """A table of texts that the items lack, and how tables of text are read."""
 
@@ -70,7 +71,7 @@ class TextOptions:
     ] = None
 
 
-@dataclass(frozen=True, slots=True)
+@group
 class FileOptions:
     """What a table's items are, and the files of items and users beside it."""
 
@@ -89,7 +90,7 @@ class FileOptions:
                 raise InputError(f"--{name}-id is given without --{name}", remedy="name the file, or leave it out")
 
 
-@dataclass(frozen=True, slots=True)
+@group
 class ColumnOptions:
     """What a table's columns are called."""
 
@@ -116,7 +117,7 @@ class ColumnOptions:
         return EventColumns(**{role: column for role, column in named.items() if column is not None})
 
 
-@dataclass(frozen=True, slots=True)
+@group
 class RuleOptions:
     """What a sample of a table is, what counts as liked, and how samples are split."""
 

@@ -1,9 +1,8 @@
-"""Choosing by likelihood: which options it knows, and how it looks."""
+"""How choices by likelihood look: for a person, and as JSON Lines."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import typer
 from rich.padding import Padding
 from rich.table import Table
 
@@ -99,49 +98,3 @@ class RecommendingNext(Choosing):
         """Draw the view for a person."""
         super().draw()
         draw_near(self.domain, self.behaviors, self.found)
-
-
-_OPTIONS = {"context_kind": "--context"}
-"""What options are called that are not called like their parameters."""
-
-
-def by_likelihood(context: typer.Context, by: str, *refused: str) -> bool:
-    """Tell whether candidates are chosen by likelihood; refuse an unknown way, and options that it does not know.
-
-    Parameters
-    ----------
-    context
-        Says which options were given.
-    by
-        The value of `--by`.
-    refused
-        Options, by parameter name, that the command has and a choice does not know, whatever their value.
-
-    Raises
-    ------
-    InputError
-        The way is unknown, or an option was given that it does not know.
-
-    """
-    from rella_cpp import InputError
-
-    if by not in ("yes-no", "likelihood"):
-        raise InputError(f"by is {by!r}", remedy="one of yes-no, likelihood")
-    if by == "yes-no":
-        return False
-    known: dict[str, Any] = {"retrieval": "recent", "order": "time", "context_kind": "history"}
-    for name in (*known, *refused):
-        value = context.params.get(name)
-        if _given(context, name) and (name not in known or value != known[name]):
-            option = f"{_OPTIONS.get(name, f'--{name}')} {value if name in known else ''}".strip()
-            raise InputError(
-                f"{option} with --by likelihood: it shows the latest behaviors, oldest first, and reads items' names",
-                remedy="leave one of them out",
-            )
-    return True
-
-
-def _given(context: typer.Context, name: str) -> bool:
-    """Tell whether an option was given, and not left to its default."""
-    source = context.get_parameter_source(name)
-    return source is not None and source.name != "DEFAULT"

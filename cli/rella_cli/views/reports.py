@@ -47,7 +47,6 @@ def show_reports(runs: "Sequence[Run]", *, as_json: bool) -> None:
 
 
 def _show(run: "Run", found: Mapping[str, Any]) -> None:
-    out = console()
     table = Table(box=None, pad_edge=False, padding=(0, 1))
     table.add_column("")
     for metric, title in METRICS.items():
@@ -62,11 +61,7 @@ def _show(run: "Run", found: Mapping[str, Any]) -> None:
             if metric == "auc":
                 cells.append(line(between(values[metric])))
         table.add_row(*cells)
-    out.print()
-    out.print(table)
-    out.print()
-    for sentence in found["verdicts"]:
-        out.print(line(sentence))
+    _draw(table, found["verdicts"])
     _conclude(
         run,
         found,
@@ -93,18 +88,23 @@ def show_ranking(run: "Run", protocol: "RankingProtocol", found: Mapping[str, An
         shown = [line(f"{values[name]['value']:.3f}", style) for name in names]
         table.add_row(line(predictor, style), *shown, line(between(values[protocol.deciding])))
     table.add_row("chance", *(f"{found['chance'][name]:.3f}" for name in names), "", style="dim")
-    out = console()
-    out.print()
-    out.print(table)
-    out.print()
-    for sentence in found["verdicts"]:
-        out.print(line(sentence))
+    _draw(table, found["verdicts"])
     others = found["candidates"] - 1
     told = [f"{count(found['users'], 'user')}, each with {protocol.positive} among {others} never touched"]
     if "user_auc" in protocol.metrics:
         areas = (f"{name} {values['user_auc']['value']:.3f}" for name, values in found["metrics"].items())
         told.append(f"AUC within users: {', '.join(areas)}")
     _conclude(run, found, *told)
+
+
+def _draw(table: Table, verdicts: Sequence[str]) -> None:
+    """Print a table, and what it says in words."""
+    out = console()
+    out.print()
+    out.print(table)
+    out.print()
+    for sentence in verdicts:
+        out.print(line(sentence))
 
 
 def _conclude(run: "Run", found: Mapping[str, Any], *facts: str) -> None:
@@ -152,17 +152,12 @@ def show_comparison(runs: "Sequence[Run]") -> None:
     from rella_cpp import compare_runs
     from rella_cpp.evaluation.ranking_metrics import metric_title
 
-    out, rows = console(), compare_runs(runs)
-    out.print()
-    protocol = runs[0].ranking
+    rows, protocol = compare_runs(runs), runs[0].ranking
     if protocol is None:
-        out.print(_comparison(rows, "samples", _CLICKED))
+        table = _comparison(rows, "samples", _CLICKED)
     else:
-        out.print(_comparison(rows, "users", {name: metric_title(name) for name in protocol.compared}))
-    out.print()
-    for row in rows:
-        if row["verdict"]:
-            out.print(line(row["verdict"]))
+        table = _comparison(rows, "users", {name: metric_title(name) for name in protocol.compared})
+    _draw(table, [row["verdict"] for row in rows if row["verdict"]])
 
 
 def note_shared(asked: int, computed: int) -> None:
