@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from rella_cli.options.output import Force, Json, out_option
-from rella_cli.options.reading import contrast_option
+from rella_cli.options.selection import contrast_option
 
 
 def calibrate(

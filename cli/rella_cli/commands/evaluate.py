@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from rella_cli.options.data import Opened
+from rella_cli.options.data import OpenedData
 from rella_cli.options.engine import EngineOptions
 from rella_cli.options.groups import with_groups, without
 from rella_cli.options.model import ModelOptions, calibration_option
 from rella_cli.options.protocol import EvaluatedOptions, ProtocolOptions, RunOptions
-from rella_cli.options.reading import ReadingOptions
+from rella_cli.options.selection import ReadingOptions
 from rella_cli.options.summary import SummaryOptions
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def evaluate(
 class _Samples(NamedTuple):
     """Samples of a data set and the model that judges them, if any; and where the run goes."""
 
-    opened: Opened
+    opened: OpenedData
     rella: "Rella | None"
     run: RunOptions
     progress: "ProgressBar"
@@ -122,7 +122,7 @@ class _Samples(NamedTuple):
 
 
 def _judge(
-    what: EvaluatedOptions, model: ModelOptions, engine: EngineOptions, opened: Opened, *, contrast: bool
+    what: EvaluatedOptions, model: ModelOptions, engine: EngineOptions, opened: OpenedData, *, contrast: bool
 ) -> "AbstractContextManager[Rella | None]":
     """Open the model, unless baselines alone are wanted."""
     if what.baselines_only:

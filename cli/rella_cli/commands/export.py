@@ -7,9 +7,9 @@ import typer
 from rella_cli.options.data import DataOptions
 from rella_cli.options.groups import only, with_groups
 from rella_cli.options.model import AllowMismatch
-from rella_cli.options.reading import K, ReadingOptions
 from rella_cli.options.rows import DelrecOptions, RowSetsOptions, RowsOptions, TrsrOptions
 from rella_cli.options.samples import ShotOptions, valid_option
+from rella_cli.options.selection import K, ReadingOptions
 from rella_cli.options.tokenizer import TokenizerOptions
 
 app = typer.Typer(help="Write rows to tune a model on.", no_args_is_help=True)

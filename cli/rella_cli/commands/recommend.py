@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from rella_cli.options.choice import by_likelihood
 from rella_cli.options.domain import domain_of
 from rella_cli.options.engine import EngineOptions
 from rella_cli.options.groups import with_groups, without
@@ -11,8 +12,8 @@ from rella_cli.options.history import placed_in_files, read_past
 from rella_cli.options.index import open_index
 from rella_cli.options.model import ModelOptions
 from rella_cli.options.output import Json
-from rella_cli.options.reading import ReadingOptions, by_likelihood
 from rella_cli.options.recommendation import CountedSummaryOptions, UserOptions, WantedOptions
+from rella_cli.options.selection import ReadingOptions
 
 
 @with_groups

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from rella_cli.options.choice import by_likelihood
 from rella_cli.options.engine import EngineOptions
 from rella_cli.options.groups import with_groups
 from rella_cli.options.history import placed_in_files
 from rella_cli.options.model import ModelOptions
 from rella_cli.options.question import AnswerOptions, Question, QuestionOptions
-from rella_cli.options.reading import ReadingOptions, by_likelihood
+from rella_cli.options.selection import ReadingOptions
 from rella_cli.options.summary import SummaryOptions
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from rella_cli.options.engine import EngineOptions
 from rella_cli.options.groups import only, with_groups, without
 from rella_cli.options.model import ModelOptions
 from rella_cli.options.output import OutputOptions, out_option
-from rella_cli.options.reading import ReadingOptions
 from rella_cli.options.samples import ShotOptions
+from rella_cli.options.selection import ReadingOptions
 
 app = typer.Typer(help="Fit a judgement on a few hundred samples, with no trainer.", no_args_is_help=True)
 

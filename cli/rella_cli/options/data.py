@@ -18,7 +18,7 @@ OptionalData = Annotated[Path | None, typer.Argument(metavar="DATA", help="A pre
 DataDomain = Annotated[str | None, domain_option("What the items are; else the data's.")]
 
 
-class Opened(NamedTuple):
+class OpenedData(NamedTuple):
     """A data set, the domain that fits it, and the index of its items, if one is wanted."""
 
     data: "DataSet"
@@ -39,7 +39,7 @@ class DataOptions:
     data: Data
     domain: DataDomain = None
 
-    def open(self, index: str | None = None, *, allow_mismatch: bool = False, no_cache: bool = False) -> Opened:
+    def open(self, index: str | None = None, *, allow_mismatch: bool = False, no_cache: bool = False) -> OpenedData:
         """Open it, and an index; see `open_data`."""
         return open_data(self.data, self.domain, index, allow_mismatch=allow_mismatch, no_cache=no_cache)
 
@@ -51,7 +51,7 @@ def open_data(
     *,
     allow_mismatch: bool = False,
     no_cache: bool = False,
-) -> Opened:
+) -> OpenedData:
     """Open a data set, the domain that fits it, and an index, of the same wording unless a mismatch is allowed."""
     from rella_cpp import DataSet
 
@@ -60,4 +60,4 @@ def open_data(
     catalog = None if index is None else open_index(index, no_cache=no_cache)
     if catalog is not None and not allow_mismatch:
         catalog.manifest.check_domain(words, catalog.folder)
-    return Opened(source, words, catalog)
+    return OpenedData(source, words, catalog)

@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rella_cli.options.data import DataDomain, Opened, OptionalData, open_data
+from rella_cli.options.choice import by_likelihood
+from rella_cli.options.data import DataDomain, OpenedData, OptionalData, open_data
 from rella_cli.options.groups import group
 from rella_cli.options.model import ModelOptions
 from rella_cli.options.output import Force, Json, out_option
-from rella_cli.options.reading import ReadingOptions, by_likelihood, by_option
 from rella_cli.options.samples import candidates_option, limit_option, ranking_option, seed_option, split_option
+from rella_cli.options.selection import ReadingOptions, by_option
 
 if TYPE_CHECKING:
     from rella_cpp import EvaluationSettings, RankingSettings, SummarySettings
@@ -49,7 +50,7 @@ class EvaluatedOptions:
         bool, typer.Option("--baselines-only", help="No model: the baselines alone, in seconds.")
     ] = False
 
-    def open(self, index: str | None, model: ModelOptions) -> Opened:
+    def open(self, index: str | None, model: ModelOptions) -> OpenedData:
         """Open the data set, and an index of its items."""
         assert self.data is not None
         return open_data(self.data, self.domain, index, allow_mismatch=model.allow_mismatch, no_cache=model.no_cache)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rella_cli.options.groups import group
-from rella_cli.options.reading import ReadingOptions
+from rella_cli.options.selection import ReadingOptions
 
 if TYPE_CHECKING:
     from rella_cpp import SummarySettings

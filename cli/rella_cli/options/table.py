@@ -9,8 +9,8 @@ import typer
 from rella_cli.options.domain import domain_option
 from rella_cli.options.groups import group
 from rella_cli.options.history import items_option
-from rella_cli.options.reading import by_option
 from rella_cli.options.samples import seed_option, split_option, valid_option
+from rella_cli.options.selection import by_option
 
 if TYPE_CHECKING:
     from rella_cpp import EventColumns, PrepareOptions, Recipe, RecordColumns, SampleRules
