@@ -1,9 +1,11 @@
 import ast
 import inspect
+import io
 import pkgutil
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
 from dataclasses import dataclass, fields, is_dataclass
 from importlib import import_module
 from pathlib import Path
@@ -12,7 +14,6 @@ from typing import Annotated, Any
 import pytest
 import typer
 from commands import runner
-from typer.testing import CliRunner
 
 import rella_cli.options
 from rella_cli.main import make_app
@@ -43,10 +44,16 @@ class Place:
 
 
 def run(command: Callable[..., None], *arguments: str) -> str:
+    """Return what a command prints, or what Typer says of its options."""
     app = typer.Typer(pretty_exceptions_enable=False)
     app.command()(command)
-    done = CliRunner().invoke(app, arguments)
-    return done.output if done.exit_code in (0, 2) else repr(done.exception)
+    printed = io.StringIO()
+    with redirect_stdout(printed):
+        try:
+            app(list(arguments), standalone_mode=False)
+        except Exception as error:
+            return str(error.format_message())  # type: ignore[attr-defined]
+    return printed.getvalue()
 
 
 def names_of(command: Callable[..., None]) -> dict[str, object]:

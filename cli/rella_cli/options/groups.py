@@ -89,7 +89,6 @@ def with_groups(command: Callable[..., None]) -> Callable[..., None]:
         command(**made, **given)
 
     update_wrapper(wrapper, command)
-    del wrapper.__wrapped__  # type: ignore[attr-defined]  # else Typer reads the undecorated one's signature
     wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in spread} | {"return": None}
     wrapper.__signature__ = inspect.Signature(spread)  # type: ignore[attr-defined]
     return wrapper
