@@ -19,7 +19,7 @@ from tiny_model import (
 )
 
 from rella_cli.main import main
-from rella_cli.scores import verdict
+from rella_cli.views.scores import verdict
 from rella_cpp import Item, ModelIdentity, Score
 
 EXAMPLES = Path(__file__).parent.parent / "examples"

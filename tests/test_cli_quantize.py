@@ -5,7 +5,7 @@ import pytest
 from commands import Run, runner
 from tiny_model import Shape, write_adapter, write_model, write_vocabulary_only
 
-from rella_cli.quantize import _command
+from rella_cli.commands.quantize import quantize_command
 
 SHAPE = Shape(embd=64, ff=128)
 
@@ -53,7 +53,7 @@ def test_advise_shows_a_table_and_json(rella: Run, model: Path) -> None:
     ],
 )
 def test_the_next_command_can_be_pasted(given: str | None, path: str, expected: str) -> None:
-    command = _command(given, Path(path), "Q8_0")
+    command = quantize_command(given, Path(path), "Q8_0")
     assert command == f"{expected} --type Q8_0" and shlex.split(command)[:3] == ["rella", "gguf", "quantize"]
 
 

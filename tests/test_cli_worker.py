@@ -22,7 +22,7 @@ FAKE = """
 import os, signal, sys
 sys.path.insert(0, sys.argv[1])
 from test_worker import MOVIES, Fake
-from rella_cli.worker import serve
+from rella_cli.commands.worker import serve
 from rella_cpp import Selection
 class Interrupted(Fake):
     def rank(self, history, items, **reading):

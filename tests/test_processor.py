@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from rella_cli.version import amx_line
+from rella_cli.commands.version import amx_line
 from rella_cpp import BuildInfo
 from rella_cpp.engine.machine.processor import Processor, processor
 

@@ -17,8 +17,8 @@ from rich.progress import Progress
 from test_calibration import fake_run
 from tiny_model import Shape, write_model
 
-from rella_cli.progress import ProgressBar
-from rella_cli.terminal import console, facts, line, lines, note
+from rella_cli.views.progress import ProgressBar
+from rella_cli.views.terminal import console, facts, line, lines, note
 from rella_cpp import write_page
 from rella_gguf.shown import harmless, json_line, one_line
 
@@ -172,7 +172,7 @@ def test_a_runs_name_is_no_formula_and_no_markup_on_a_page(tmp_path: Path) -> No
 
 def test_only_one_module_makes_texts_to_print() -> None:
     # Elsewhere a Text, or an echo of what comes from a file, could be made of a name as it is.
-    for path in CLI.glob("*.py"):
+    for path in CLI.rglob("*.py"):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         called = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
         assert path.name == "terminal.py" or not called & {"Text", "Console", "print", "json.dumps"}, path

@@ -19,7 +19,7 @@ OURS = {
     "rella_cpp.benchmark", "rella_cpp.datasets", "rella_cpp.evaluation", "rella_cpp.metrics",
     "rella_cpp.retrieval.index", "rella_cpp.retrieval.samples", "rella_cpp.scoring.logistic", "rella_cpp.serving",
     "rella_cpp.tuning", "rella_gguf.lora.conversion", "rella_gguf.lora.merge", "rella_gguf.quantization",
-    "rella_cli.data", "rella_cli.evaluate", "rella_cli.scores", "rella_cli.worker",
+    "rella_cli.commands.data", "rella_cli.commands.evaluate", "rella_cli.commands.worker", "rella_cli.views.scores",
 }  # fmt: skip
 UNTIL_IT_DECODES = """
 import json, os, sys

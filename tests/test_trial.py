@@ -11,7 +11,7 @@ from commands import Run, runner
 from peft_folder import write_soft
 from tiny_model import Shape, write_model
 
-from rella_cli.progress import ProgressBar
+from rella_cli.views.progress import ProgressBar
 from rella_cpp import Cache, EngineError, EngineSettings, Rella
 from rella_cpp.engine.machine.amx import build_command
 from rella_cpp.engine.machine.processor import Processor

@@ -8,13 +8,13 @@ from typing import Annotated
 
 import typer
 
-from rella_cli.loading import listen
+from rella_cli.log import listen
 from rella_cli.shortages import be_sparing, end, no_disk, no_memory
 from rella_gguf.shown import harmless, one_line
 
 _COMMANDS = {
-    "score": "judge",
-    "rank": "judge",
+    "score": "score",
+    "rank": "score",
     **{name: name for name in ("recommend", "summarize", "evaluate", "calibrate", "compare")},
     **{name: name for name in ("bench", "pull", "domains")},
 }
@@ -25,7 +25,7 @@ _GROUPS = ("gguf", "lora", "soft", "index", "export", "tune", "data", "cache")
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from rella_cli.version import show_version
+        from rella_cli.commands.version import show_version
 
         show_version()
         raise typer.Exit()
@@ -77,11 +77,11 @@ def make_app(wanted: str | None = None) -> typer.Typer:
     app.callback(invoke_without_command=True)(rella)
     known = (*_COMMANDS.values(), *_GROUPS)
     for name in dict.fromkeys([_COMMANDS.get(wanted, wanted)] if wanted in (*_COMMANDS, *_GROUPS) else known):
-        module = import_module(f"rella_cli.{name}")
+        module = import_module(f"rella_cli.commands.{name}")
         if name in _GROUPS:
             app.add_typer(module.app, name=name)
         elif hasattr(module, "register"):
-            module.register(app)
+            module.register(app, wanted if wanted in _COMMANDS else None)
         else:
             app.command(name)(getattr(module, name))
     return app

@@ -22,7 +22,7 @@ from rella_cpp.prompts.choice import Example, write_between, write_choice, write
 from rella_cpp.prompts.rendering import PromptText
 from rella_cpp.retrieval.selection import Selection
 from rella_cpp.tuning.samples import located
-from rella_cpp.tuning.targets import Places
+from rella_cpp.tuning.targets import TargetPositions
 
 if TYPE_CHECKING:
     from rella_cpp.datasets.rankings.lists import Rankings
@@ -139,7 +139,7 @@ class DelrecExamples:
         self._rankings = self._checked(rankings)
         self._negatives = Negatives(data)
         self.left_out = 0
-        self._training = self._listed(Places.to_train(data, followed=task == "temporal"))
+        self._training = self._listed(TargetPositions.to_train(data, followed=task == "temporal"))
         if self._rankings is not None and not len(self._training):
             raise InputError(
                 "has no list at a position that trains",
@@ -197,7 +197,7 @@ class DelrecExamples:
 
     def validation(self, count: int) -> Iterator[DelrecExample]:
         """Yield the examples of `count` targets of the validation split, or of all if there are fewer."""
-        places = self._listed(Places.to_validate(self.data, followed=self.task == "temporal"))
+        places = self._listed(TargetPositions.to_validate(self.data, followed=self.task == "temporal"))
         found = 0
         for user, position in places.drawn(self.settings.seed, _ORDER + self._number) if count else ():
             example = self._read(user, position)
@@ -220,7 +220,7 @@ class DelrecExamples:
             )
         return rankings
 
-    def _listed(self, places: Places) -> Places:
+    def _listed(self, places: TargetPositions) -> TargetPositions:
         known = self._rankings
         return places if known is None else places.listed(known.users, known.positions)
 

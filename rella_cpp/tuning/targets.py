@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class TargetPositions:
     """Targets, sorted by user and position: the history is what stands before one.
 
     Attributes
@@ -27,7 +27,7 @@ class Places:
     position: npt.NDArray[np.int64]
 
     @classmethod
-    def to_train(cls, data: "DataSet", *, followed: bool) -> "Places":
+    def to_train(cls, data: "DataSet", *, followed: bool) -> "TargetPositions":
         """Return the targets of the training split with something before them, of users who are tested.
 
         Parameters
@@ -43,7 +43,7 @@ class Places:
         return cls(user, position)._checked(data, followed=followed)
 
     @classmethod
-    def to_validate(cls, data: "DataSet", *, followed: bool) -> "Places":
+    def to_validate(cls, data: "DataSet", *, followed: bool) -> "TargetPositions":
         """Return the users' targets of the validation split; those before them, where that split's come next."""
         split = LeaveOneOut(data)
         return cls(split.users, split.positions("valid") - followed)._checked(data, followed=followed)
@@ -52,20 +52,20 @@ class Places:
         """Count them."""
         return len(self.user)
 
-    def listed(self, user: npt.NDArray[np.int64], position: npt.NDArray[np.int64]) -> "Places":
+    def listed(self, user: npt.NDArray[np.int64], position: npt.NDArray[np.int64]) -> "TargetPositions":
         """Keep those that stand in a list of users and positions."""
         return self.kept(np.isin(self.user << 32 | self.position, user << 32 | position))
 
-    def kept(self, which: npt.NDArray[np.bool_]) -> "Places":
+    def kept(self, which: npt.NDArray[np.bool_]) -> "TargetPositions":
         """Keep some."""
-        return Places(self.user[which], self.position[which])
+        return TargetPositions(self.user[which], self.position[which])
 
     def drawn(self, *seed: int) -> list[tuple[int, int]]:
         """Return users and positions in an order drawn."""
         order = np.random.default_rng(seed).permutation(len(self))
         return list(zip(self.user[order].tolist(), self.position[order].tolist(), strict=True))
 
-    def _checked(self, data: "DataSet", *, followed: bool) -> "Places":
+    def _checked(self, data: "DataSet", *, followed: bool) -> "TargetPositions":
         """Leave out targets that are followed by themselves: the prompt would show the answer."""
         if not followed:
             return self

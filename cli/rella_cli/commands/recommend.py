@@ -1,0 +1,61 @@
+"""`rella recommend`: the whole offline recommender in one command."""
+
+from typing import Annotated
+
+import typer
+
+from rella_cli.options.choice import by_likelihood
+from rella_cli.options.domain import domain_of
+from rella_cli.options.engine import EngineOptions
+from rella_cli.options.groups import with_groups, without
+from rella_cli.options.history import placed_in_files, read_past
+from rella_cli.options.index import open_index
+from rella_cli.options.model import ModelOptions
+from rella_cli.options.output import Json
+from rella_cli.options.recommendation import CountedSummaryOptions, UserOptions, WantedOptions
+from rella_cli.options.selection import ReadingOptions
+
+
+@with_groups
+def recommend(
+    context: typer.Context,
+    files: UserOptions,
+    wanted: WantedOptions,
+    reading: Annotated[ReadingOptions, without("allow_empty_history", "index")],
+    model: ModelOptions,
+    engine: EngineOptions,
+    summarizing: CountedSummaryOptions,
+    as_json: Json = False,
+) -> None:
+    """Recommend items of a catalog: candidates from its index, near to what the user liked, judged by the model."""
+    from rella_cli.views.progress import ProgressBar
+
+    summary = summarizing.wanted(reading)
+    chooses = by_likelihood(context, reading.by, "contrast", "calibration", "head")
+    engine.settings()
+    selection = reading.selection()
+    most = wanted.most()
+    catalog = open_index(wanted.index, no_cache=model.no_cache)
+    words = domain_of(catalog.folder, catalog.manifest.domain, files.domain)
+    past, person = read_past(files.history, files.user, words)
+    with model.open(words, engine, index=catalog, contrast=reading.contrast) as rella:
+        with placed_in_files(past), ProgressBar() as rella.progress:
+            if chooses:
+                chosen = rella.recommend_next(past.behaviors, wanted.count, candidates=most, user=person, k=selection.k)
+            else:
+                found = rella.recommend(
+                    past.behaviors,
+                    wanted.count,
+                    candidates=most,
+                    user=person,
+                    k=selection.k,
+                    retrieval=selection.retrieval,
+                    order=selection.order,
+                    summary=summary,
+                )
+    from rella_cli.views import choices, scores  # they bring rich
+
+    if chooses:
+        choices.RecommendingNext(words, past.behaviors, chosen).show(as_json=as_json)
+    else:
+        scores.Recommending(words, past.behaviors, found).show(as_json=as_json)

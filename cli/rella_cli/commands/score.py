@@ -1,0 +1,125 @@
+"""`rella score` and `rella rank`: the same options, the same work, two views; `rella score --jsonl`: a worker."""
+
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import typer
+
+from rella_cli.options.choice import by_likelihood
+from rella_cli.options.engine import EngineOptions
+from rella_cli.options.groups import with_groups
+from rella_cli.options.history import placed_in_files
+from rella_cli.options.model import ModelOptions
+from rella_cli.options.question import AnswerOptions, Question, QuestionOptions
+from rella_cli.options.selection import ReadingOptions
+from rella_cli.options.summary import SummaryOptions
+
+if TYPE_CHECKING:
+    from rella_cpp import Likelihood, Rella, Score, Selection, SummarySettings
+
+_FILES = (
+    '\n\nA history is a list of behaviors, oldest first: [{"title": "Alien", "year": 1979, "rating": 5}, …]. '
+    '`rating` and `timestamp` may be left out. Or it is {"user": {"age": "25-34"}, "history": […]}. '
+    "JSON or JSON Lines; - reads standard input."
+    "\n\nAn item has the same fields without the rating. `rella domains` lists the fields that each domain shows; "
+    "an `id` is never shown, it tells which behavior is the item itself."
+)
+_WORKER = (
+    "\n\nWith --jsonl, a worker for other programs: each line of standard input is a request, "
+    '{"id": 1, "user": {…}, "history": […], "item": {…}} or "items": […], with "k", "retrieval", "order" and '
+    '"allow_empty_history" where they differ from the options; each gets one line, in order, at once: '
+    '{"id": 1, "line": 1, "score": {…}}, "scores": […] or "error": {…}. End of input or SIGTERM ends it.'
+)
+_SCORE = f"Score items: how likely is the user to like each? Shows what was read for each of them.{_FILES}{_WORKER}"
+_RANK = f"Rank items by how likely the user is to like them: one table, the likeliest first.{_FILES}"
+
+
+_COMMANDS = {
+    "score": (_SCORE, "Score items: how likely is the user to like each?"),
+    "rank": (_RANK, "Rank items by how likely the user is to like them."),
+}
+
+
+def register(app: typer.Typer, wanted: str | None) -> None:
+    """Add the command wanted, or both; which of them runs, the command's name says."""
+    for name, (told, short) in _COMMANDS.items():
+        if wanted in (None, name):
+            app.command(name, help=told, short_help=short)(score)
+
+
+@with_groups
+def score(
+    context: typer.Context,
+    files: QuestionOptions,
+    reading: ReadingOptions,
+    model: ModelOptions,
+    engine: EngineOptions,
+    output: AnswerOptions,
+    summarizing: SummaryOptions,
+) -> None:
+    """Read the files, load the model, score, show; or load the model and answer requests."""
+    from rella_cpp import load_domain
+
+    summary = summarizing.wanted(reading)
+    chooses = _chooses(context, reading.by)
+    if output.jsonl:
+        _check_worker(context, files)
+    engine.settings()
+    selection = reading.selection()
+    words = load_domain(files.domain)
+    asked = None if output.jsonl else files.read(context, words, allow_empty=reading.allow_empty_history)
+    with model.open(words, engine, index=reading.index, contrast=reading.contrast) as rella:
+        if asked is None:
+            from rella_cli.commands.worker import serve
+
+            serve(rella, words, selection, summary, prompts=output.show_prompt)
+            return
+        chosen = _choose(rella, asked, selection) if chooses else []
+        scored = [] if chooses else _rank(rella, asked, selection, summary)
+    from rella_cli.views import choices, scores  # they bring rich
+
+    how = {"as_json": output.as_json, "prompts": output.show_prompt}
+    if chooses:
+        choices.Choosing(words, asked.behaviors, chosen).show(**how)
+    elif context.info_name == "rank":
+        scores.Ranking(words, asked.behaviors, scored).show(**how)
+    else:
+        scores.Scoring(words, asked.behaviors, scored).show(**how)
+
+
+def _chooses(context: typer.Context, by: str) -> bool:
+    """Tell whether to choose by likelihood; one item is no choice, so `score` refuses it."""
+    from rella_cpp import InputError
+
+    if by != "yes-no" and context.info_name == "score":
+        raise InputError("score has no --by: one item is no choice", remedy="use rella rank --by likelihood")
+    return by_likelihood(context, by, "index", "contrast", "calibration", "head", "jsonl")
+
+
+def _check_worker(context: typer.Context, files: QuestionOptions) -> None:
+    """Refuse a worker that is to rank, is given files, or has nothing to read."""
+    from rella_cpp import InputError
+
+    if context.info_name == "rank":
+        raise InputError("rank has no --jsonl", remedy="use rella score --jsonl: of several items, each has its rank")
+    if sys.stdin is None:
+        raise InputError("it is closed", source="standard input", remedy="send requests there, one a line")
+    for name, file in (("--history", files.history), ("--item", files.item), ("--user", files.user)):
+        if file is not None:
+            raise InputError(f"{name} with --jsonl", remedy="leave it out: each request on standard input has its own")
+
+
+def _rank(rella: "Rella", asked: Question, selection: "Selection", summary: "SummarySettings | None") -> "list[Score]":
+    from rella_cli.views.progress import ProgressBar
+
+    with placed_in_files(asked.past, asked.places), ProgressBar() as rella.progress:
+        return rella.rank(asked.behaviors, asked.items, user=asked.user, summary=summary, **asdict(selection))
+
+
+def _choose(rella: "Rella", asked: Question, selection: "Selection") -> "list[Likelihood]":
+    from rella_cli.views.progress import ProgressBar
+
+    allow = selection.allow_empty_history
+    with placed_in_files(asked.past, asked.places), ProgressBar() as rella.progress:
+        return rella.choose(asked.behaviors, asked.items, user=asked.user, k=selection.k, allow_empty_history=allow)

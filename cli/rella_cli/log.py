@@ -1,0 +1,45 @@
+"""The library's log, on stderr: its warnings, each once and in one line, and llama.cpp's own on request."""
+
+import logging
+import sys
+from collections import deque
+
+from rella_gguf.shown import one_line
+
+_LATEST = 64  # warnings that are not said again; a worker has many
+
+
+class _OneLine(logging.Formatter):
+    """Messages quote names of files, which may hold line breaks and worse."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return one_line(super().format(record))
+
+
+class _Unsaid(logging.Filter):
+    """Lets the same warning through once, among the latest: a command may open the same cache several times."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: deque[str] = deque(maxlen=_LATEST)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Tell whether to say it; llama.cpp's log comes as it is."""
+        if record.name != "rella_cpp":
+            return True
+        said = record.getMessage()
+        new = said not in self._said
+        if new:
+            self._said.append(said)
+        return new
+
+
+def listen(verbose: bool) -> None:
+    """Show the library's warnings on stderr; with `verbose`, llama.cpp's log too."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_OneLine("rella: %(levelname)s: %(message)s"))
+    handler.addFilter(_Unsaid())
+    logging.getLogger("rella_cpp").handlers = [handler]
+    native = logging.getLogger("rella_cpp.llama_cpp")
+    native.propagate = verbose
+    native.setLevel(logging.DEBUG if verbose else logging.WARNING)

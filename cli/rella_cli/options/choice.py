@@ -1,0 +1,50 @@
+"""Choices by likelihood: whether one is wanted, and which options it does not know."""
+
+from typing import Any
+
+import typer
+
+_NAMES = {"context_kind": "--context"}
+"""What options are called that are not called like their parameters."""
+
+
+def by_likelihood(context: typer.Context, by: str, *refused: str) -> bool:
+    """Tell whether candidates are chosen by likelihood; refuse an unknown way, and options that it does not know.
+
+    Parameters
+    ----------
+    context
+        Says which options were given.
+    by
+        The value of `--by`.
+    refused
+        Options, by parameter name, that the command has and a choice does not know, whatever their value.
+
+    Raises
+    ------
+    InputError
+        The way is unknown, or an option was given that it does not know.
+
+    """
+    from rella_cpp import InputError
+
+    if by not in ("yes-no", "likelihood"):
+        raise InputError(f"by is {by!r}", remedy="one of yes-no, likelihood")
+    if by == "yes-no":
+        return False
+    known: dict[str, Any] = {"retrieval": "recent", "order": "time", "context_kind": "history"}
+    for name in (*known, *refused):
+        value = context.params.get(name)
+        if _given(context, name) and (name not in known or value != known[name]):
+            option = f"{_NAMES.get(name, f'--{name}')} {value if name in known else ''}".strip()
+            raise InputError(
+                f"{option} with --by likelihood: it shows the latest behaviors, oldest first, and reads items' names",
+                remedy="leave one of them out",
+            )
+    return True
+
+
+def _given(context: typer.Context, name: str) -> bool:
+    """Tell whether an option was given, and not left to its default."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name != "DEFAULT"

@@ -1,0 +1,26 @@
+"""How the files of rows for a trainer look."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rella_cli.views.terminal import facts, print_json
+
+if TYPE_CHECKING:
+    from rella_cpp import TuningRows
+
+
+def show_rows(
+    rows: "TuningRows", told: Mapping[str, str], *, as_json: bool, more: Mapping[str, object] | None = None
+) -> None:
+    """Print which files were written, and what is told of them; `more` stands in the JSON beside them."""
+    if as_json:
+        found = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(rows).items()}
+        print_json(found | {**(more or {})})
+        return
+    liked = "" if rows.liked is None else f", {rows.liked:.1%} liked"
+    files = {"rows": f"{rows.rows:,} in {rows.train}{liked}"}
+    if rows.valid is not None:
+        files["validation"] = f"{rows.valid_rows:,} in {rows.valid}"
+    facts(files | {**told} | {"manifest": str(rows.manifest)})

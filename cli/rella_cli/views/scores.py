@@ -1,0 +1,258 @@
+"""How scores look: for a person, and as JSON Lines."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.padding import Padding
+from rich.table import Table
+
+from rella_cli.views.terminal import console, count, line, lines, note, print_json
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from rella_cpp import Behavior, Domain, Item, Likelihood, ModelIdentity, PreferenceSummary, Recommendation, Score
+
+_VERDICTS = (
+    (0.8, "very likely to like it", "green"),
+    (0.6, "likely to like it", "green"),
+    (0.4, "undecided", "yellow"),
+    (0.2, "unlikely to like it", "red"),
+    (0.0, "very unlikely to like it", "red"),
+)
+
+
+_TOO_SHORT = "none, the history is too short for a block: the latest behaviors alone"
+_EMPTY = "empty, the model wrote nothing"
+
+
+class Scoring:
+    """The view of `rella score`: one block an item.
+
+    Parameters
+    ----------
+    domain
+        Shows items and ratings.
+    behaviors
+        The history as it stood in the input.
+    scores
+        One an item, in input order.
+
+    """
+
+    def __init__(self, domain: "Domain", behaviors: "Sequence[Behavior]", scores: "Sequence[Score]") -> None:
+        self.domain, self.behaviors, self.scores = domain, behaviors, scores
+
+    def show(self, *, as_json: bool, prompts: bool) -> None:
+        """Print the scores, and what is to be said of them."""
+        if as_json:
+            for row, score in zip(self.rows(), self.scores, strict=True):
+                print_json(row | {"prompt": score.prompt} if prompts else row)
+        else:
+            self.draw()
+            for score in self.scores if prompts else ():
+                out = console()
+                out.rule(line(self.domain.show_item(score.item)), style="dim")
+                out.print(lines(score.prompt), soft_wrap=True)
+            hint_of_packaged(self.scores[0].model)
+        self._warn()
+
+    def rows(self) -> list[dict[str, object]]:
+        """Return one JSON object an item."""
+        return [score.as_dict() for score in self.scores]
+
+    def draw(self) -> None:
+        """Draw the view for a person."""
+        out = console()
+        told = None
+        for score in self.scores:
+            out.print()
+            out.print(line(self.domain.show_item(score.item), "bold"))
+            out.print(bar(score.best, 30), verdict(score))
+            out.print()
+            if score.summary is not None and score.summary != told:
+                self._draw_summary(score.summary)
+                out.print()
+            told = score.summary
+            self._draw_behaviors(score)
+            self._draw_facts(score)
+
+    def _draw_behaviors(self, score: "Score") -> None:
+        out = console()
+        if not score.used:
+            out.print("  No behavior was read.")
+            return
+        out.print(f"  Read {len(score.used)} of {count(len(self.behaviors), 'behavior')}:")
+        for place in score.used:
+            behavior, scale = self.behaviors[place], self.domain.rating
+            shown = line(f"    {self.domain.show_item(behavior.item)}")
+            if scale and behavior.rating is not None:
+                shown.append_text(line(f"  {scale.text_of(behavior.rating)}", "dim"))
+            out.print(shown, overflow="ellipsis", no_wrap=True)
+
+    def _draw_summary(self, summary: "PreferenceSummary") -> None:
+        """Say what the model wrote of the user, or why there is nothing."""
+        text = summary.text or {None: _TOO_SHORT, "": _EMPTY}[summary.text]
+        console().print(Padding(lines(f"Preference summary: {text}"), (0, 0, 0, 2)))
+
+    def _draw_facts(self, score: "Score") -> None:
+        facts = [f"{score.prompt_tokens} tokens", f"answer mass {score.answer_mass:.2f}"]
+        if score.excluded:
+            facts.append(f"{score.excluded} left out: the item itself")
+        if score.dropped:
+            facts.append(f"{score.dropped} dropped for the context's sake")
+        if score.summary is not None and score.summary.shortened:
+            facts.append(f"{count(score.summary.shortened, 'item text')} shortened")
+        if score.best != score.probability:
+            by = "calibration" if score.calibrated is not None else "the head" if score.head is not None else "contrast"
+            facts.append(f"{score.probability:.1%} before {by}")
+        console().print(Padding(line(" · ".join([*facts, *told_of_model(score.model)]), "dim"), (1, 0, 0, 2)))
+
+    def _warn(self) -> None:
+        """Say what a reader would not see: answers in another form, fields that are not shown."""
+        from rella_cpp import LOW_ANSWER_MASS
+
+        low = [score.answer_mass for score in self.scores if score.answer_mass < LOW_ANSWER_MASS and score.head is None]
+        if low:
+            yes, no = self.domain.answers
+            note(
+                f"warning: the model gives {yes} and {no} together only {min(low):.1%} of its answer"
+                + (f" (lowest of {len(low)} such items)" if len(low) > 1 else "")
+                + ": it does not answer in that form; a tuned adapter, another model or --chat-format may help"
+            )
+
+        shown = [*(behavior.item for behavior in self.behaviors), *(score.item for score in self.scores)]
+        note_unshown(self.domain, shown, long=self.scores[0].summary is not None)
+
+
+class Ranking(Scoring):
+    """The view of `rella rank`: a table, the likeliest first."""
+
+    def rows(self) -> list[dict[str, object]]:
+        """Return one JSON object an item, in input order, each with its rank."""
+        from rella_cpp import ranks
+
+        return [row | {"rank": rank} for row, rank in zip(super().rows(), ranks(self.scores), strict=True)]
+
+    def draw(self) -> None:
+        """Draw the view for a person."""
+        from rella_cpp import ranks
+
+        table = Table(box=None, pad_edge=False)
+        for name, justify in (
+            ("", "right"),
+            ("probability", "left"),
+            ("", "right"),
+            ("read", "right"),
+            ("item", "left"),
+        ):
+            table.add_column(name, justify=justify)  # type: ignore[arg-type]
+        for rank, score in sorted(zip(ranks(self.scores), self.scores, strict=True), key=lambda pair: pair[0]):
+            table.add_row(
+                str(rank),
+                bar(score.best, 12),
+                f"{score.best:.1%}",
+                str(len(score.used)),
+                line(self.domain.show_item(score.item)),
+            )
+        console().print(table)
+        summary = self.scores[0].summary
+        if summary is not None:
+            console().print()
+            self._draw_summary(summary)
+            own = sum(score.summary != summary for score in self.scores)
+            if own:
+                note(f"note: {count(own, 'item')} had a summary of their own, without the item itself; see --json")
+        facts = [f"{count(len(self.behaviors), 'behavior')} given"]
+        if excluded := sum(score.excluded for score in self.scores):
+            facts.append(f"{excluded} left out: the item itself")
+        if dropped := sum(score.dropped for score in self.scores):
+            facts.append(f"{dropped} dropped over all prompts for the context's sake")
+        if summary is not None and summary.shortened:
+            facts.append(f"{count(summary.shortened, 'item text')} shortened")
+        console().print(Padding(line(" · ".join([*facts, *told_of_model(self.scores[0].model)]), "dim"), (1, 0, 0, 0)))
+
+
+class Recommending(Ranking):
+    """The view of `rella recommend`: a table, the likeliest first, each with what it is near to."""
+
+    def __init__(
+        self, domain: "Domain", behaviors: "Sequence[Behavior]", found: "Sequence[Recommendation[Score]]"
+    ) -> None:
+        super().__init__(domain, behaviors, [recommendation.score for recommendation in found])
+        self.found = found
+
+    def show(self, *, as_json: bool, prompts: bool = False) -> None:
+        """Print the recommendations."""
+        super().show(as_json=as_json, prompts=prompts)
+
+    def rows(self) -> list[dict[str, object]]:
+        """Return one JSON object an item, the likeliest first."""
+        return [found.as_dict() | {"rank": rank} for rank, found in enumerate(self.found, start=1)]
+
+    def draw(self) -> None:
+        """Draw the view for a person."""
+        super().draw()
+        draw_near(self.domain, self.behaviors, self.found)
+
+
+def draw_near(
+    domain: "Domain",
+    behaviors: "Sequence[Behavior]",
+    found: "Sequence[Recommendation[Score] | Recommendation[Likelihood]]",
+) -> None:
+    """Say what each recommended item is near to."""
+    out = console()
+    out.print()
+    for rank, each in enumerate(found, start=1):
+        near = domain.show_item(behaviors[each.near].item)
+        out.print(line(f"{rank:>3}  near {near} ({each.cosine:.2f})", "dim"), no_wrap=True, overflow="ellipsis")
+
+
+def hint_of_packaged(model: "ModelIdentity") -> None:
+    """Say of the packaged model, as it is, that it is small."""
+    from rella_cpp import packaged_model, read_header
+
+    packaged = packaged_model()
+    if model.adapters or model.soft is not None or model.head is not None:
+        return
+    if packaged is not None and read_header(packaged).text("general.name") == model.name:
+        note(
+            "This small packaged model shows the machinery; for judgement use Vicuna-7B or a tuned adapter "
+            "(rella pull, --model, --lora)."
+        )
+
+
+def note_unshown(domain: "Domain", items: "Sequence[Item]", *, long: bool) -> None:
+    """Name the fields that items have and no prompt shows; `long` says that prompts show long ones, too."""
+    from rella_cpp.domains.stray_fields import unshown_fields
+
+    if unshown := unshown_fields(items, domain, long=long):
+        note(
+            f"note: the domain {domain.name} does not show {', '.join(unshown[:8])}"
+            f"{' …' if len(unshown) > 8 else ''}; another --domain, or a file of your own, may"
+        )
+
+
+def verdict(score: "Score") -> "Text":
+    """Say a probability in percent and in words; no verdict where the model does not answer in the form asked for."""
+    from rella_cpp import LOW_ANSWER_MASS
+
+    words, colour = next((words, colour) for least, words, colour in _VERDICTS if score.best >= least)
+    if score.answer_mass < LOW_ANSWER_MASS and score.head is None:
+        words, colour = "but it hardly answers at all", "yellow"
+    return line(f" {score.best:6.1%}  {words}", colour)
+
+
+def told_of_model(model: "ModelIdentity") -> list[str]:
+    """Name a model, its adapters, its soft prompt and its head."""
+    adapters = [f"+ {adapter.name} × {adapter.scale:g}" for adapter in model.adapters]
+    softs = [] if model.soft is None else [f"+ {model.soft.name}, {model.soft.tokens} soft tokens"]
+    heads = [] if model.head is None else [f"judged by the head {model.head[:12]}"]
+    return [f"{model.name} ({model.fingerprint[:12]})", *adapters, *softs, *heads]
+
+
+def bar(probability: float, width: int) -> "Text":
+    """Draw a probability as a bar."""
+    full = round(probability * width)
+    return line("█" * full, "cyan").append("░" * (width - full), style="dim")
