@@ -32,6 +32,8 @@ LIBRARY = {
     "tuning": "storage metrics domains engine datasets prompts retrieval summarization scoring recommender",
     "benchmark": "storage domains engine prompts recommender",
 }
+# And for those of the command line; `log` and `shortages` are open to all.
+COMMAND_LINE = {"views": "", "options": "views", "commands": "options views"}
 MOST_PARAMETERS, MOST_LINES = 7, 60
 
 
@@ -113,17 +115,23 @@ def test_the_errors_docstring_draws_the_tree() -> None:
     assert drawn == {name for name in rella_cpp.errors.__all__}
 
 
-def test_rooms_of_the_library_import_those_below_them_and_no_others() -> None:
-    for room, allowed in LIBRARY.items():
+@pytest.mark.parametrize(
+    ("package", "table", "open_to_all"),
+    [("rella_cpp", LIBRARY, {"errors"}), ("rella_cli", COMMAND_LINE, {"log", "shortages"})],
+)
+def test_rooms_import_those_below_them_and_no_others(
+    package: str, table: dict[str, str], open_to_all: set[str]
+) -> None:
+    for room, allowed in table.items():
         found: set[str] = set()
-        for path in (ROOMS["rella_cpp"] / room).rglob("*.py"):
+        for path in (ROOMS[package] / room).rglob("*.py"):
             for name in imported_modules(path):
-                assert name != "rella_cpp", f"{path} asks the public face, which asks everybody"
-                if name.startswith("rella_cpp."):
+                assert name != package, f"{path} asks the public face, which asks everybody"
+                if name.startswith(f"{package}."):
                     found.add(name.split(".")[1])
-        assert found - {room, "errors"} == set(allowed.split()), room
-    floors = list(LIBRARY)
-    assert all(floors.index(below) < floors.index(room) for room in floors for below in LIBRARY[room].split())
+        assert found - {room} - open_to_all == set(allowed.split()), room
+    floors = list(table)
+    assert all(floors.index(below) < floors.index(room) for room in floors for below in table[room].split())
 
 
 def test_the_library_has_rooms_and_no_loose_modules() -> None:
@@ -149,3 +157,12 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
     while free := {name for name, names in left.items() if not names}:
         left = {name: names - free for name, names in left.items() if name not in free}
     assert not left
+
+
+def test_functions_stay_short_and_take_few_things() -> None:
+    for place, node in functions():
+        command = "/commands/" in place and any("Annotated" in ast.dump(each) for each in ast.walk(node.args))
+        taken = [each.arg for each in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
+        if not (command or "rella.py: Rella." in place):  # an option of a command is a parameter, too
+            assert len([name for name in taken if name not in ("self", "cls")]) <= MOST_PARAMETERS, place
+        assert int(node.end_lineno or 0) - node.lineno < MOST_LINES, place
