@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from rella_cpp.storage.artifacts import brief, new_folder, write_json
-from rella_cpp.storage.journal import Journal, Layout
+from rella_cpp.storage.journal import Journal, JournalFiles
 from rella_cpp.tuning.features import FeatureFile
 from rella_gguf import InputError
 from rella_gguf.files import check_output, locked, new_file
@@ -202,7 +202,7 @@ def write_file(out: Path) -> None:
 
 
 def write_lines(out: Path) -> None:
-    layout = Layout("a run", "settings.json", "lines.jsonl", (), "do it again")
+    layout = JournalFiles("a run", "settings.json", "lines.jsonl", (), "do it again")
     with Journal(out, layout, {}, [{"n": 1}], group=1) as journal:
         journal.write([{"n": 1}])
         journal.publish()

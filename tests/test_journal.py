@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 
 from rella_cpp import InputError
-from rella_cpp.storage.journal import Journal, Layout
+from rella_cpp.storage.journal import Journal, JournalFiles
 
-LAYOUT = Layout("a list", "list.json", "lines.jsonl", (), "make it again")
+LAYOUT = JournalFiles("a list", "list.json", "lines.jsonl", (), "make it again")
 LINES = [{"n": number} for number in range(20)]
 
 

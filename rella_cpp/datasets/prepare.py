@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from rella_cpp.datasets.dataset import DataSet
+from rella_cpp.datasets.formats.layouts import find_files
 from rella_cpp.datasets.options import PrepareOptions
-from rella_cpp.datasets.tables.sources import SourceFile, find_files
+from rella_cpp.datasets.tables.sources import SourceFile
 from rella_cpp.storage.artifacts import named, new_folder, refuse_taken
 from rella_cpp.storage.progress import Progress, no_progress
 from rella_gguf.near_names import unknown_name

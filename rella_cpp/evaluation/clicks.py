@@ -13,7 +13,8 @@ from rella_cpp.datasets.dataset import DataSet, check_drawing
 from rella_cpp.domains.records import Behavior, Item, User
 from rella_cpp.errors import InputError
 from rella_cpp.evaluation.baselines.clicks import Baselines
-from rella_cpp.evaluation.lines import ScoringModel, as_line, ask_together, run_settings
+from rella_cpp.evaluation.lines import as_line, run_settings
+from rella_cpp.evaluation.models import ScoringModel, ask_together
 from rella_cpp.evaluation.runs import GROUP, Run, RunWriter
 from rella_cpp.metrics.probabilities import Floats, auc_so_far
 from rella_cpp.prompts.yes_no import Order

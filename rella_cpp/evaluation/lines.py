@@ -1,61 +1,12 @@
 """What evaluations share: the model that scores, and how its scores and the settings stand in a run's files."""
 
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from rella_cpp.errors import InputError
+from rella_cpp.evaluation.models import Model
 from rella_cpp.retrieval.samples import Histories
-from rella_cpp.scoring.query import ChoiceQuery, Query
 from rella_cpp.scoring.results import Likelihood, Score
 from rella_cpp.storage.versions import library_versions
-
-Q = TypeVar("Q")
-R = TypeVar("R")
-
-
-class Model(Protocol):
-    """A model whose answers are written down."""
-
-    def settings(self) -> Mapping[str, object]:
-        """Return all that its answers depend on besides the request, as JSON."""
-
-
-class ScoringModel(Model, Protocol):
-    """A model that scores; `Rella` is one."""
-
-    def judge(self, queries: Sequence[Query]) -> list[list[Score]]:
-        """Score the targets of queries."""
-
-
-class ChoosingModel(Model, Protocol):
-    """A model that chooses among candidates by likelihood; `Rella` is one."""
-
-    def likelihoods(self, queries: Sequence[ChoiceQuery]) -> list[list[Likelihood]]:
-        """Say how likely each of a query's candidates comes next."""
-
-
-def ask_together(ask: Callable[[Sequence[Q]], list[list[R]]], queries: Mapping[str, Q], source: Path) -> list[list[R]]:
-    """Ask a model queries together; their names stand in messages.
-
-    Raises
-    ------
-    InputError
-        One cannot be answered: it is named.
-
-    """
-    try:
-        return ask(list(queries.values()))
-    except InputError as refused:
-        for name, query in queries.items():
-            try:  # which one was it? Nothing was answered yet
-                ask([query])
-            except InputError as error:
-                place = f"{name}, {error.place}" if error.place else name
-                raise type(error)(
-                    error.finding, source=error.source or source, place=place, remedy=error.remedy
-                ) from None
-        raise refused
 
 
 def as_line(score: Score | Likelihood, positions: Sequence[int]) -> dict[str, Any]:

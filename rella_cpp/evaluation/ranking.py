@@ -17,7 +17,8 @@ from rella_cpp.domains.records import Behavior, Item, User
 from rella_cpp.errors import InputError
 from rella_cpp.evaluation.baselines.popularity import TrainingCounts
 from rella_cpp.evaluation.baselines.rankers import Rankers, SequentialRankings, check_ranking
-from rella_cpp.evaluation.lines import ChoosingModel, ScoringModel, as_line, ask_together, run_settings
+from rella_cpp.evaluation.lines import as_line, run_settings
+from rella_cpp.evaluation.models import ChoosingModel, ScoringModel, ask_together
 from rella_cpp.evaluation.protocols import CHOOSE, PROTOCOLS, RANK
 from rella_cpp.evaluation.runs import GROUP, Run, RunWriter
 from rella_cpp.metrics.ranking import metric_title, ranking_metrics

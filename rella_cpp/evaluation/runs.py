@@ -19,7 +19,7 @@ from rella_cpp.evaluation.protocols import PROTOCOLS, RankingProtocol
 from rella_cpp.evaluation.reports.verdicts import OWN
 from rella_cpp.metrics.probabilities import Floats
 from rella_cpp.storage.artifacts import read_json, sha256, write_json
-from rella_cpp.storage.journal import Journal, Layout, Line, read_lines
+from rella_cpp.storage.journal import Journal, JournalFiles, Line, read_lines
 from rella_cpp.storage.manifests import find_manifest
 from rella_gguf.strict_json import loads
 
@@ -286,4 +286,4 @@ def _prediction(text: str, first: Line | None) -> Line:
     return dict(line)
 
 
-_LAYOUT = Layout("a run", _SETTINGS, _PREDICTIONS, (_METRICS, _ITEMS), _REMEDY, _prediction)
+_LAYOUT = JournalFiles("a run", _SETTINGS, _PREDICTIONS, (_METRICS, _ITEMS), _REMEDY, _prediction)

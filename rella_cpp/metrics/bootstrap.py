@@ -10,7 +10,15 @@ from rella_cpp.metrics.probabilities import Floats, Losses, Ranked, Reliability,
 
 DRAWS = 1000
 LEVEL = 0.95
-METRICS = ("auc", "log_loss", "accuracy", "ece", "brier", "user_auc")
+METRICS = {
+    "auc": "AUC",
+    "log_loss": "LogLoss",
+    "accuracy": "ACC",
+    "ece": "ECE",
+    "brier": "Brier",
+    "user_auc": "user AUC",
+}
+"""The metrics of clicks, each with its title, in the order in which `_Parts.all` computes them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +89,12 @@ class Bootstrap:
 
     def interval(self, name: str, metric: str) -> Interval:
         """Return a predictor's metric."""
-        place = METRICS.index(metric)
+        place = list(METRICS).index(metric)
         return Interval.of(self.values[name][place], self._draws[name][:, place])
 
     def difference(self, name: str, other: str, metric: str) -> Interval:
         """Return how much more of a metric the first of two predictors has, over the same draws."""
-        place = METRICS.index(metric)
+        place = list(METRICS).index(metric)
         return Interval.of(
             self.values[name][place] - self.values[other][place],
             self._draws[name][:, place] - self._draws[other][:, place],

@@ -26,7 +26,7 @@ _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class JournalFiles:
     """What such a folder is called and holds.
 
     Attributes
@@ -87,7 +87,7 @@ class Journal:
     def __init__(
         self,
         folder: Path,
-        layout: Layout,
+        layout: JournalFiles,
         settings: Mapping[str, object],
         keys: Sequence[Mapping[str, object]],
         *,

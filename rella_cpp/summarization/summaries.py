@@ -12,7 +12,7 @@ from rella_cpp.datasets.layout import SPLITS
 from rella_cpp.domains.domain import Domain
 from rella_cpp.errors import InputError
 from rella_cpp.storage.artifacts import brief, read_json, sha256
-from rella_cpp.storage.journal import Layout, read_lines
+from rella_cpp.storage.journal import JournalFiles, read_lines
 from rella_cpp.storage.manifests import find_manifest
 from rella_cpp.summarization.settings import SummarySettings
 from rella_cpp.summarization.summary import BlockSummary, PreferenceSummary
@@ -229,5 +229,5 @@ def _checked(value: object, kind: type[_T]) -> _T:
     return value
 
 
-LAYOUT = Layout("a folder of summaries", _SETTINGS, _LINES, (), _REMEDY, _parse)
+LAYOUT = JournalFiles("a folder of summaries", _SETTINGS, _LINES, (), _REMEDY, _parse)
 """What such a folder holds."""

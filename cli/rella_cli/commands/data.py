@@ -8,7 +8,7 @@ import typer
 from rella_cli.commands.rankings import import_ranking
 from rella_cli.options.groups import with_groups
 from rella_cli.options.output import Json, OutputOptions
-from rella_cli.options.table import (
+from rella_cli.options.prepare import (
     ColumnOptions,
     FileOptions,
     RecipeFile,

@@ -8,9 +8,9 @@ import typer
 
 from rella_cli.options.data import OpenedData
 from rella_cli.options.engine import EngineOptions
+from rella_cli.options.evaluation import EvaluatedOptions, ProtocolOptions, RunOptions
 from rella_cli.options.groups import with_groups, without
 from rella_cli.options.model import ModelOptions, calibration_option
-from rella_cli.options.protocol import EvaluatedOptions, ProtocolOptions, RunOptions
 from rella_cli.options.selection import ReadingOptions
 from rella_cli.options.summary import SummaryOptions
 

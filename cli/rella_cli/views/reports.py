@@ -7,19 +7,11 @@ from rich.padding import Padding
 from rich.table import Table
 
 from rella_cli.views.terminal import console, count, line, note, print_json
+from rella_cpp.metrics.bootstrap import METRICS
 
 if TYPE_CHECKING:
     from rella_cpp import Run
     from rella_cpp.evaluation.protocols import RankingProtocol
-
-METRICS = {
-    "auc": "AUC",
-    "log_loss": "LogLoss",
-    "accuracy": "ACC",
-    "ece": "ECE",
-    "brier": "Brier",
-    "user_auc": "user AUC",
-}
 
 # What fits side by side; --json and the page have all.
 _CLICKED = {name: METRICS[name] for name in ("auc", "log_loss", "accuracy", "ece")}

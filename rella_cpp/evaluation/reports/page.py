@@ -20,7 +20,6 @@ from rella_cpp.metrics.probabilities import Floats, Reliability
 from rella_gguf.files import new_file, refuse_existing
 from rella_gguf.shown import harmless
 
-_TITLES = dict(zip(METRICS, ("AUC", "LogLoss", "ACC", "ECE", "Brier", "user AUC"), strict=True))
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 76rem; margin: 2rem auto; padding: 0 1rem; }
@@ -214,7 +213,7 @@ def _against_k(runs: Sequence[Run]) -> str:
 
 
 def _table(runs: Sequence[Run]) -> str:
-    head = "".join(f'<th class="number">{title}</th>' for title in ("K", "samples", *_TITLES.values()))
+    head = "".join(f'<th class="number">{title}</th>' for title in ("K", "samples", *METRICS.values()))
     rows = []
     for row in compare_runs(runs):
         cells = [f'<td class="number">{row["k"] or "–"}</td><td class="number">{row["samples"]:,}</td>']
