@@ -17,7 +17,8 @@ HEAVY = {
 }  # fmt: skip
 OURS = {
     "rella_cpp.benchmark", "rella_cpp.datasets", "rella_cpp.evaluation", "rella_cpp.metrics",
-    "rella_cpp.retrieval.index", "rella_cpp.retrieval.samples", "rella_cpp.scoring.logistic", "rella_cpp.serving",
+    "rella_cpp.recommender.candidates", "rella_cpp.retrieval.index", "rella_cpp.retrieval.samples",
+    "rella_cpp.scoring.calibration", "rella_cpp.scoring.logistic", "rella_cpp.serving",
     "rella_cpp.tuning", "rella_gguf.lora.conversion", "rella_gguf.lora.merge", "rella_gguf.quantization",
     "rella_cli.commands.data", "rella_cli.commands.evaluate", "rella_cli.commands.worker", "rella_cli.views.scores",
 }  # fmt: skip

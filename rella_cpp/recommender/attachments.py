@@ -7,15 +7,17 @@ checked against the others when it comes, and what is refused leaves everything 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rella_cpp.adapters.lora import Adapters, check_tuned_behind, load_adapters, record_of
 from rella_cpp.adapters.provenance import for_choices
 from rella_cpp.adapters.soft_prompt import load_soft_prompt
 from rella_cpp.engine.trial.trial import Kind, TriedModel
 from rella_cpp.recommender.components import Components
-from rella_cpp.scoring.calibration import Calibration
-from rella_cpp.scoring.calibrator import Calibrator
 from rella_cpp.scoring.head import Head
+
+if TYPE_CHECKING:
+    from rella_cpp.scoring.calibration import Calibration
 
 
 class Attachments:
@@ -94,7 +96,7 @@ class Attachments:
             found.check(parts.scorer.settings(), parts.engine.n_embd, source=source, allow_mismatch=allow_mismatch)
         parts.reader.head = found
 
-    def use_calibration(self, calibration: Calibration | str | Path, *, allow_mismatch: bool) -> None:
+    def use_calibration(self, calibration: "Calibration | str | Path", *, allow_mismatch: bool) -> None:
         """Calibrate probabilities (`rella calibrate`).
 
         Raises
@@ -105,6 +107,8 @@ class Attachments:
 
         """
         parts = self._parts
+        from rella_cpp.scoring.calibrator import Calibrator  # most scores need none
+
         calibrator = Calibrator.of(calibration, parts.domain, lambda: parts.vectors.index, any_reading=allow_mismatch)
         calibrator.check(parts.scorer.settings())
         parts.scorer.calibrator = calibrator

@@ -24,11 +24,9 @@ from rella_cpp.prompts.chat_formats import check_chat_format
 from rella_cpp.prompts.question import Question
 from rella_cpp.prompts.yes_no import Order
 from rella_cpp.recommender.attachments import Attachments
-from rella_cpp.recommender.candidates import Recommendation, Shortlist
 from rella_cpp.recommender.components import Components
 from rella_cpp.retrieval.selection import Retrieval, Selection
 from rella_cpp.scoring.answers import Answer
-from rella_cpp.scoring.calibration import Calibration
 from rella_cpp.scoring.head import Head
 from rella_cpp.scoring.query import ChoiceQuery, Query
 from rella_cpp.scoring.results import Likelihood, Score
@@ -37,8 +35,10 @@ from rella_cpp.storage.progress import Progress, no_progress
 from rella_cpp.summarization.settings import SummarySettings
 from rella_cpp.summarization.summary import PreferenceSummary
 
-if TYPE_CHECKING:  # a score needs none
+if TYPE_CHECKING:  # a score needs none of these
+    from rella_cpp.recommender.candidates import Recommendation
     from rella_cpp.retrieval.index.item_index import ItemIndex
+    from rella_cpp.scoring.calibration import Calibration
 
 logger = logging.getLogger("rella_cpp")
 logger.addHandler(logging.NullHandler())  # silent unless somebody listens
@@ -110,9 +110,8 @@ class Rella:
         settings, exact
             Context, threads, GPU layers, …; and instead of what they say, whether bits are the same in a batch.
         trial
-            Try the model once with this build of llama.cpp on this processor, in a process of its own; where llama.cpp
-            dies, load it with safer settings (`rella.engine.settings` says which), with a warning. A script that loads
-            a model needs no `if __name__ == "__main__"` for it.
+            Try the model once with this build of llama.cpp on this processor, in a process of its own (a script needs
+            no `if __name__ == "__main__"`); where llama.cpp dies, load it with safer settings, with a warning.
         progress
             Called with a task's name, what is done, the total and a note while the model is tried.
 
@@ -253,15 +252,13 @@ class Rella:
         retrieval: Retrieval = "subr",
         order: Order = "time",
         summary: SummarySettings | None = None,
-    ) -> list[Recommendation[Score]]:
+    ) -> "list[Recommendation[Score]]":
         """Recommend items of the index: candidates near to what was liked, scored; the likeliest first.
 
         Parameters
         ----------
-        count
-            How many, at most.
-        candidates
-            How many to score, at least `count`; see `candidates.find_candidates`.
+        count, candidates
+            How many to return, at most, and how many to score, at least as many; see `candidates.find_candidates`.
         history, user, k, retrieval, order, summary
             See `rank`, also for what it raises.
 
@@ -271,6 +268,8 @@ class Rella:
             There is no index, or nothing in it that was not seen.
 
         """
+        from rella_cpp.recommender.candidates import Shortlist
+
         shortlist = Shortlist.of(self.vectors, history, candidates, count)
         reading: Any = {"user": user, "k": k, "retrieval": retrieval, "order": order, "summary": summary}
         with shortlist.located():
@@ -285,8 +284,10 @@ class Rella:
         candidates: int = 30,
         user: User | Mapping[str, object] | None = None,
         k: int = 30,
-    ) -> list[Recommendation[Likelihood]]:
+    ) -> "list[Recommendation[Likelihood]]":
         """Recommend items of the index as `recommend` does, by which comes next: see `choose`."""
+        from rella_cpp.recommender.candidates import Shortlist
+
         shortlist = Shortlist.of(self.vectors, history, candidates, count)
         with shortlist.located():
             likelihoods = self.choose(history, shortlist.items, user=user, k=k)
@@ -326,7 +327,7 @@ class Rella:
         """Score by a head (`rella tune head`): scores gain `head`. None takes it off. See `Attachments.use_head`."""
         self._attachments.use_head(head, allow_mismatch=allow_mismatch)
 
-    def use_calibration(self, calibration: Calibration | str | Path, *, allow_mismatch: bool = False) -> None:
+    def use_calibration(self, calibration: "Calibration | str | Path", *, allow_mismatch: bool = False) -> None:
         """Calibrate probabilities: scores gain `calibrated`. See `Attachments.use_calibration`."""
         self._attachments.use_calibration(calibration, allow_mismatch=allow_mismatch)
 

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from rella_cpp.domains.inputs import take_history, take_items, take_user
 from rella_cpp.domains.records import Item, User
@@ -16,7 +17,6 @@ from rella_cpp.retrieval.history import HistoryRows
 from rella_cpp.retrieval.ordering import share_rows
 from rella_cpp.retrieval.vectors import ItemVectors
 from rella_cpp.scoring.answers import Answer
-from rella_cpp.scoring.calibrator import Calibrator
 from rella_cpp.scoring.fitting import FittedPrompt, PromptFitter
 from rella_cpp.scoring.query import Query
 from rella_cpp.scoring.reader import LogitReader
@@ -24,6 +24,9 @@ from rella_cpp.scoring.results import Score
 from rella_cpp.storage.progress import Progress, no_progress
 from rella_cpp.summarization.summarizer import Summarizer
 from rella_cpp.summarization.summary import PreferenceSummary
+
+if TYPE_CHECKING:  # most scores need none
+    from rella_cpp.scoring.calibrator import Calibrator
 
 logger = logging.getLogger("rella_cpp")
 
