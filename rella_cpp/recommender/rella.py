@@ -63,7 +63,7 @@ class Rella:
     Attributes
     ----------
     prompts, vectors, summarizer
-        See `Components`.
+        See `rella_cpp.recommender.components.Components`.
 
     """
 

@@ -97,7 +97,7 @@ class ItemVectors:
     ) -> npt.NDArray[np.float32]:
         """Return the items' vectors, float32 of shape (n, n_embd), in input order.
 
-        Each is the mean of the last layer over the item's text (`rella_cpp.prompts.item_text`), by the base model
+        Each is the mean of the last layer over the item's text (`rella_cpp.prompts.item.item_text`), by the base model
         without adapters; known ones come from the cache. Unless the engine is exact, texts are embedded together, and
         last bits depend on which.
 

@@ -12,10 +12,11 @@ from rella_cli.options.output import Json
 
 @with_groups
 def bench(
-    engine: EngineOptions,
+    *,
     model: Model = None,
     repeats: Repeats = 5,
     quick: Annotated[bool, typer.Option("--quick", help="Read about a tenth: for a slow model.")] = False,
+    engine: EngineOptions,
     as_json: Json = False,
 ) -> None:
     """Measure how fast a model scores, ranks, embeds and generates, as shares of what llama.cpp itself does.

@@ -30,13 +30,14 @@ def prepare(
         Path, typer.Argument(metavar="SOURCE", help="The zip as downloaded, or its folder; of table, the file.")
     ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to make.")],
+    *,
     output: OutputOptions,
     kept: RowOptions,
     texts: TextOptions,
+    recipe: RecipeFile = None,
     files: FileOptions,
     columns: ColumnOptions,
     rules: RuleOptions,
-    recipe: RecipeFile = None,
 ) -> None:
     """Prepare a data set: tables of users, items, interactions and samples in one format, and a manifest.
 

@@ -30,17 +30,18 @@ if TYPE_CHECKING:
 @with_groups
 def evaluate(
     context: typer.Context,
+    *,
     what: EvaluatedOptions,
-    protocol: ProtocolOptions,
     reading: Annotated[ReadingOptions, without("by", "allow_empty_history")],
-    model: Annotated[ModelOptions, without("calibration")],
-    engine: EngineOptions,
-    summarizing: SummaryOptions,
-    run: RunOptions,
+    protocol: ProtocolOptions,
     calibration: Annotated[
         list[str] | None,
         calibration_option("Also show calibrated probabilities (rella calibrate); may be repeated."),
     ] = None,
+    model: Annotated[ModelOptions, without("calibration")],
+    engine: EngineOptions,
+    summarizing: SummaryOptions,
+    run: RunOptions,
 ) -> None:
     """Evaluate a model beside plain baselines. Killed, the same command goes on; finished, it prints the report."""
     from rella_cli.log import listen

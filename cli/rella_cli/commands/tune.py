@@ -24,13 +24,11 @@ def group() -> None:
 @app.command()
 @with_groups
 def head(
+    *,
     source: DataOptions,
     out: Annotated[Path, out_option("DIR", "The head's folder.")],
     samples: ShotOptions,
     reading: Annotated[ReadingOptions, only("k", "order", "index")],
-    model: Annotated[ModelOptions, without("head", "calibration")],
-    engine: Annotated[EngineOptions, without("exact")],
-    output: OutputOptions,
     parts: Annotated[
         str,
         typer.Option(
@@ -39,6 +37,9 @@ def head(
             help="What it reads: the hidden state at the answer, its mean over target and question, the logit gap.",
         ),
     ] = "last,mean,gap",
+    model: Annotated[ModelOptions, without("head", "calibration")],
+    engine: Annotated[EngineOptions, without("exact")],
+    output: OutputOptions,
 ) -> None:
     """Fit a logistic regression on the model's hidden states at the end of N samples' prompts.
 
