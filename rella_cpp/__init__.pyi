@@ -36,8 +36,6 @@ from .datasets.summary import summarize as summarize
 from .domains.domain import Domain as Domain
 from .domains.domain import Field as Field
 from .domains.domain import RatingScale as RatingScale
-from .domains.domain import SummaryWords as SummaryWords
-from .domains.domain import Templates as Templates
 from .domains.inputs import History as History
 from .domains.inputs import read_history as read_history
 from .domains.inputs import read_items as read_items
@@ -48,6 +46,8 @@ from .domains.loading import load_domain as load_domain
 from .domains.records import Behavior as Behavior
 from .domains.records import Item as Item
 from .domains.records import User as User
+from .domains.wording import SummaryWords as SummaryWords
+from .domains.wording import Templates as Templates
 from .engine.engine import Engine as Engine
 from .engine.hub import find_model as find_model
 from .engine.hub import packaged_model as packaged_model
@@ -77,6 +77,7 @@ from .evaluation.reports.page import write_page as write_page
 from .evaluation.reports.report import report as report
 from .evaluation.runs import Run as Run
 from .evaluation.runs import open_runs as open_runs
+from .prompts.layout import Layout as Layout
 from .recommender.candidates import Recommendation as Recommendation
 from .recommender.rella import Rella as Rella
 from .retrieval.index.build import IndexSettings as IndexSettings

@@ -18,7 +18,7 @@ from compared.timing import Timed, scaled
 from rella_cpp import Cache, EngineError, EngineSettings, Rella
 from rella_cpp.benchmark.prompts import rank_questions
 from rella_cpp.benchmark.workload import Mix
-from rella_cpp.prompts.question import Question
+from rella_cpp.prompts.question import AnswerTokens, Question
 
 MIX = Mix(items=3, behaviors=2)
 FEW = "--items 3 --behaviors 2 --embed 4 --few 2 --top 1000 --repeats 2 --threads 1".split()
@@ -149,7 +149,8 @@ def answers_for(questions: list[Question], probabilities: list[float]) -> dict[s
     """Answer as llama-server does: tokens with their log-probabilities, the answers among them."""
     table: dict[str, object] = {}
     for question, probability in zip(questions, probabilities, strict=True):
-        shares = {question.yes: probability / 2, question.no: (1 - probability) / 2, 0: 0.5}
+        yes, no = question.answers.tokens
+        shares = {yes: probability / 2, no: (1 - probability) / 2, 0: 0.5}
         listed = [{"id": token, "token": "?", "logprob": float(np.log(share))} for token, share in shares.items()]
         table[" ".join(map(str, question.tokens))] = {"completion_probabilities": [{"top_logprobs": listed}]}
     return table
@@ -167,7 +168,7 @@ def test_llama_server_is_started_asked_and_stopped(
             server.fresh()
             assert list(server.read(questions)) == pytest.approx(probabilities)
         with pytest.raises(EngineError, match="does not answer as llama-server"):
-            list(server.read([Question((1, 2, 3), (), 4, 5, "")]))
+            list(server.read([Question((1, 2, 3), (), AnswerTokens((4, 5), (True, False)), "")]))
     finally:
         server.close()
     assert server._process.poll() is not None

@@ -28,7 +28,7 @@ def test_the_marker_before_an_answer_is_there_however_one_asks(tmp_path: Path) -
         marker = words.tokenize("<|im_start|>assistant<|im_end|>final<|im_end|>", special=True)
         asked = prompts.question(TEXT)
         assert list(asked.tokens[-len(marker) :]) == marker
-        assert [words.text(token) for token in (asked.yes, asked.no)] == ["Yes", "No"]
+        assert [words.text(token) for token in asked.answers.tokens] == ["Yes", "No"]
         assert asked.text.endswith("Good?<|im_end|><|im_start|>assistant<|im_end|>final<|im_end|>")
         choice = prompts.choice(TEXT, ["the movie", "Yes"])
         assert list(choice.tokens[-len(marker) :]) == marker

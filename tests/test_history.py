@@ -21,7 +21,7 @@ ITEMS = [Item({"title": f"film {number}"}) for number in range(len(ANGLES))]
 
 numbers = st.integers(0, len(ITEMS) - 1)
 orders = st.sampled_from(["time", "reversed", "similarity"])
-selections = st.builds(Shown, st.integers(1, 6), st.sampled_from(["recent", "subr"]), orders)
+selections = st.builds(Shown, st.integers(1, 6), st.sampled_from(["recent", "subr"]), orders, st.none())
 
 
 class Angles:

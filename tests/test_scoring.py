@@ -6,7 +6,7 @@ from hypothesis.extra import numpy as hnp
 
 from rella_cpp import Engine, EngineError, InputError, Item, ModelIdentity, Score, ranks
 from rella_cpp.prompts.chat import chat_frame
-from rella_cpp.prompts.question import Question, yes_no_question
+from rella_cpp.prompts.question import AnswerTokens, Question, yes_no_question
 from rella_cpp.prompts.rendering import PromptText
 from rella_cpp.scoring.answers import read_answer
 
@@ -18,14 +18,18 @@ def question(engine: Engine, answers: tuple[str, str], name: str, lead: str | No
     return yes_no_question(engine.encode, frame.spans(TEXT), answers, frame.lead if lead is None else lead)
 
 
+def yes_no(yes: int, no: int) -> AnswerTokens:
+    return AnswerTokens((yes, no), (True, False))
+
+
 def test_the_blank_before_an_answer_belongs_to_its_token(any_engine: Engine) -> None:
     # Vicuna's frame ends in a colon, ChatML's in a line break; both vocabularies have " Yes" and "Yes" as one token.
     vocabulary = any_engine.vocabulary
     vicuna, chatml = question(any_engine, ("Yes", "No"), "vicuna"), question(any_engine, ("Yes", "No"), "chatml")
-    assert [vocabulary.piece(vicuna.yes), vocabulary.piece(vicuna.no)] == [b" Yes", b" No"]
+    assert list(map(vocabulary.piece, vicuna.answers.tokens)) == [b" Yes", b" No"]
     assert vocabulary.decode(vicuna.tokens).endswith(" ASSISTANT:")
     assert vocabulary.decode(chatml.tokens).endswith("assistant\n")
-    assert [vocabulary.piece(chatml.yes), vocabulary.piece(chatml.no)] == [b"Yes", b"No"]
+    assert list(map(vocabulary.piece, chatml.answers.tokens)) == [b"Yes", b"No"]
 
 
 def test_a_prompt_is_cut_before_the_history_and_before_the_target(any_engine: Engine) -> None:
@@ -49,7 +53,7 @@ def test_a_template_can_say_what_stands_before_the_answer(any_engine: Engine) ->
 
 @given(logits=hnp.arrays(np.float32, 20, elements=st.floats(-50, 50, width=32)))
 def test_the_answer_is_the_softmax_over_two_and_its_share_of_all(logits: np.ndarray) -> None:
-    answer = read_answer(logits, 3, 7)
+    answer = read_answer(logits, yes_no(3, 7))
     full = np.exp(logits.astype(np.float64) - logits.max())
     full /= full.sum()
     assert answer.probability == pytest.approx(full[3] / (full[3] + full[7]), rel=1e-9)
@@ -59,14 +63,14 @@ def test_the_answer_is_the_softmax_over_two_and_its_share_of_all(logits: np.ndar
 
 def test_far_apart_logits_give_0_and_1_without_a_warning() -> None:
     logits = np.array([1e4, -1e4, 0], dtype=np.float32)
-    assert read_answer(logits, 0, 1).probability == 1
-    assert read_answer(logits, 1, 0).probability == pytest.approx(0)
+    assert read_answer(logits, yes_no(0, 1)).probability == 1
+    assert read_answer(logits, yes_no(1, 0)).probability == pytest.approx(0)
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf])
 def test_logits_that_are_no_numbers_are_refused(wrong: float) -> None:
     with pytest.raises(EngineError, match="no finite numbers"):
-        read_answer(np.array([wrong, 0, 1], dtype=np.float32), 1, 2)
+        read_answer(np.array([wrong, 0, 1], dtype=np.float32), yes_no(1, 2))
 
 
 def test_ranks_begin_with_1_and_keep_the_input_order_of_equals() -> None:

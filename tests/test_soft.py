@@ -11,8 +11,8 @@ from peft_folder import write_soft
 from tiny_model import Shape, random_weights, spm_vocab, write_model
 
 from rella_cpp import Behavior, Cache, Domain, EngineSettings, InputError, Item, Rella, User, load_domain
-from rella_cpp.domains.domain import Templates
 from rella_cpp.domains.inputs import take_history
+from rella_cpp.domains.wording import Templates
 from rella_cpp.engine.segments import Span
 from rella_cpp.prompts.choice import write_choice
 from rella_cpp.prompts.soft_marker import SOFT
@@ -74,7 +74,7 @@ def test_it_stands_before_the_first_token_and_does_what_its_tokens_would(judge: 
     assert prompt.segments[0].dtype == np.float32 and prompt.segments[1][0] == judge.engine.vocabulary.bos
     tokens = replace(prompt, segments=(np.array(ROWS, np.int32), *prompt.segments[1:]))
     (by_tokens,) = judge.engine.logits([tokens])
-    assert scores[0].yes_logit == by_tokens[-1][question.yes]
+    assert scores[0].yes_logit == by_tokens[-1][question.answers.tokens[0]]
     assert scores[0].model.soft is not None and scores[0].model.soft.tokens == len(ROWS)
 
 

@@ -32,7 +32,7 @@ def greatest(rella: Rella, expected: Callable[[list[int]], Any]) -> float:
         (logits,) = rella.engine.logits([question.prompt], rella.adapters)
         wanted = expected(list(question.tokens))[0, -1].float().numpy()
         # What the command line shows is from the same decode plan as this.
-        assert score.yes_logit == pytest.approx(float(logits[-1][question.yes]), abs=1e-4)
+        assert score.yes_logit == pytest.approx(float(logits[-1][question.answers.tokens[0]]), abs=1e-4)
         found = max(found, float(np.abs(logits[-1] - wanted).max()))
     return found
 

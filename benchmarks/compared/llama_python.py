@@ -61,7 +61,7 @@ class Completion:
             )
             listed = made["choices"][0]["logprobs"]["top_logprobs"]
             # Nothing is listed where the likeliest token ends the answer.
-            yield among(listed[0], self._text(question.yes), self._text(question.no)) if listed else None
+            yield among(listed[0], *map(self._text, question.answers.tokens)) if listed else None
 
     def close(self) -> None:
         """Free the model."""

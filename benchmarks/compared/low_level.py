@@ -49,7 +49,7 @@ class LowLevel:
                 if lib.llama_decode(context, lib.llama_batch_get_one(pointer, len(piece))) != 0:
                     raise RuntimeError("llama_decode failed")
             row = np.ctypeslib.as_array(lib.llama_get_logits_ith(context, -1), (self._size,))
-            yield click_probability(float(row[question.yes]), float(row[question.no]))
+            yield click_probability(*(float(row[token]) for token in question.answers.tokens))
 
     def close(self) -> None:
         """Free context and model."""

@@ -94,7 +94,7 @@ class Server:
                 found = {int(entry["id"]): float(entry["logprob"]) for entry in listed}
             except (OSError, ValueError, LookupError, TypeError) as error:
                 raise EngineError(f"{self._binary} does not answer as llama-server does ({error!r})") from None
-            yield among(found, question.yes, question.no)
+            yield among(found, *question.answers.tokens)
 
     def close(self) -> None:
         """Stop it."""

@@ -48,7 +48,7 @@ class Transformers:
         for question in prompts:
             with torch.inference_mode():
                 row = self._logits(question.tokens)
-                yes, no = (float(row[token]) for token in (question.yes, question.no))
+                yes, no = (float(row[token]) for token in question.answers.tokens)
             yield click_probability(yes, no)
 
     def close(self) -> None:

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from rella_cpp.adapters.peft import gguf_of, loaded, reading
-from rella_cpp.adapters.provenance import check_record, read_record
+from rella_cpp.adapters.provenance import check_record, is_record, read_record
 from rella_cpp.engine.engine import Engine
 from rella_cpp.engine.identity import AppliedSoftPrompt
 from rella_cpp.engine.lora import Adapter
 from rella_cpp.engine.trial.trial import Kind
-from rella_cpp.errors import InputError
+from rella_cpp.errors import InputError, RellaError
+from rella_cpp.storage.artifacts import read_json
 from rella_cpp.storage.cache import Cache
 from rella_gguf import check_adapter
 from rella_gguf.lora.adapters import named_adapters
@@ -93,6 +94,24 @@ def _load(
         read_record(adapter.path, path)  # names what was given, where that has none that can be read
         record_of(adapter)
     return tuple(found)
+
+
+def records_of(given: Adapters) -> list[Mapping[str, Any]]:
+    """Return what adapters were tuned on, before they are loaded; of a PEFT folder `rella.json` says it.
+
+    Adapters that cannot be read, or do not say it, are left out.
+    """
+    if not isinstance(given, str | Path | Mapping) and isinstance(given, Iterable):
+        given = [each[:2] if isinstance(each, Adapter) else each for each in given]
+    found = []
+    for path, _ in named_adapters(given):
+        try:
+            record = read_json(path / "rella.json", "", sealed=False) if path.is_dir() else read_record(path, path)
+        except (RellaError, OSError):  # loading it says what is wrong
+            continue
+        if record is not None and is_record(record):
+            found.append(record)
+    return found
 
 
 @lru_cache(maxsize=1024)

@@ -30,7 +30,7 @@ def is_record(record: Mapping[str, Any]) -> bool:
     domain, base = record.get("domain"), record.get("base") or {}
     if not isinstance(domain, dict) or not isinstance(base, dict):
         return False
-    texts = (*map(domain.get, _IDENTITY), *map(base.get, _IDENTITY), record.get("chat_format"))
+    texts = (*map(domain.get, _IDENTITY), *map(base.get, _IDENTITY), record.get("chat_format"), record.get("layout"))
     return all(text is None or (isinstance(text, str) and len(text) <= _LONGEST_NAME) for text in texts)
 
 
@@ -80,6 +80,13 @@ def check_record(record: Mapping[str, Any], source: Path, base: Header, made_for
             f"the chat format {record.get('chat_format')}, not {made_for['chat_format']}",
         ),
     )
+    layout, used = record.get("layout", "question"), made_for.get("layout", "question")
+    if layout != used:
+        raise InputError(
+            f"was tuned on the layout {layout}, not {used}",
+            source=source,
+            remedy=f"add --layout {layout}, or take it as it is with --allow-mismatch",
+        )
     for differs, what in differences:
         if differs:
             raise InputError(

@@ -246,6 +246,10 @@ class DataSet:
             self._records[row] = known
         return known
 
+    def target(self, sample: int) -> Item:
+        """Return a sample's item."""
+        return self.item(int(self.samples.item[sample]))
+
     def all_items(self) -> list[Item]:
         """Return all items' records, by number."""
         return [self.item(row) for row in range(self.items.num_rows)]

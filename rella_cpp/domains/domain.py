@@ -2,14 +2,14 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Literal, get_args
 
 from rella_cpp.domains.field_names import missing_field
 from rella_cpp.domains.records import Behavior, Item, User
-from rella_cpp.domains.templates.environments import TemplateFailure
-from rella_cpp.domains.templates.jinja import check, mentions
+from rella_cpp.domains.stream import AVERAGE, StreamWords
 from rella_cpp.domains.values import as_whole, describe, encodable, id_text, is_absent, is_missing, quoted, same_id
+from rella_cpp.domains.wording import SummaryWords, Templates
 from rella_cpp.errors import InputError, refuse
 from rella_cpp.storage.artifacts import digest
 
@@ -138,77 +138,6 @@ class RatingScale:
 
 
 @dataclass(frozen=True, slots=True)
-class Templates:
-    """A domain's own Jinja templates of the prompt's parts; an empty one means the built-in wording.
-
-    `lead` is what stands between the prompt and the answer; None means what the chat frame says.
-    """
-
-    profile: str = ""
-    history: str = ""
-    target: str = ""
-    item: str = ""
-    lead: str | None = None
-    preference: str = ""
-    block: str = ""
-    update: str = ""
-    merge: str = ""
-    choice: str = ""
-    simulate: str = ""
-    between: str = ""
-
-    def __post_init__(self) -> None:
-        """Refuse a lead that is no text."""
-        if self.lead is not None and not isinstance(self.lead, str):
-            raise InputError(f"lead is {describe(self.lead)}", remedy="give text")
-
-    @property
-    def marked(self) -> bool:
-        """Whether one says where a soft prompt stands, `{{ soft }}`."""
-        sources = (getattr(self, entry.name) for entry in fields(self) if entry.name not in ("lead", "item"))
-        return any(mentions(source, "soft") for source in sources)
-
-    def check(self) -> None:
-        """Refuse templates that cannot be compiled, which takes Jinja and its time.
-
-        Raises
-        ------
-        InputError
-            One cannot.
-        FaultsError
-            Several cannot.
-
-        """
-        refuse(self._failures())
-
-    def _failures(self) -> Iterator[InputError]:
-        for name in (entry.name for entry in fields(self) if entry.name != "lead"):
-            try:
-                check(getattr(self, name))
-            except TemplateFailure as error:
-                yield InputError(f"the template {name} fails: {error}", remedy="mend it")
-
-
-@dataclass(frozen=True, slots=True)
-class SummaryWords:
-    """What a model is told that writes down what a person prefers (LLM-TRSR, arXiv 2403.13325).
-
-    `system` is its system line. `block` asks for a summary of some behaviors, `update` for a new one from an earlier
-    one and the behaviors that came next, `merge` for one from several.
-    """
-
-    system: str
-    block: str
-    update: str
-    merge: str
-
-    def __post_init__(self) -> None:
-        """Refuse words that ask for nothing."""
-        empty = (name for name in ("block", "update", "merge") if not getattr(self, name).strip())
-        refuse(InputError(f"{name} is empty", remedy="say what to write") for name in empty)
-
-
-@dataclass(frozen=True, slots=True)
 class Identity:
     """What tells an item from others; see `Domain.identity`."""
 
@@ -227,7 +156,7 @@ class Domain:
     """What a prompt needs to know of a kind of items.
 
     `verb` is what users did with them (past tense), `answers` the positive and the negative answer. Without `summary`
-    no preference summaries can be written.
+    no preference summaries can be written, without `stream` no streams.
     """
 
     name: str
@@ -242,6 +171,7 @@ class Domain:
     answers: tuple[str, str] = ("Yes", "No")
     templates: Templates = field(default_factory=Templates)
     summary: SummaryWords | None = None
+    stream: StreamWords | None = None
 
     def __post_init__(self) -> None:
         """Refuse a domain whose items could be shown with nothing, or that has not two answers."""
@@ -260,11 +190,37 @@ class Domain:
             yield InputError(f"answers is {describe(shown)}", remedy='give two texts, such as ["Yes", "No"]')
         elif answers[0].strip() == answers[1].strip():
             yield InputError(f"both answers are {quoted(answers[0])}", remedy='give two that differ: ["Yes", "No"]')
+        if self.stream is not None:
+            yield from self._stream_faults(self.stream)
+
+    def _stream_faults(self, words: StreamWords) -> Iterator[InputError]:
+        names = [entry.name for entry in self.item if not entry.long]
+        for name in words.fields:
+            if name not in (*names, AVERAGE):
+                known = ", ".join((*names, AVERAGE))
+                yield InputError(f"the stream's fields name {quoted(name)}", remedy=f"some of {known}")
+        if not any(entry.required and entry.name in words.fields for entry in self.item):
+            yield InputError("a stream's lines show no required field", remedy="add one to fields, such as title")
+        if self.rating is None:
+            yield InputError("a domain with a stream has no ratings", remedy="add [rating], or leave [stream] out")
+            return
+        if words.levels[0].low > self.rating.min:
+            remedy = f"give the first a low of {self.rating.min:g}"
+            yield InputError(f"the levels begin above the lowest rating, {self.rating.min:g}", remedy=remedy)
+        liked = self.liked_levels(words)
+        if all(liked) or not any(liked):
+            yield InputError(f"the levels are {'all' if liked[0] else 'none of them'} liked", remedy="mend levels")
+        for level, likes in zip(words.levels, liked, strict=True):
+            if likes != self.rating.likes(level.low):
+                remedy = "let a level begin at the lowest rating of what was liked"
+                yield InputError(
+                    f"the level {quoted(level.label)} has ratings that are liked and others", remedy=remedy
+                )
 
     @property
     def fingerprint(self) -> str:
         """SHA-256 of what yes-no prompts take from this domain; its name, summaries and choices are left out."""
-        own = {key: value for key, value in asdict(self).items() if key not in ("name", "summary")}
+        own = {key: value for key, value in asdict(self).items() if key not in ("name", "summary", "stream")}
         others = (*_OF_SUMMARIES, *_OF_CHOICES)
         own["templates"] = {key: value for key, value in own["templates"].items() if key not in others}
         return digest(own | {"item": _short(self.item), "user": _short(self.user)})
@@ -286,6 +242,37 @@ class Domain:
         """SHA-256 of all that prompts with candidates to choose among take from this domain."""
         own = {name: getattr(self.templates, name) for name in _OF_CHOICES}
         return digest([self.fingerprint, own, [entry.name for entry in self.item if entry.naming]])
+
+    @property
+    def stream_fingerprint(self) -> str:
+        """SHA-256 of all that streams take from this domain."""
+        shown = () if self.stream is None else self.stream.fields
+        own = [asdict(each) for each in self.item if each.name in shown]
+        scale = None if self.rating is None else asdict(self.rating)
+        words = None if self.stream is None else asdict(self.stream)
+        return digest([words, scale, own, _facts(self.user)])
+
+    def liked_levels(self, words: StreamWords) -> tuple[bool, ...]:
+        """Tell of each of a stream's levels whether it says that an item was liked."""
+        return tuple(self.rating is not None and self.rating.likes(level.rating) for level in words.levels)
+
+    def stream_words(self) -> StreamWords:
+        """Return how streams are written.
+
+        Raises
+        ------
+        InputError
+            The domain does not say it.
+
+        """
+        if self.stream is None:
+            raise InputError(
+                f"the domain {self.name} does not say how a stream is written",
+                remedy="add [stream] to its file, as rella domains movies shows it"
+                if self.rating is not None
+                else "take --layout question: a stream is a list of ratings",
+            )
+        return self.stream
 
     def item_fields(self, item: Item) -> dict[str, str]:
         """Return the shown fields of an item that it has, by name, each as one line of text.
@@ -320,6 +307,14 @@ class Domain:
         fields = self.item_fields(item)
         named = (entry for entry in self.item if (entry.required or entry.naming) and entry.name in fields)
         return "".join(entry.show.replace("{}", fields[entry.name]) for entry in named).strip()
+
+    def stream_item(self, item: Item, average: float | None) -> str:
+        """Return the item as a stream's line shows it, with its mean rating where that is known and shown."""
+        words, texts = self.stream_words(), self.item_fields(item)
+        shows = {entry.name: entry.show for entry in self.item} | {AVERAGE: words.average}
+        if average is not None:
+            texts[AVERAGE] = f"{average:.1f}"
+        return "".join(shows[name].replace("{}", texts[name]) for name in words.fields if name in texts).strip()
 
     def unshown(self, items: Iterable[Item], *, long: bool = False) -> tuple[str, ...]:
         """Return the names of fields that items have and prompts never show, but for `id`; sorted.

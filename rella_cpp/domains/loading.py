@@ -9,13 +9,15 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, get_args
 
-from rella_cpp.domains.domain import Domain, Field, RatingScale, SummaryWords, Templates
+from rella_cpp.domains.domain import Domain, Field, RatingScale
 from rella_cpp.domains.plain_text import read_text
+from rella_cpp.domains.stream import Level, StreamWords
 from rella_cpp.domains.values import describe
+from rella_cpp.domains.wording import SummaryWords, Templates
 from rella_cpp.errors import InputError, faults_of, refuse
 from rella_gguf.near_names import nearest, unknown_key, unknown_name
 
-_Record = TypeVar("_Record", Field, RatingScale, SummaryWords, Templates, Domain)
+_Record = TypeVar("_Record", Field, RatingScale, SummaryWords, Level, StreamWords, Templates, Domain)
 
 
 def builtin_domains() -> tuple[str, ...]:
@@ -96,6 +98,8 @@ class _Reader:
         for key, kind in (("rating", RatingScale), ("summary", SummaryWords)):
             if key in table:
                 known[key] = self._record(kind, table[key], f"[{key}]")
+        if "stream" in table:
+            known["stream"] = self._stream(table["stream"])
         if isinstance(answers := table.get("answers"), list):
             known["answers"] = tuple(answers)
         if "templates" in table:  # a domain's own name for what a file calls [template]
@@ -122,6 +126,22 @@ class _Reader:
         if len(self.faults) > before:
             return (Field("title", required=True),)
         return tuple(field for field in made if field is not None)
+
+    def _stream(self, table: object) -> StreamWords | None:
+        """Make the words of a stream; None where they have a fault."""
+        if not isinstance(table, dict):
+            return self._record(StreamWords, table, "[stream]")
+        before, known = len(self.faults), dict(table)
+        for key, wanted in (("fields", 'a list of names: ["title", "year"]'), ("levels", "a list of levels")):
+            if not isinstance(entries := table.get(key, []), list):
+                self._add(InputError(f"{key} is {describe(entries)}", remedy=f"give {wanted}"), "[stream]")
+                known[key] = []
+        levels = known.get("levels", [])
+        made = [self._record(Level, each, f"[stream] levels[{i}]") for i, each in enumerate(levels)]
+        if len(self.faults) > before:
+            return None
+        known |= {key: tuple(made if key == "levels" else known[key]) for key in ("fields", "levels") if key in known}
+        return self._record(StreamWords, known, "[stream]")
 
     def _templates(self, table: object) -> Templates:
         templates = self._record(Templates, table, "[template]") or Templates()

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from rella_cpp.domains.values import TIMES_TAKEN, describe, plain, read_number, read_time
 from rella_cpp.errors import InputError
 
-_BEHAVIOR_KEYS = ("rating", "timestamp")
+_BEHAVIOR_KEYS = ("rating", "timestamp", "average")
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +17,11 @@ class Item:
     """
 
     fields: Mapping[str, object]
+
+    @property
+    def average(self) -> float | None:
+        """The item's mean rating, if it is known."""
+        return read_number(self.fields.get("average"))
 
     @classmethod
     def of(cls, value: "Item | Mapping[str, object]") -> "Item":
@@ -43,6 +48,7 @@ class Behavior:
     item: Item
     rating: float | None = None
     timestamp: float | None = None
+    average: float | None = None
 
     @classmethod
     def of(cls, value: "Behavior | Mapping[str, object]") -> "Behavior":
@@ -70,6 +76,7 @@ class Behavior:
             Item.of({key: entry for key, entry in value.items() if key not in _BEHAVIOR_KEYS}),
             _number(value.get("rating"), "rating", "give a number"),
             _time(value.get("timestamp")),
+            _number(value.get("average"), "average", "give a number"),
         )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rella_cpp.datasets.dataset import DataSet, check_drawing
+from rella_cpp.domains.domain import Domain
 from rella_cpp.domains.records import Behavior, Item, User
 from rella_cpp.errors import InputError
 from rella_cpp.evaluation.baselines.clicks import Baselines
@@ -17,9 +18,11 @@ from rella_cpp.evaluation.lines import as_line, run_settings
 from rella_cpp.evaluation.models import ScoringModel, ask_together
 from rella_cpp.evaluation.runs import GROUP, Run, RunWriter
 from rella_cpp.metrics.probabilities import Floats, auc_so_far
+from rella_cpp.prompts.layout import Layout
+from rella_cpp.prompts.stream import NOTHING_UNSHOWN, Unshown
 from rella_cpp.prompts.yes_no import Order
 from rella_cpp.retrieval.samples import Histories
-from rella_cpp.retrieval.selection import Retrieval, Selection
+from rella_cpp.retrieval.selection import Retrieval, Selection, Window
 from rella_cpp.scoring.calibration import Calibration
 from rella_cpp.scoring.query import Query
 from rella_cpp.scoring.results import Score
@@ -34,7 +37,8 @@ class EvaluationSettings:
 
     `limit` samples are drawn with `seed` from the split, the same for every model and K, and the first hundred of a
     greater limit are those of the smaller. Several `ks` make one run each. With `summary` prompts show a summary of the
-    history and its latest behaviors; `retrieval` and `order` then do not matter, and K counts for baselines alone.
+    history and its latest behaviors; `retrieval` and `order` then do not matter, and K counts for baselines alone. The
+    `layout` is the model's, the `window` a stream's.
 
     Raises
     ------
@@ -50,6 +54,8 @@ class EvaluationSettings:
     retrieval: Retrieval = "subr"
     order: Order = "time"
     summary: SummarySettings | None = None
+    layout: Layout = "question"
+    window: Window | None = None
 
     def __post_init__(self) -> None:
         """Check every value."""
@@ -57,15 +63,21 @@ class EvaluationSettings:
         if not self.ks or len(set(self.ks)) != len(self.ks):
             raise InputError(f"K is {', '.join(map(str, self.ks)) or 'missing'}", remedy="give each value of K once")
         for k in self.ks:
-            Selection(k, self.retrieval, self.order)
+            self.query(k, [], []).shown(self.layout)
         if self.summary is not None and len(self.ks) > 1:
             raise InputError("a summary is read with several K", remedy="give one: it counts for baselines alone")
 
+    def selection(self, k: int) -> Selection:
+        """Return which behaviors a sample's prompt shows, for one of the K."""
+        return Selection(k, self.retrieval, self.order, allow_empty_history=True, window=self.window)
+
     def query(self, k: int, history: Sequence[Behavior], items: Sequence[Item], user: User | None = None) -> Query:
         """Make the query of a sample, for one of the K."""
-        return Query(
-            history, items, user, Selection(k, self.retrieval, self.order, allow_empty_history=True), self.summary
-        )
+        return Query(history, items, user, self.selection(k), self.summary)
+
+    def reading(self, k: int, domain: Domain) -> dict[str, object]:
+        """Return how histories are read for one of the K, as JSON."""
+        return self.query(k, [], []).reading(domain, self.layout)
 
 
 def evaluate(
@@ -128,7 +140,7 @@ def _run_settings(
 ) -> dict[str, object]:
     """Return all that the predictions of one K depend on, as JSON; `count` samples were drawn."""
     drawing = {"split": settings.split, "limit": settings.limit, "seed": settings.seed, "count": count}
-    facts = run_settings(histories, drawing, settings.query(k, [], []).reading(histories.domain), judge)
+    facts = run_settings(histories, drawing, settings.reading(k, histories.domain), judge)
     if settings.summary is not None:
         facts["baselines"] = {"k": k}
     facts["calibrations"] = {calibration.name: calibration.fingerprint for calibration in calibrations}
@@ -217,26 +229,34 @@ class _Predictions:
         Where only some were, all are scored again: last bits may depend on the company, which must be the same after a
         kill.
         """
-        chosen = [self._chosen(row, k) for row in rows]
+        found = [self._chosen(row, k) for row in rows]
+        chosen = [positions for positions, _ in found]
         key = tuple(
-            (row, positions.tobytes() + (b"" if len(positions) <= k else str(k).encode()))
+            (row, positions.tobytes() + (b"" if len(positions) <= k and not self._streams else str(k).encode()))
             for row, positions in zip(rows, chosen, strict=True)
         )
         if key not in self._known:
-            queries = {
-                f"sample {row}": self._query(row, positions, k) for row, positions in zip(rows, chosen, strict=True)
-            }
+            queries = {f"sample {row}": self._query(row, *each, k) for row, each in zip(rows, found, strict=True)}
             self._known[key] = [score for (score,) in ask_together(judge.judge, queries, self._data.folder)]
         return [as_line(score, positions.tolist()) for score, positions in zip(self._known[key], chosen, strict=True)]
 
-    def _chosen(self, row: int, k: int) -> npt.NDArray[np.int64]:
-        """Return the positions of the behaviors to give: all of them, where they are to be summarized."""
-        if self._settings.summary is not None:
-            return self._histories.others(row)
-        return self._histories.choose(row, k, self._settings.retrieval)
+    @property
+    def _streams(self) -> bool:
+        return self._settings.layout == "stream"
 
-    def _query(self, row: int, positions: npt.NDArray[np.int64], k: int) -> Query:
+    def _chosen(self, row: int, k: int) -> tuple[npt.NDArray[np.int64], Unshown]:
+        """Return the positions of the behaviors to give, and what came before them in a stream.
+
+        All of them are given where they are to be summarized.
+        """
+        if self._settings.summary is not None:
+            return self._histories.others(row), NOTHING_UNSHOWN
+        if self._streams:
+            return self._histories.stream(row, self._settings.selection(k))
+        return self._histories.choose(row, k, self._settings.retrieval), NOTHING_UNSHOWN
+
+    def _query(self, row: int, positions: npt.NDArray[np.int64], earlier: Unshown, k: int) -> Query:
         data, samples = self._data, self._data.samples
         behaviors = data.behaviors(self._histories.start(row) + positions)
-        item, user = data.item(int(samples.item[row])), data.user(int(samples.user[row]))
-        return self._settings.query(k, behaviors, [item], user)
+        item, user = data.target(row), data.user(int(samples.user[row]))
+        return replace(self._settings.query(k, behaviors, [item], user), earlier=earlier)

@@ -22,9 +22,10 @@ from rella_cpp.evaluation.models import ChoosingModel, ScoringModel, ask_togethe
 from rella_cpp.evaluation.protocols import CHOOSE, PROTOCOLS, RANK
 from rella_cpp.evaluation.runs import GROUP, Run, RunWriter
 from rella_cpp.metrics.ranking import metric_title, ranking_metrics
+from rella_cpp.prompts.layout import Layout
 from rella_cpp.prompts.yes_no import Order
 from rella_cpp.retrieval.samples import Histories
-from rella_cpp.retrieval.selection import Retrieval, Selection
+from rella_cpp.retrieval.selection import Retrieval, Selection, Window
 from rella_cpp.scoring.query import By, ChoiceQuery, Query
 from rella_cpp.scoring.results import Likelihood, Score
 from rella_cpp.storage.progress import Progress, no_progress
@@ -57,6 +58,8 @@ class RankingSettings:
     summary: SummarySettings | None = None
     protocol: str = RANK.name
     by: By = "yes-no"
+    layout: Layout = "question"
+    window: Window | None = None
 
     def __post_init__(self) -> None:
         """Check every value."""
@@ -69,7 +72,9 @@ class RankingSettings:
             raise InputError(finding, remedy=f"give 2 to {MOST:,} (--candidates 15)")
         if not 1 <= self.negatives <= MOST:
             raise InputError(f"{self.negatives} negatives are wanted", remedy=f"give 1 to {MOST:,} (--negatives 20)")
-        Selection(self.k, self.retrieval, self.order)
+        if self.by == "likelihood" and self.layout == "stream":
+            raise InputError("a choice by likelihood is no stream", remedy="leave out the layout, or judge by yes-no")
+        self.scoring([], [], None).shown(self.layout)
         if self.by == "likelihood" and self.summary is not None:
             raise InputError("a choice by likelihood reads no summary", remedy="leave it out, or judge by yes-no")
 
@@ -82,7 +87,11 @@ class RankingSettings:
         """Make the query of one user: the behaviors before the target, and the candidates."""
         if self.by == "likelihood":
             return ChoiceQuery(history, items, user, self.k, allow_empty_history=True)
-        selection = Selection(self.k, self.retrieval, self.order, allow_empty_history=True)
+        return self.scoring(history, items, user)
+
+    def scoring(self, history: Sequence[Behavior], items: Sequence[Item], user: User | None) -> Query:
+        """Make the query of one user by yes or no."""
+        selection = Selection(self.k, self.retrieval, self.order, allow_empty_history=True, window=self.window)
         return Query(history, items, user, selection, self.summary)
 
     def drawing(self, drawn: Candidates, split_by: str, tied: int) -> dict[str, object]:
@@ -102,8 +111,9 @@ class RankingSettings:
 
     def reading(self, domain: Domain) -> dict[str, object]:
         """Return how histories are read, and in which order candidates are listed, as JSON."""
-        listed = {"listed": "as drawn"} if self.by == "likelihood" else {}
-        return {**self.query([], [], None).reading(domain), **listed}
+        if self.by == "likelihood":
+            return {**ChoiceQuery([], [], k=self.k).reading(domain), "listed": "as drawn"}
+        return self.scoring([], [], None).reading(domain, self.layout)
 
 
 def evaluate_ranking(

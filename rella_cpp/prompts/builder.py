@@ -13,14 +13,16 @@ from rella_cpp.domains.records import Item
 from rella_cpp.engine.engine import Engine
 from rella_cpp.engine.segments import Prompt, Span
 from rella_cpp.errors import ContextError
-from rella_cpp.prompts.chat import chat_frame
-from rella_cpp.prompts.chat_formats import CHAT_FORMATS
+from rella_cpp.prompts.chat import chat_frame, chat_turns
 from rella_cpp.prompts.chat_template import HISTORY, TARGET, ChatFrame
 from rella_cpp.prompts.choice_question import ChoiceQuestion, choice_question
+from rella_cpp.prompts.layout import Layout, check_layout
 from rella_cpp.prompts.lengths import longest_field
 from rella_cpp.prompts.question import Question, yes_no_question
 from rella_cpp.prompts.rendering import PromptText
 from rella_cpp.prompts.soft_marker import at_marker, without_marker
+from rella_cpp.prompts.stream import StreamText
+from rella_cpp.prompts.stream_question import StreamTokenizer
 
 logger = logging.getLogger("rella_cpp")
 
@@ -44,30 +46,47 @@ class PromptBuilder:
     domain
         Its system line, answers and lead.
     chat_format
-        Chat format by name; None: the model's own.
+        Chat format by name; None: the model's own, and of a stream none.
+    layout
+        How prompts of one target are laid out.
 
     Attributes
     ----------
-    frame
-        The chat frame in use.
+    layout
+        As given.
     soft
         A soft prompt to put into each question, if there is one.
 
+    Raises
+    ------
+    InputError
+        The layout or the chat format is unknown, the domain does not say how a stream is written, or the model's own
+        chat template fails.
+
     """
 
-    def __init__(self, engine: Engine, domain: Domain, chat_format: str | None) -> None:
-        self._engine, self.domain = engine, domain
-        self.frame = self._frame(chat_format, system=bool(domain.system))
-        self._frames = {bool(domain.system): self.frame}
+    def __init__(self, engine: Engine, domain: Domain, chat_format: str | None, layout: Layout = "question") -> None:
+        check_layout(layout)
+        self._engine, self.domain, self.layout = engine, domain, layout
+        self._chat_format, self._frames = chat_format, dict[bool, ChatFrame]()
         self._marked = domain.templates.marked
-        if self.frame.inside and domain.templates.lead is None:
+        self.soft: LoadedSoftPrompt | None = None
+        if layout == "question":
+            self._check_frame()
+            return
+        domain.stream_words()
+        turns = None if chat_format in (None, "none") else chat_turns(engine.header, chat_format)
+        self._streams = StreamTokenizer(engine.encode, domain, turns)
+
+    def _check_frame(self) -> None:
+        """Warn of a frame in which no answer can stand."""
+        if self.frame.inside and self.domain.templates.lead is None:
             logger.warning(
                 "the chat template of %s ends every prompt in %r and shows no answer behind it: the answer is asked "
                 "inside it (choose another frame with --chat-format)",
-                engine.header.path,
+                self._engine.header.path,
                 self.frame.inside,
             )
-        self.soft: LoadedSoftPrompt | None = None
 
     @property
     def n_ctx(self) -> int:
@@ -77,6 +96,25 @@ class PromptBuilder:
     def question(self, text: PromptText) -> Question:
         """Make a yes-or-no question of a domain's prompt."""
         return self._question(self.frame, text)
+
+    @property
+    def frame(self) -> ChatFrame:
+        """The chat frame of questions with the domain's system line."""
+        return self._reframed(system=bool(self.domain.system))
+
+    @property
+    def chat_format(self) -> str:
+        """The name of the chat frame around prompts of this layout."""
+        return self.frame.name if self.layout == "question" else self._chat_format or "none"
+
+    @property
+    def wording(self) -> str:
+        """SHA-256 of all that prompts of this layout take from the domain."""
+        return self.domain.fingerprint if self.layout == "question" else self.domain.stream_fingerprint
+
+    def stream(self, text: StreamText) -> Question:
+        """Ask which rating comes next in a stream."""
+        return self._streams.question(text, self._embeddings)
 
     @property
     def lead(self) -> str:
@@ -136,12 +174,9 @@ class PromptBuilder:
     def _reframed(self, *, system: bool) -> ChatFrame:
         """Return the frame in use with or without a system line; each is taken apart once."""
         if system not in self._frames:
-            named = self.frame.name if self.frame.name in CHAT_FORMATS else None
-            self._frames[system] = self._frame(named, system=system)
+            header, text_of = self._engine.header, self._engine.vocabulary.text
+            self._frames[system] = chat_frame(header, self._chat_format, system=system, text_of=text_of)
         return self._frames[system]
-
-    def _frame(self, name: str | None, *, system: bool) -> ChatFrame:
-        return chat_frame(self._engine.header, name, system=system, text_of=self._engine.vocabulary.text)
 
     def _question(self, frame: ChatFrame, text: PromptText) -> Question:
         frame = self._leading(frame)

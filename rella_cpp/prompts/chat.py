@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from rella_cpp.domains.templates.environments import TemplateFailure
 from rella_cpp.prompts.chat_formats import CHAT_FORMATS, check_chat_format
-from rella_cpp.prompts.chat_template import ChatFrame, Template, take_apart
+from rella_cpp.prompts.chat_template import ChatFrame, Template, Turns, take_apart, take_turns
 from rella_gguf import Header
 
 _SPECIAL = {
@@ -56,6 +56,19 @@ def chat_frame(
         named = f"{header.text('general.name')} {header.text('general.basename')} {header.path.name}".lower()
         name = "vicuna" if header.architecture == "llama" and "vicuna" in named else "none"
     return take_apart(name, Template(CHAT_FORMATS[name], special, header.path, built_in=True), system=system)
+
+
+def chat_turns(header: Header, name: str) -> Turns:
+    """Take what a chat format, by its name, writes around the turns of a conversation.
+
+    Raises
+    ------
+    InputError
+        The name is unknown.
+
+    """
+    check_chat_format(name)
+    return take_turns(Template(CHAT_FORMATS[name], {}, header.path, built_in=True))
 
 
 def _special_tokens(header: Header, text_of: Callable[[int], str]) -> dict[str, str]:

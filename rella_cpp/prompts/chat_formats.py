@@ -15,7 +15,8 @@ _CHATML = (
 )
 _LLAMA_2 = (
     "{% for m in messages %}{% if m.role == 'system' %}[INST] <<SYS>>\n{{ m.content }}\n<</SYS>>\n\n"
-    "{% elif m.role == 'user' %}{% if loop.first %}[INST] {% endif %}{{ m.content }} [/INST]"
+    "{% elif m.role == 'user' %}{% if loop.first %}[INST] {% elif loop.previtem.role == 'assistant' %}"
+    "<s>[INST] {% endif %}{{ m.content }} [/INST]"
     "{% else %} {{ m.content }} </s>{% endif %}{% endfor %}"
 )
 _ZEPHYR = (

@@ -34,6 +34,14 @@ _WORDS = re.compile(r"[^A-Za-z0-9]+")
 """All but the letters and digits that no filter on content escapes."""
 
 
+class Turns(NamedTuple):
+    """What a chat frame writes around turns that alternate: before the first, before an answer, and behind one."""
+
+    head: str
+    ask: str
+    between: str
+
+
 class Message(NamedTuple):
     """One message of a conversation; `thought` is what an assistant thought before it answered."""
 
@@ -164,6 +172,27 @@ class ChatFrame:
         written = template.write(Message("system", system), Message("user", turn))
         user = _between(written, self.head + shown + self.middle, self.tail)
         return [shown, *(parts[1:] if user == turn else _cut_alike(_with_all(user, turn), parts[1:]))]
+
+
+def take_turns(template: Template) -> Turns:
+    """Find out what a chat template writes around a conversation of several turns, without a system line.
+
+    Raises
+    ------
+    TemplateFailure
+        It fails, or does not show the turns one after the other.
+
+    """
+    turns = [_USER, _ANSWER, _SYSTEM, _THOUGHT]
+    roles = ("user", "assistant", "user", "assistant")
+    text = template.write(*map(Message, roles, turns), ask=False)
+    pieces: list[str] = []
+    for turn in turns:
+        piece, found, text = text.partition(turn)
+        if not found:
+            raise TemplateFailure("it does not show a conversation's turns one after the other")
+        pieces.append(piece)
+    return Turns(*pieces[:3])
 
 
 def _between(text: str, before: str, after: str) -> str:

@@ -1,4 +1,4 @@
-"""A prompt with two answers, yes and no: tokenised, and its answer tokens found."""
+"""A prompt with answers to choose from: tokenized, and its answers' tokens found."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from rella_cpp.domains.stream import Level
 from rella_cpp.engine.segments import Encoded, Prompt, Span
 from rella_cpp.errors import InputError
 from rella_cpp.prompts.chat_template import HISTORY, TARGET
@@ -14,8 +15,20 @@ Encode = Callable[[Sequence[Span]], Encoded]
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerTokens:
+    """The tokens that answers begin with, and which of them say that the target is liked.
+
+    Of a yes-or-no question these are two, the positive one first; of a stream one for each of its `levels`.
+    """
+
+    tokens: tuple[int, ...]
+    liked: tuple[bool, ...]
+    levels: tuple[Level, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Question:
-    """A prompt ready to decode: its tokens and their cuts, the two answer tokens, its text.
+    """A prompt ready to decode: its tokens and their cuts, the answers' tokens, its text.
 
     `soft` is a soft prompt that stands before one of the tokens: that one's index, and the embeddings, float32 of shape
     (n, n_embd).
@@ -23,14 +36,16 @@ class Question:
 
     tokens: tuple[int, ...]
     borders: tuple[int, ...]
-    yes: int
-    no: int
+    answers: AnswerTokens
     text: str
     soft: tuple[int, npt.NDArray[np.float32]] | None = None
 
     @property
     def prompt(self) -> Prompt:
-        """The segments system+profile | history | target+question, and the soft prompt, if any, in its place."""
+        """The segments, cut at the borders, and the soft prompt, if any, in its place.
+
+        A yes-or-no question's are system+profile | history | target+question; a stream's are its header and lines.
+        """
         return Prompt.cut(self.tokens, self.borders, self.soft)
 
     def __len__(self) -> int:
@@ -45,9 +60,9 @@ def yes_no_question(
     lead: str,
     soft: npt.NDArray[np.float32] | None = None,
 ) -> Question:
-    """Tokenise a prompt, given as `ChatFrame.spans` gives it, and find its answer tokens.
+    """Tokenize a prompt, given as `ChatFrame.spans` gives it, and find its answer tokens.
 
-    The prompt is tokenised with each answer behind it, `lead` between: the answer tokens are those at the first place
+    The prompt is tokenized with each answer behind it, `lead` between: the answer tokens are those at the first place
     where the two differ, and the prompt is what comes before it. So merges with the prompt's end are the model's own.
     `soft` stands where a span says so, else before the first token.
 
@@ -58,12 +73,9 @@ def yes_no_question(
 
     """
     place = len(spans) + 1
-    yes, no = (encode([*spans, Span(lead), Span(answer)]) for answer in answers)
-    first = next(
-        (i for i, (a, b) in enumerate(zip(yes.tokens, no.tokens, strict=False)) if a != b),
-        min(len(yes.tokens), len(no.tokens)),
-    )
-    if first > min(yes.starts[place], no.starts[place]) or first == min(len(yes.tokens), len(no.tokens)):
+    encoded = [encode([*spans, Span(lead), Span(answer)]) for answer in answers]
+    first = first_difference(encoded, place)
+    if first is None:
         raise InputError(
             f"the answers {answers[0]!r} and {answers[1]!r} begin with the same token of this model",
             remedy="choose two answers that begin differently, such as Yes and No",
@@ -71,10 +83,23 @@ def yes_no_question(
     if first == 0:
         raise InputError("the prompt is empty", remedy="give the domain a text, or the model another --chat-format")
     return Question(
-        tokens=yes.tokens[:first],
-        borders=tuple(min(yes.starts[border], first) for border in (HISTORY, TARGET)),
-        yes=yes.tokens[first],
-        no=no.tokens[first],
+        tokens=encoded[0].tokens[:first],
+        borders=tuple(min(encoded[0].starts[border], first) for border in (HISTORY, TARGET)),
+        answers=AnswerTokens(tuple(each.tokens[first] for each in encoded), (True, False)),
         text="".join(span.text for span in spans),
-        soft=None if soft is None else (yes.soft or 0, soft),
+        soft=None if soft is None else (encoded[0].soft or 0, soft),
     )
+
+
+def first_difference(encoded: Sequence[Encoded], place: int) -> int | None:
+    """Find the first place where texts differ that are alike but for their last span, of number `place`.
+
+    None where it lies beyond the first token of that span, where one ends before it, or where two have the same token
+    there.
+    """
+    shortest = min(len(each.tokens) for each in encoded)
+    columns = zip(*(each.tokens[:shortest] for each in encoded), strict=True)
+    first = next((i for i, column in enumerate(columns) if len(set(column)) > 1), shortest)
+    if first > min(each.starts[place] for each in encoded) or first == shortest:
+        return None
+    return first if len({each.tokens[first] for each in encoded}) == len(encoded) else None

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from rella_cpp.domains.domain import Domain, SummaryWords
+from rella_cpp.domains.domain import Domain
 from rella_cpp.domains.records import Behavior, Item
+from rella_cpp.domains.wording import SummaryWords
 from rella_cpp.errors import InputError
 from rella_cpp.prompts.rendering import BEHAVIORS, PromptText, names_of, render_part
 

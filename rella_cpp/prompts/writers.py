@@ -9,6 +9,7 @@ from rella_cpp.prompts.builder import PromptBuilder
 from rella_cpp.prompts.choice import write_choice
 from rella_cpp.prompts.choice_question import ChoiceQuestion
 from rella_cpp.prompts.question import Question
+from rella_cpp.prompts.stream import Unshown, write_stream
 from rella_cpp.prompts.yes_no import Order, Preference, write_prompt
 
 
@@ -47,6 +48,47 @@ class YesNoWriter:
         item, preference = self.items[target], self.preferences[target]
         text = write_prompt(self.builder.domain, self.user, behaviors, item, self.order, preference)
         return self.builder.question(text)
+
+    def too_long(self, target: int, tokens: int) -> ContextError:
+        """Say that the prompt with no history does not fit, and what makes it long."""
+        items = {target: self.items[target]}
+        return self.builder.too_long(items, tokens, f"item[{target}]", "raise --ctx, or shorten the item")
+
+
+@dataclass(frozen=True, slots=True)
+class StreamWriter:
+    """Asks of each target which rating the user will give it: the next line of a stream.
+
+    Attributes
+    ----------
+    builder
+        The model's and the domain's words.
+    user
+        What is known of the user.
+    items
+        The targets.
+    rated
+        For each target all rated behaviors that are not the target: of those that a prompt does not show its header
+        says how many they are, and their mean rating.
+
+    """
+
+    builder: PromptBuilder
+    user: User
+    items: Sequence[Item]
+    rated: Sequence[Unshown]
+
+    @property
+    def n_ctx(self) -> int:
+        """Tokens that a prompt may have."""
+        return self.builder.n_ctx
+
+    def write(self, target: int, behaviors: Sequence[Behavior]) -> Question:
+        """Write the prompt about one target; see `write_stream`."""
+        every, shown = self.rated[target], sum(behavior.rating or 0.0 for behavior in behaviors)
+        unshown = Unshown(every.count - len(behaviors), every.total - shown)
+        text = write_stream(self.builder.domain, self.user, behaviors, self.items[target], unshown)
+        return self.builder.stream(text)
 
     def too_long(self, target: int, tokens: int) -> ContextError:
         """Say that the prompt with no history does not fit, and what makes it long."""

@@ -7,6 +7,7 @@ from rella_cpp.domains.domain import Domain
 from rella_cpp.engine.engine import Engine
 from rella_cpp.engine.trial.trial import Trial
 from rella_cpp.prompts.builder import PromptBuilder
+from rella_cpp.prompts.layout import Layout
 from rella_cpp.retrieval.vectors import ItemVectors
 from rella_cpp.scoring.likelihood import LikelihoodScorer
 from rella_cpp.scoring.reader import LogitReader
@@ -51,16 +52,18 @@ class Components:
     likelihoods: LikelihoodScorer
 
     @classmethod
-    def of(cls, engine: Engine, domain: Domain, chat_format: str | None, cache: Cache, trial: Trial | None) -> Self:
-        """Make the parts of a loaded model.
-
-        Raises
-        ------
-        InputError
-            The chat format is unknown, or the model's own chat template fails.
-
-        """
-        prompts = PromptBuilder(engine, domain, chat_format)
+    def of(
+        cls,
+        engine: Engine,
+        domain: Domain,
+        cache: Cache,
+        trial: Trial | None,
+        *,
+        chat_format: str | None,
+        layout: Layout,
+    ) -> Self:
+        """Make the parts of a loaded model; what it raises, see `PromptBuilder`."""
+        prompts = PromptBuilder(engine, domain, chat_format, layout)
         vectors = ItemVectors(engine, domain, cache)
         identity = vectors.identity
         reader = LogitReader(engine, prompts, identity, cache)

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -14,18 +14,19 @@ from rella_cpp.adapters.soft_prompt import LoadedSoftPrompt
 from rella_cpp.domains.domain import Domain
 from rella_cpp.domains.loading import load_domain
 from rella_cpp.domains.records import Behavior, Item, User
-from rella_cpp.domains.templates.jinja import warm_up
 from rella_cpp.engine.engine import Engine
 from rella_cpp.engine.identity import ModelIdentity
 from rella_cpp.engine.lora import Adapter
 from rella_cpp.engine.settings import EngineSettings
 from rella_cpp.engine.trial.trial import Trial
-from rella_cpp.prompts.chat_formats import check_chat_format
+from rella_cpp.prompts.layout import Layout
 from rella_cpp.prompts.question import Question
 from rella_cpp.prompts.yes_no import Order
 from rella_cpp.recommender.attachments import Attachments
 from rella_cpp.recommender.components import Components
-from rella_cpp.retrieval.selection import Retrieval, Selection
+from rella_cpp.recommender.loading import load_engine
+from rella_cpp.recommender.tuned_layout import tuned_layout
+from rella_cpp.retrieval.selection import DEFAULTS, Retrieval, Selection, Window
 from rella_cpp.scoring.answers import Answer
 from rella_cpp.scoring.head import Head
 from rella_cpp.scoring.query import ChoiceQuery, Query
@@ -53,8 +54,10 @@ class Rella:
         The loaded model; closed with this object.
     domain
         What the items are.
+    layout
+        How histories are laid out in prompts: a yes-or-no question, or a stream of ratings; see `prompts.layout`.
     chat_format
-        Chat format by name; None: the model's own (see `rella_cpp.prompts.chat.chat_frame`).
+        Chat format by name; None: the model's own (see `rella_cpp.prompts.chat.chat_frame`), and of a stream none.
     cache
         Where item vectors and fingerprints are kept; None: the user's cache folder.
     trial
@@ -62,6 +65,11 @@ class Rella:
 
     Attributes
     ----------
+    layout
+        As given.
+    usual_k
+        How many behaviors prompts show where a request does not say: 30, of a stream 12, or as many as its adapter was
+        tuned on.
     prompts, vectors, summarizer
         See `rella_cpp.recommender.components.Components`.
 
@@ -72,13 +80,17 @@ class Rella:
         engine: Engine,
         domain: Domain,
         *,
+        layout: Layout = "question",
         chat_format: str | None = None,
         cache: Cache | None = None,
         trial: Trial | None = None,
     ) -> None:
-        self._components = parts = Components.of(engine, domain, chat_format, cache or Cache.default(), trial)
+        self._components = parts = Components.of(
+            engine, domain, cache or Cache.default(), trial, chat_format=chat_format, layout=layout
+        )
         self._attachments = Attachments(parts)
         self._progress = no_progress
+        self.layout, self.usual_k = layout, DEFAULTS[layout][0]
         self.engine, self.domain = engine, domain
         self.prompts, self.vectors, self.summarizer = parts.prompts, parts.vectors, parts.summarizer
 
@@ -92,6 +104,7 @@ class Rella:
         soft: str | Path | None = None,
         exact: bool | None = None,
         settings: EngineSettings | None = None,
+        layout: Layout | None = None,
         chat_format: str | None = None,
         cache: Cache | None = None,
         trial: bool = True,
@@ -107,6 +120,8 @@ class Rella:
             A built-in domain's name, a TOML file, or a Domain.
         lora, soft
             LoRA adapters and a soft prompt; see `use_adapters` and `use_soft`.
+        layout
+            See the class; None: that of the rows which the adapters were tuned on, else `question`.
         settings, exact
             Context, threads, GPU layers, …; and instead of what they say, whether bits are the same in a batch.
         trial
@@ -126,15 +141,11 @@ class Rella:
             settings = replace(settings, exact=exact)
         if not isinstance(domain, Domain):
             domain = load_domain(domain)
-        if chat_format is None:
-            warm_up()  # most models bring a chat template: it can be rendered as soon as the model is there
-        else:
-            check_chat_format(chat_format)
-        cache = cache or Cache.default()
-        tried = Trial(cache, progress) if trial else None
-        engine = Engine.from_gguf(path, settings if tried is None else tried.settings(path, settings))
+        tuned, cache = tuned_layout(layout, lora), cache or Cache.default()
+        engine, tried = load_engine(path, settings, tuned.layout, chat_format, cache, trial=trial, progress=progress)
         try:
-            rella = cls(engine, domain, chat_format=chat_format, cache=cache, trial=tried)
+            rella = cls(engine, domain, layout=tuned.layout, chat_format=chat_format, cache=cache, trial=tried)
+            rella.usual_k = tuned.k
             rella.use_soft(soft)
             rella.adapters = lora
             return rella
@@ -148,15 +159,16 @@ class Rella:
         item: Item | Mapping[str, object],
         *,
         user: User | Mapping[str, object] | None = None,
-        k: int = 30,
-        retrieval: Retrieval = "subr",
+        k: int | None = None,
+        retrieval: Retrieval | None = None,
         order: Order = "time",
+        window: Window | None = None,
         summary: SummarySettings | None = None,
         allow_empty_history: bool = False,
     ) -> Score:
         """Score one item; see `rank`."""
-        query = Query(history, [item], user, Selection(k, retrieval, order, allow_empty_history), summary)
-        return self._components.scorer.score([query], keep=True)[0][0]
+        selection = self.selection(k, retrieval, order, window, allow_empty_history=allow_empty_history)
+        return self._components.scorer.score([Query(history, [item], user, selection, summary)], keep=True)[0][0]
 
     def rank(
         self,
@@ -164,9 +176,10 @@ class Rella:
         items: Sequence[Item | Mapping[str, object]],
         *,
         user: User | Mapping[str, object] | None = None,
-        k: int = 30,
-        retrieval: Retrieval = "subr",
+        k: int | None = None,
+        retrieval: Retrieval | None = None,
         order: Order = "time",
+        window: Window | None = None,
         summary: SummarySettings | None = None,
         allow_empty_history: bool = False,
     ) -> list[Score]:
@@ -177,12 +190,8 @@ class Rella:
         history, items, user
             Behaviors, oldest first unless every one has a timestamp, and the targets; a behavior that is the target
             itself is left out. What is known of the user.
-        k, retrieval
-            How many behaviors a prompt shows at most: those nearest to the target (`subr`, ReLLa §3.2), or the latest
-            (`recent`).
-        order
-            How they stand in the prompt: `time` (chronological, the paper's), `reversed`, `similarity` (nearest first),
-            `shared` (those first that most targets retrieve, so that prompts begin alike; see `retrieval.ordering`).
+        k, retrieval, order, window
+            Which behaviors a prompt shows, and in which order; see `Selection` and `selection`.
         summary
             Show in place of those behaviors a summary of the history and its latest behaviors (LLM-TRSR); `k`,
             `retrieval` and `order` then do not matter.
@@ -196,8 +205,23 @@ class Rella:
             with no history; nothing was scored.
 
         """
-        query = Query(history, items, user, Selection(k, retrieval, order, allow_empty_history), summary)
-        return self._components.scorer.score([query], keep=True)[0]
+        selection = self.selection(k, retrieval, order, window, allow_empty_history=allow_empty_history)
+        return self._components.scorer.score([Query(history, items, user, selection, summary)], keep=True)[0]
+
+    def selection(
+        self,
+        k: int | None = None,
+        retrieval: Retrieval | None = None,
+        order: Order = "time",
+        window: Window | None = None,
+        *,
+        allow_empty_history: bool = False,
+    ) -> Selection:
+        """Make a selection of behaviors for this object's layout, with its defaults in the place of None."""
+        usual = self.usual_k if k is None else k
+        return Selection.of(
+            self.layout, usual, retrieval, order, window=window, allow_empty_history=allow_empty_history
+        )
 
     def judge(self, queries: Sequence[Query]) -> list[list[Score]]:
         """Score the targets of many queries; one list a query, as `rank` would give it. Raises as `rank` does.
@@ -248,9 +272,10 @@ class Rella:
         *,
         candidates: int = 30,
         user: User | Mapping[str, object] | None = None,
-        k: int = 30,
-        retrieval: Retrieval = "subr",
+        k: int | None = None,
+        retrieval: Retrieval | None = None,
         order: Order = "time",
+        window: Window | None = None,
         summary: SummarySettings | None = None,
     ) -> "list[Recommendation[Score]]":
         """Recommend items of the index: candidates near to what was liked, scored; the likeliest first.
@@ -259,7 +284,7 @@ class Rella:
         ----------
         count, candidates
             How many to return, at most, and how many to score, at least as many; see `candidates.find_candidates`.
-        history, user, k, retrieval, order, summary
+        history, user, k, retrieval, order, window, summary
             See `rank`, also for what it raises.
 
         Raises
@@ -271,9 +296,11 @@ class Rella:
         from rella_cpp.recommender.candidates import Shortlist
 
         shortlist = Shortlist.of(self.vectors, history, candidates, count)
-        reading: Any = {"user": user, "k": k, "retrieval": retrieval, "order": order, "summary": summary}
+        selection = self.selection(k, retrieval, order, window)
         with shortlist.located():
-            scores = self.rank(history, shortlist.items, **reading)
+            (scores,) = self._components.scorer.score(
+                [Query(history, shortlist.items, user, selection, summary)], keep=True
+            )
         return shortlist.best(scores, count)
 
     def recommend_next(

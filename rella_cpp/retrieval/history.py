@@ -11,7 +11,7 @@ from rella_cpp.domains.domain import Identity
 from rella_cpp.domains.records import Behavior, Item
 from rella_cpp.prompts.lengths import LongItem
 from rella_cpp.retrieval.nearest import nearest
-from rella_cpp.retrieval.selection import Shown
+from rella_cpp.retrieval.selection import Shown, window_start
 
 Embed = Callable[[Sequence[Item]], npt.NDArray[np.float32]]
 """Gives items' vectors, float32 of shape (n, dim); `ItemVectors` is one."""
@@ -26,6 +26,12 @@ class HistoryRows:
         retrieval="recent"   rows 3 and 4
         order="time"         shown as 0, 3; "reversed": 3, 0; "similarity": 3, 0
 
+    Of a stream, whose lines end in ratings, behaviors without one are left out, and the latest make a window:
+
+        window="anchored"    rows 2 to 4 (from the second on, a multiple of K)
+        window="sliding"     rows 3 and 4
+        retrieval="both"     rows 0 and 1, the nearest of those before the window, then 2 to 4
+
     Parameters
     ----------
     behaviors
@@ -39,6 +45,8 @@ class HistoryRows:
         Tells an item from others.
     embed
         Gives vectors; called once at most, and only if a prompt's rows depend on them.
+    earlier
+        How many rated behaviors of the user came before the first that is given; an anchored window counts them.
 
     Attributes
     ----------
@@ -63,13 +71,14 @@ class HistoryRows:
         shown: Shown,
         identity: Callable[[Item], Identity],
         embed: Embed,
+        earlier: int = 0,
     ) -> None:
         if any(len(items) > 1 for items in targets) and (shown.retrieval, shown.order) != ("recent", "time"):
             raise ValueError("a prompt about several targets shows the latest behaviors in the order of time")
         self.behaviors = [behavior for _, behavior in behaviors]
         self.places = [place for place, _ in behaviors]
         self.targets = targets
-        self._shown, self._embed = shown, embed
+        self._shown, self._embed, self._earlier = shown, embed, earlier
         self._identities = [identity(behavior.item) for behavior in self.behaviors]
         self._own = [[identity(item) for item in items] for items in targets]
 
@@ -77,6 +86,17 @@ class HistoryRows:
         """Return the rows of behaviors that are none of a prompt's targets, ascending."""
         own = self._own[target]
         return [row for row, known in enumerate(self._identities) if not any(map(known.same, own))]
+
+    def unrated(self, target: int) -> int:
+        """Count the behaviors that a stream leaves out because they have no rating."""
+        return 0 if self._shown.window is None else len(self.others(target)) - len(self.lines(target))
+
+    def lines(self, target: int) -> list[int]:
+        """Return the rows that a prompt may show, ascending: of a stream those with a rating."""
+        rows = self.others(target)
+        if self._shown.window is None:
+            return rows
+        return [row for row in rows if self.behaviors[row].rating is not None]
 
     @cached_property
     def wanted(self) -> list[list[int]]:
@@ -86,8 +106,13 @@ class HistoryRows:
     def by_worth(self, target: int) -> list[int]:
         """Return the rows wanted, those first that a prompt keeps longest: the nearest, or the latest."""
         wanted = self.wanted[target]
-        recent = self._shown.retrieval == "recent"
-        return sorted(wanted, reverse=True) if recent else self._by_similarity(wanted, target)
+        if self._shown.retrieval == "recent":
+            return sorted(wanted, reverse=True)
+        if self._shown.retrieval == "subr":
+            return self._by_similarity(wanted, target)
+        start = self._window_start
+        latest, nearest_ones = ([row for row in wanted if (row >= start) == late] for late in (True, False))
+        return [*sorted(latest, reverse=True), *self._by_similarity(nearest_ones, target)]
 
     def ordered(self, rows: Sequence[int], target: int, shared: Sequence[int] = ()) -> list[int]:
         """Bring rows into the prompt's order; `shared` has the rows wanted in the order of that name."""
@@ -109,10 +134,23 @@ class HistoryRows:
         return names
 
     def _wanted(self, target: int) -> list[int]:
-        rows, k = self.others(target), self._shown.k
-        if self._shown.retrieval == "recent":
+        rows, k, retrieval = self.lines(target), self._shown.k, self._shown.retrieval
+        if retrieval == "recent" and self._shown.window is None:
             return rows[max(0, len(rows) - k) :]
-        return rows if len(rows) <= k else self._by_similarity(rows, target)[:k]
+        latest: list[int] = []
+        if retrieval != "subr":
+            latest = [row for row in rows if row >= self._window_start]
+            rows = [] if retrieval == "recent" else rows[: len(rows) - len(latest)]
+        return latest + (rows if len(rows) <= k else self._by_similarity(rows, target)[:k])
+
+    @cached_property
+    def _window_start(self) -> int:
+        """The row where the window begins: behind so many rated behaviors, the targets themselves counted."""
+        k, window = self._shown.k, self._shown.window
+        assert window is not None
+        rated = [row for row, behavior in enumerate(self.behaviors) if behavior.rating is not None]
+        start = window_start(self._earlier + len(rated), k, window) - self._earlier
+        return rated[max(0, start)] if start < len(rated) else len(self.behaviors)
 
     def _by_similarity(self, rows: Sequence[int], target: int) -> list[int]:
         """Bring rows into the order of their cosine to the target, greatest first."""

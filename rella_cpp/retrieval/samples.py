@@ -5,12 +5,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from rella_cpp.datasets.dataset import as_written
 from rella_cpp.domains.domain import Domain
 from rella_cpp.domains.values import as_whole
 from rella_cpp.errors import InputError
+from rella_cpp.prompts.stream import Unshown
 from rella_cpp.retrieval.index.item_index import ItemIndex
 from rella_cpp.retrieval.nearest import nearest
-from rella_cpp.retrieval.selection import Retrieval
+from rella_cpp.retrieval.selection import Retrieval, Selection, window_start
 from rella_cpp.storage.progress import Progress
 
 if TYPE_CHECKING:
@@ -71,6 +73,27 @@ class Histories:
             return self.others(row)
         return np.sort(self.nearest(row, k)[0])
 
+    def stream(self, row: int, selection: Selection) -> tuple[npt.NDArray[np.int64], Unshown]:
+        """Choose a stream's behaviors by position, ascending, and say what of the user's ratings came before them.
+
+        For SUBR without an index these are all rated ones: then the scorer chooses. Else it shows just these.
+        """
+        start, others, k = self.start(row), self.others(row), selection.k
+        earlier = self.data.interactions.ratings()[start : start + int(self.data.samples.position[row])]
+        rated = np.flatnonzero(~np.isnan(earlier))
+        lines = others[np.isin(others, rated, assume_unique=True)]
+        chosen = lines
+        if selection.retrieval != "subr":
+            begins = window_start(len(rated), k, selection.window or "anchored")
+            chosen = lines[lines >= (rated[begins] if begins < len(rated) else len(earlier))]
+        if selection.retrieval != "recent":
+            before = lines if selection.retrieval == "subr" else lines[: len(lines) - len(chosen)]
+            found = before if self.vectors is None else self._nearest(row, before, k)[0]
+            chosen = np.sort(found) if selection.retrieval == "subr" else np.concatenate([np.sort(found), chosen])
+        left = np.setdiff1d(lines, chosen, assume_unique=True)
+        total = float(as_written(earlier[left]).sum())
+        return chosen, Unshown(len(left), total)
+
     def latest(self, row: int, k: int) -> npt.NDArray[np.int64]:
         """Return the positions of the K latest behaviors, ascending."""
         others = self.others(row)
@@ -81,8 +104,13 @@ class Histories:
 
         Of equal cosines the later behavior comes first.
         """
+        return self._nearest(row, self.others(row), k)
+
+    def _nearest(
+        self, row: int, positions: npt.NDArray[np.int64], k: int
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+        """Return those of some positions that are nearest to the target, as `nearest` does."""
         assert self.vectors is not None, "SUBR needs an index"
-        positions = self.others(row)
         if not len(positions):
             return positions, np.zeros(0, np.float32)
         matrix = self._of_user(int(self.data.samples.user[row]))

@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from rella_cpp.errors import EngineError
-from rella_cpp.scoring.results import click_probability
+from rella_cpp.prompts.question import AnswerTokens
+from rella_cpp.scoring.results import Levels, click_probability
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,7 @@ class Answer:
     no_logit: float
     answer_mass: float
     head_logit: float | None = None
+    levels: Levels | None = None
 
     @property
     def gap(self) -> float:
@@ -31,8 +33,17 @@ class Answer:
         return None if self.head_logit is None else click_probability(self.head_logit)
 
 
-def read_answer(logits: npt.NDArray[np.float32], yes: int, no: int) -> Answer:
-    """Turn the logits at the answer position, float32 of shape (n_vocab,), into an answer; computed in float64.
+def read_answer(logits: npt.NDArray[np.float32], answers: AnswerTokens) -> Answer:
+    """Turn the logits at the answer position into an answer; computed in float64.
+
+    Each side's logit is the log-sum-exp over its tokens' logits: with one token, the logit itself.
+
+    Parameters
+    ----------
+    logits
+        float32 of shape (n_vocab,).
+    answers
+        The tokens of the answers.
 
     Raises
     ------
@@ -41,15 +52,33 @@ def read_answer(logits: npt.NDArray[np.float32], yes: int, no: int) -> Answer:
 
     """
     row = logits.astype(np.float64)
-    yes_logit, no_logit = float(row[yes]), float(row[no])
-    if not (np.isfinite(yes_logit) and np.isfinite(no_logit) and np.isfinite(row.max())):
+    given = row[list(answers.tokens)]
+    if not (np.isfinite(given).all() and np.isfinite(row.max())):
         raise EngineError("the model's logits are no finite numbers: its weights or an adapter's may be damaged")
+    liked = np.array(answers.liked)
+    yes_logit, no_logit = _log_sum_exp(given[liked]), _log_sum_exp(given[~liked])
     weights = np.exp(row - row.max())
     return Answer(
         probability=float(1 / (1 + np.exp(np.clip(no_logit - yes_logit, -700, 700)))),
         yes_logit=yes_logit,
         no_logit=no_logit,
-        answer_mass=float((weights[yes] + weights[no]) / weights.sum()),
+        answer_mass=float(weights[list(answers.tokens)].sum() / weights.sum()),
+        levels=_levels(answers, given) if answers.levels else None,
+    )
+
+
+def _log_sum_exp(logits: npt.NDArray[np.float64]) -> float:
+    greatest = logits.max()
+    return float(greatest + np.log(np.exp(logits - greatest).sum()))
+
+
+def _levels(answers: AnswerTokens, logits: npt.NDArray[np.float64]) -> Levels:
+    weights = np.exp(logits - logits.max())
+    shares = (weights / weights.sum()).tolist()
+    return Levels(
+        tuple(level.label for level in answers.levels),
+        tuple(shares),
+        sum(share * level.rating for share, level in zip(shares, answers.levels, strict=True)),
     )
 
 

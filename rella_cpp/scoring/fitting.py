@@ -32,7 +32,8 @@ class FittedPrompt(Generic[Q]):
     """A question that fits, and the behaviors in it.
 
     `items` are the targets that it is about. `used` are the behaviors' 0-based places in the input, in prompt order;
-    `dropped` counts those left out for the context's sake, `excluded` those that are a target itself.
+    `dropped` counts those left out for the context's sake, `excluded` those that are a target itself, `unrated` those
+    that a stream leaves out because they have no rating.
     """
 
     items: tuple[Item, ...]
@@ -40,6 +41,7 @@ class FittedPrompt(Generic[Q]):
     used: tuple[int, ...]
     dropped: int
     excluded: int
+    unrated: int = 0
 
     @property
     def item(self) -> Item:
@@ -88,7 +90,8 @@ class PromptFitter(Generic[Q]):
             kept, question = self._as_many_as_fit(target, shared)
         used = tuple(rows.places[row] for row in rows.ordered(kept, target, shared))
         excluded = len(rows.behaviors) - len(rows.others(target))
-        return FittedPrompt(tuple(rows.targets[target]), question, used, len(wanted) - len(kept), excluded)
+        dropped, unrated = len(wanted) - len(kept), rows.unrated(target)
+        return FittedPrompt(tuple(rows.targets[target]), question, used, dropped, excluded, unrated)
 
     def _as_many_as_fit(self, target: int, shared: Sequence[int]) -> tuple[list[int], Q]:
         """Find the greatest number of behaviors whose prompt fits, by bisection; those of most worth are kept."""

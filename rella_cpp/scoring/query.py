@@ -8,6 +8,8 @@ from rella_cpp.domains.domain import Domain
 from rella_cpp.domains.records import Behavior, Item, User
 from rella_cpp.domains.values import describe
 from rella_cpp.errors import InputError
+from rella_cpp.prompts.layout import Layout
+from rella_cpp.prompts.stream import NOTHING_UNSHOWN, Unshown
 from rella_cpp.retrieval.selection import Selection, Shown
 from rella_cpp.summarization.settings import SummarySettings
 
@@ -28,6 +30,8 @@ class Query:
         Which behaviors prompts show, and in which order.
     summary
         In place of what the selection chooses: a summary of the history, and the latest behaviors (LLM-TRSR).
+    earlier
+        Rated behaviors of the user before those of the history, which a stream's header and window count.
 
     """
 
@@ -36,22 +40,32 @@ class Query:
     user: User | Mapping[str, object] | None = None
     selection: Selection = Selection()
     summary: SummarySettings | None = None
+    earlier: Unshown = NOTHING_UNSHOWN
 
     def __post_init__(self) -> None:
         """Refuse a summary that is no settings: a text, say, or a mapping."""
         if self.summary is not None and not isinstance(self.summary, SummarySettings):
             raise InputError(f"summary is {describe(self.summary)}", remedy="give SummarySettings(…)")
 
-    @property
-    def shown(self) -> Shown:
-        """Which behaviors prompts show: beside a summary, the latest in the order of time."""
+    def shown(self, layout: Layout) -> Shown:
+        """Return which behaviors prompts show: beside a summary, the latest in the order of time.
+
+        Raises
+        ------
+        InputError
+            The layout does not have that.
+
+        """
         if self.summary is None:
-            return Shown(self.selection.k, self.selection.retrieval, self.selection.order)
+            return self.selection.shown(layout)
+        if layout == "stream":
+            raise InputError("a stream shows ratings, not a summary", remedy="leave out the summary, or the stream")
         return Shown(self.summary.recent, "recent", "time")
 
-    def reading(self, domain: Domain) -> dict[str, object]:
+    def reading(self, domain: Domain, layout: Layout) -> dict[str, object]:
         """Return how the history is read, in the words of a domain, as JSON: what runs and calibrations hold for."""
-        return {**self.shown._asdict(), **({} if self.summary is None else {"summary": self.summary.facts(domain)})}
+        summary = {} if self.summary is None else {"summary": self.summary.facts(domain)}
+        return {**self.shown(layout).facts(), **summary}
 
 
 By = Literal["yes-no", "likelihood"]
@@ -99,4 +113,4 @@ class ChoiceQuery:
 
     def reading(self, domain: Domain) -> dict[str, object]:
         """Return how the history is read, in the words of a domain, as JSON."""
-        return {**self.shown._asdict(), "by": "likelihood", "wording": domain.choice_fingerprint}
+        return {**self.shown.facts(), "by": "likelihood", "wording": domain.choice_fingerprint}

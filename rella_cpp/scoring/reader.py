@@ -86,12 +86,12 @@ class LogitReader:
         prompts, head = [question.prompt for question in questions], self.head
 
         def read(number: int, logits: npt.NDArray[np.float32]) -> None:
-            found[number] = read_answer(logits[-1], questions[number].yes, questions[number].no)
+            found[number] = read_answer(logits[-1], questions[number].answers)
             progress(len(found))
 
         def read_with_head(number: int, states: States) -> None:
             assert head is not None
-            answer = read_answer(states.logits, questions[number].yes, questions[number].no)
+            answer = read_answer(states.logits, questions[number].answers)
             found[number] = replace(answer, head_logit=head.logit(states.hidden, answer.gap))
             progress(len(found))
 
@@ -108,7 +108,7 @@ class LogitReader:
         """
         prompts = [question.prompt for question in questions]
         for question, states in zip(questions, self._engine.states(prompts, self.adapters), strict=True):
-            yield states.hidden, read_answer(states.logits, question.yes, question.no)
+            yield states.hidden, read_answer(states.logits, question.answers)
 
     def known_gaps(self, questions: Sequence[Question]) -> list[float]:
         """Return questions' logit gaps yes − no; known ones come from the cache.
@@ -119,7 +119,10 @@ class LogitReader:
         return [self._known_gap(key, question) for question in questions]
 
     def _known_gap(self, key: str, question: Question) -> float:
-        prompt = f"{question.tokens} {question.borders} {question.yes} {question.no}"
+        answers = question.answers
+        prompt = f"{question.tokens} {question.borders} {' '.join(map(str, answers.tokens))}"
+        if answers.levels:
+            prompt += f" {answers.liked}"
         if question.soft is not None:
             prompt += f" {question.soft[0]}"
         gap = self._cache.gap(key, prompt)

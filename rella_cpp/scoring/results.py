@@ -74,6 +74,30 @@ class Likelihood:
 
 
 @dataclass(frozen=True, slots=True)
+class Levels:
+    """What a model says of a target's rating, at the end of a stream.
+
+    Attributes
+    ----------
+    labels
+        The ratings' labels, the lowest first.
+    probabilities
+        Softmax over the labels' logits, one each.
+    expected
+        The mean rating under it, on the domain's scale.
+
+    """
+
+    labels: tuple[str, ...]
+    probabilities: tuple[float, ...]
+    expected: float
+
+    def as_dict(self) -> dict[str, float]:
+        """Return each label's probability, as JSON."""
+        return dict(zip(self.labels, self.probabilities, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
 class Score:
     """How likely the user is to like one item.
 
@@ -84,9 +108,10 @@ class Score:
     probability
         Click probability, `softmax(yes_logit, no_logit)` (ReLLa §3.1): between 0 and 1, not calibrated.
     yes_logit, no_logit
-        Logits of the two answer tokens at the answer position.
+        Logits of the two answer tokens at the answer position; of a stream, log-sum-exp over the labels of ratings that
+        say that the item is liked, and over the others.
     answer_mass
-        Share of the full softmax that the two answers hold: near 0, the model does not answer in that form.
+        Share of the full softmax that the answers hold: near 0, the model does not answer in that form.
     prompt_tokens
         Tokens that were read.
     used
@@ -107,6 +132,10 @@ class Score:
         What a head made of the hidden states; None without one.
     summary
         The preference summary in the prompt; None where histories are read without one.
+    levels
+        What a stream says of each rating; None without one.
+    unrated
+        How many behaviors a stream leaves out because they have no rating.
 
     """
 
@@ -125,6 +154,8 @@ class Score:
     calibrated: float | None = None
     head_logit: float | None = None
     summary: PreferenceSummary | None = None
+    levels: Levels | None = None
+    unrated: int = 0
 
     @property
     def gap(self) -> float:
@@ -157,6 +188,9 @@ class Score:
             "empty_gap": self.empty_gap,
             "calibrated": self.calibrated,
             "summary": None if self.summary is None else self.summary.brief(),
+            "levels": None if self.levels is None else self.levels.as_dict(),
+            "expected": None if self.levels is None else self.levels.expected,
+            "unrated": self.unrated or None,
         }
         return {name: value for name, value in found.items() if value is not None}
 

@@ -11,10 +11,12 @@ from rella_cpp.domains.stray_fields import warn_of_mappings
 from rella_cpp.engine.engine import Engine
 from rella_cpp.prompts.builder import PromptBuilder
 from rella_cpp.prompts.question import Question
-from rella_cpp.prompts.writers import YesNoWriter
+from rella_cpp.prompts.stream import Unshown, write_stream
+from rella_cpp.prompts.writers import StreamWriter, YesNoWriter
 from rella_cpp.prompts.yes_no import Preference, write_prompt
 from rella_cpp.retrieval.history import HistoryRows
 from rella_cpp.retrieval.ordering import share_rows
+from rella_cpp.retrieval.selection import Shown
 from rella_cpp.retrieval.vectors import ItemVectors
 from rella_cpp.scoring.answers import Answer
 from rella_cpp.scoring.fitting import FittedPrompt, PromptFitter
@@ -36,6 +38,7 @@ class _Case:
     """A query, checked: its history's rows, and the summary that each target's prompt shows, if any."""
 
     query: Query
+    shown: Shown
     user: User
     items: Sequence[Item]
     rows: HistoryRows
@@ -82,8 +85,9 @@ class Scorer:
         """Return all that scores depend on besides the request, as JSON."""
         return {
             "model": self._reader.model.as_dict(),
-            "domain": {"name": self._domain.name, "fingerprint": self._domain.fingerprint},
-            "chat_format": self._prompts.frame.name,
+            "domain": {"name": self._domain.name, "fingerprint": self._prompts.wording},
+            **({} if self._prompts.layout == "question" else {"layout": self._prompts.layout}),
+            "chat_format": self._prompts.chat_format,
             "contrast": self.contrast,
             "ctx": self._engine.n_ctx,
             "engine": self._vectors.identity.words,
@@ -126,7 +130,7 @@ class Scorer:
 
     def _case(self, query: Query) -> _Case:
         """Check a query."""
-        shown, domain = query.shown, self._domain
+        shown, domain = query.shown(self._prompts.layout), self._domain
         behaviors = take_history(query.history, domain, allow_empty=query.selection.allow_empty_history)
         items, user = take_items(query.items, domain), take_user(query.user, domain)
         warn_of_mappings(query.history, query.items, query.user, domain)
@@ -135,13 +139,17 @@ class Scorer:
                 shown.k, shown.order, contrast=self.contrast, summary=query.summary is not None
             )
         if self.calibrator is not None:
-            self.calibrator.check(self.settings(), query.reading(domain))
-        rows = HistoryRows(behaviors, [[item] for item in items], shown, domain.identity, self._vectors)
-        return _Case(query, user, items, rows, [None] * len(items))
+            self.calibrator.check(self.settings(), query.reading(domain, self._prompts.layout))
+        targets, earlier = [[item] for item in items], query.earlier.count
+        rows = HistoryRows(behaviors, targets, shown, domain.identity, self._vectors, earlier)
+        return _Case(query, shown, user, items, rows, [None] * len(items))
 
     def _fitter(self, case: _Case) -> PromptFitter[Question]:
+        if self._prompts.layout == "stream":
+            rated = [_rated(case, target) for target in range(len(case.items))]
+            return PromptFitter(case.rows, StreamWriter(self._prompts, case.user, case.items, rated))
         preferences = [self._preference(case.query, summary) for summary in case.summaries]
-        writer = YesNoWriter(self._prompts, case.user, case.items, case.query.shown.order, preferences)
+        writer = YesNoWriter(self._prompts, case.user, case.items, case.shown.order, preferences)
         return PromptFitter(case.rows, writer)
 
     def _preference(self, query: Query, summary: PreferenceSummary | None) -> Preference | None:
@@ -167,6 +175,9 @@ class Scorer:
         """Return for each target the gap that it gets with no history and no profile; None without contrast."""
         if not self.contrast:
             return [None for case in cases for _ in case.items]
+        if self._prompts.layout == "stream":
+            streams = [write_stream(self._domain, User(), [], item) for case in cases for item in case.items]
+            return self._reader.known_gaps([self._prompts.stream(stream) for stream in streams])
         texts = [
             write_prompt(self._domain, User(), [], item, preference=self._preference(case.query, None))
             for case in cases
@@ -189,6 +200,8 @@ class Scorer:
             prompt=fitted.question.text,
             empty_gap=gap,
             head_logit=answer.head_logit,
+            levels=answer.levels,
+            unrated=fitted.unrated,
         )
 
     def _finished(self, score: Score, case: _Case, summary: PreferenceSummary | None) -> Score:
@@ -201,9 +214,16 @@ def _fit(cases: Sequence[_Case], fitters: Sequence[PromptFitter[Question]]) -> l
     """Write every case's prompts; those of one user in the order `shared` are ordered together."""
     same_user: dict[str, list[int]] = {}
     for number, case in enumerate(cases):
-        if case.query.shown.order == "shared":
+        if case.shown.order == "shared":
             same_user.setdefault(repr(case.user), []).append(number)
     orders: dict[int, list[list[int]]] = {}
     for numbers in same_user.values():
         orders.update(zip(numbers, share_rows([cases[number].rows for number in numbers]), strict=True))
     return [fitter.fit(orders.get(number)) for number, fitter in enumerate(fitters)]
+
+
+def _rated(case: _Case, target: int) -> Unshown:
+    """Count a user's rated behaviors that are not the target, and sum their ratings."""
+    ratings = [case.rows.behaviors[row].rating or 0.0 for row in case.rows.lines(target)]
+    earlier = case.query.earlier
+    return Unshown(earlier.count + len(ratings), earlier.total + sum(ratings))

@@ -11,7 +11,7 @@ from rella_cli.options.engine import EngineOptions
 from rella_cli.options.evaluation import EvaluatedOptions, ProtocolOptions, RunOptions
 from rella_cli.options.groups import with_groups, without
 from rella_cli.options.model import ModelOptions, calibration_option
-from rella_cli.options.selection import ReadingOptions
+from rella_cli.options.selection import LayoutOptions, ReadingOptions
 from rella_cli.options.summary import SummaryOptions
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rella_cpp import (
         Calibration,
         EvaluationSettings,
+        Layout,
         Rankings,
         RankingSettings,
         Rella,
@@ -33,6 +34,7 @@ def evaluate(
     *,
     what: EvaluatedOptions,
     reading: Annotated[ReadingOptions, without("by", "allow_empty_history")],
+    layout: LayoutOptions,
     protocol: ProtocolOptions,
     calibration: Annotated[
         list[str] | None,
@@ -50,8 +52,10 @@ def evaluate(
 
     summary = summarizing.wanted(reading, what.sweep)
     _check(what, protocol, reading, model, calibration, summary)
-    ranked = protocol.ranking_settings(context, summary)
-    settings = protocol.settings(what.ks(reading.k), reading, summary)
+    tuned = layout.tuned(model)
+    selection = reading.selection(layout, tuned)
+    ranked = protocol.ranking_settings(context, selection, tuned.layout, summary)
+    settings = protocol.settings(what.ks(selection.k), selection, tuned.layout, summary)
     engine.settings()
     listen(engine.verbose)
     rella = None
@@ -63,7 +67,7 @@ def evaluate(
             lists = None if protocol.ranking is None else Rankings.open(protocol.ranking)
             fitted = [(path, Calibration.load(path)) for path in calibration or []]
             contrast = reading.contrast or any(each.contrast for _, each in fitted)
-            with _judge(what, model, engine, opened, contrast=contrast) as rella, ProgressBar() as bar:
+            with _judge(what, model, engine, opened, tuned.layout, contrast=contrast) as rella, ProgressBar() as bar:
                 samples = _Samples(opened, rella, run, bar)
                 if ranked is not None:
                     runs = [samples.rank(ranked, lists)]
@@ -107,7 +111,7 @@ class _Samples(NamedTuple):
         if check and self.rella is not None:
             for path, each in fitted:
                 for k in settings.ks:
-                    reading = settings.query(k, [], []).reading(self.opened.domain)
+                    reading = settings.reading(k, self.opened.domain)
                     each.check(self.rella.settings(), reading, source=path)
         return evaluate_clicks(
             self.opened.histories(self.progress),
@@ -121,12 +125,18 @@ class _Samples(NamedTuple):
 
 
 def _judge(
-    what: EvaluatedOptions, model: ModelOptions, engine: EngineOptions, opened: OpenedData, *, contrast: bool
+    what: EvaluatedOptions,
+    model: ModelOptions,
+    engine: EngineOptions,
+    opened: OpenedData,
+    layout: "Layout",
+    *,
+    contrast: bool,
 ) -> "AbstractContextManager[Rella | None]":
     """Open the model, unless baselines alone are wanted."""
     if what.baselines_only:
         return nullcontext()
-    return model.open(opened.domain, engine, index=opened.catalog, contrast=contrast)
+    return model.open(opened.domain, engine, layout=layout, index=opened.catalog, contrast=contrast)
 
 
 def _evaluate_prompts(

@@ -13,7 +13,7 @@ from rella_cli.options.index import open_index
 from rella_cli.options.model import ModelOptions
 from rella_cli.options.output import Json
 from rella_cli.options.recommendation import CountedSummaryOptions, UserOptions, WantedOptions
-from rella_cli.options.selection import ReadingOptions
+from rella_cli.options.selection import LayoutOptions, ReadingOptions
 
 
 @with_groups
@@ -22,6 +22,7 @@ def recommend(
     files: UserOptions,
     wanted: WantedOptions,
     reading: Annotated[ReadingOptions, without("allow_empty_history", "index")],
+    layout: LayoutOptions,
     model: ModelOptions,
     engine: EngineOptions,
     summarizing: CountedSummaryOptions,
@@ -33,12 +34,13 @@ def recommend(
     summary = summarizing.wanted(reading)
     chooses = by_likelihood(context, reading.by, "contrast", "calibration", "head")
     engine.settings()
-    selection = reading.selection()
+    tuned = layout.tuned(model)
+    selection = reading.selection(layout, tuned)
     most = wanted.most()
     catalog = open_index(wanted.index, no_cache=model.no_cache)
     words = domain_of(catalog.folder, catalog.manifest.domain, files.domain)
     past, person = read_past(files.history, files.user, words)
-    with model.open(words, engine, index=catalog, contrast=reading.contrast) as rella:
+    with model.open(words, engine, layout=tuned.layout, index=catalog, contrast=reading.contrast) as rella:
         with placed_in_files(past), ProgressBar() as rella.progress:
             if chooses:
                 chosen = rella.recommend_next(past.behaviors, wanted.count, candidates=most, user=person, k=selection.k)
@@ -51,6 +53,7 @@ def recommend(
                     k=selection.k,
                     retrieval=selection.retrieval,
                     order=selection.order,
+                    window=selection.window,
                     summary=summary,
                 )
     from rella_cli.views import choices, scores  # they bring rich

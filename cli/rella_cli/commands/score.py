@@ -12,7 +12,7 @@ from rella_cli.options.groups import with_groups
 from rella_cli.options.history import placed_in_files
 from rella_cli.options.model import ModelOptions
 from rella_cli.options.question import AnswerOptions, Question, QuestionOptions
-from rella_cli.options.selection import ReadingOptions
+from rella_cli.options.selection import LayoutOptions, ReadingOptions
 from rella_cli.options.summary import SummaryOptions
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ def score(
     context: typer.Context,
     files: QuestionOptions,
     reading: ReadingOptions,
+    layout: LayoutOptions,
     model: ModelOptions,
     engine: EngineOptions,
     output: AnswerOptions,
@@ -66,10 +67,11 @@ def score(
     if output.jsonl:
         _check_worker(context, files)
     engine.settings()
-    selection = reading.selection()
+    tuned = layout.tuned(model)
+    selection = reading.selection(layout, tuned)
     words = load_domain(files.domain)
     asked = None if output.jsonl else files.read(context, words, allow_empty=reading.allow_empty_history)
-    with model.open(words, engine, index=reading.index, contrast=reading.contrast) as rella:
+    with model.open(words, engine, layout=tuned.layout, index=reading.index, contrast=reading.contrast) as rella:
         if asked is None:
             from rella_cli.commands.worker import serve
 

@@ -11,10 +11,10 @@ from rella_cli.options.groups import group
 from rella_cli.options.model import ModelOptions
 from rella_cli.options.output import Force, Json, out_option
 from rella_cli.options.samples import candidates_option, limit_option, ranking_option, seed_option, split_option
-from rella_cli.options.selection import ReadingOptions, by_option
+from rella_cli.options.selection import by_option
 
 if TYPE_CHECKING:
-    from rella_cpp import EvaluationSettings, RankingSettings, SummarySettings
+    from rella_cpp import EvaluationSettings, Layout, RankingSettings, Selection, SummarySettings
 
 _SAMPLES = "Samples"
 _PROTOCOLS = ("clicks", "rank", "choose")
@@ -107,7 +107,7 @@ class ProtocolOptions:
     ] = None
 
     def settings(
-        self, ks: tuple[int, ...], reading: ReadingOptions, summary: "SummarySettings | None"
+        self, ks: tuple[int, ...], selection: "Selection", layout: "Layout", summary: "SummarySettings | None"
     ) -> "EvaluationSettings":
         """Make the settings of an evaluation with each K, which checks the options."""
         from rella_cpp import EvaluationSettings
@@ -117,18 +117,24 @@ class ProtocolOptions:
             self.limit,
             self.seed,
             ks,
-            reading.retrieval,  # type: ignore[arg-type]  # it checks them
-            reading.order,  # type: ignore[arg-type]
+            selection.retrieval,
+            selection.order,
             summary,
+            layout,
+            selection.window,
         )
 
-    def ranking_settings(self, context: typer.Context, summary: "SummarySettings | None") -> "RankingSettings | None":
+    def ranking_settings(
+        self, context: typer.Context, selection: "Selection", layout: "Layout", summary: "SummarySettings | None"
+    ) -> "RankingSettings | None":
         """Make the settings of a ranking; None where the protocol is no ranking.
 
         Parameters
         ----------
         context
             Says which options were given, and the values of those that other groups have.
+        selection, layout
+            Which behaviors prompts show, and how.
         summary
             How summaries are made, if prompts show one.
 
@@ -146,7 +152,8 @@ class ProtocolOptions:
             return None
         by: Any = self.by or ("likelihood" if self.protocol == "choose" else "yes-no")
         by_likelihood(context, by, "contrast", "head")
-        known = {name: given[name] for name in ("split", "limit", "seed", "k", "retrieval", "order")}
+        known = {name: given[name] for name in ("split", "limit", "seed")}
+        known |= {name: getattr(selection, name) for name in ("k", "retrieval", "order", "window")} | {"layout": layout}
         if self.protocol == "choose":
             candidates = 15 if self.candidates is None else self.candidates
             return RankingSettings.choosing(candidates=candidates, by=by, summary=summary, **known)

@@ -11,7 +11,7 @@ from rella_cli.options.engine import MODEL, EngineOptions
 from rella_cli.options.groups import group
 
 if TYPE_CHECKING:
-    from rella_cpp import Cache, Domain, ItemIndex, Rella
+    from rella_cpp import Cache, Domain, ItemIndex, Layout, Rella
 
 _PATIENCE = 20.0
 """Seconds after which a trial is mentioned where there is no terminal to show a bar on."""
@@ -96,6 +96,7 @@ class ModelOptions:
         domain: "Domain",
         engine: EngineOptions,
         *,
+        layout: "Layout | None" = None,
         index: "ItemIndex | str | None" = None,
         contrast: bool = False,
     ) -> "Rella":
@@ -107,6 +108,8 @@ class ModelOptions:
             Words the prompts.
         engine
             How it is loaded.
+        layout
+            How histories are laid out; None: as the adapters were tuned, else a question.
         index
             The index that items' vectors are taken from, or its folder.
         contrast
@@ -118,13 +121,14 @@ class ModelOptions:
         from rella_cpp import Rella, find_model
 
         listen(engine.verbose)
-        adapters = [parse_adapter(text) for text in self.lora or []]
+        adapters = self.adapters()
         path = find_model(self.model)
         with ProgressBar(patience=_PATIENCE) as bar:
             rella = Rella.from_gguf(
                 path,
                 domain=domain,
                 settings=engine.settings(),
+                layout=layout,
                 chat_format=self.chat_format,
                 cache=self._cache(),
                 trial=not engine.no_trial,
@@ -142,6 +146,10 @@ class ModelOptions:
                 raise
         gc.set_threshold(700, 10, 10)  # Python's own: main set it high for the start, now garbage would pile up
         return rella
+
+    def adapters(self) -> list[tuple[Path, float]]:
+        """Return the adapters that are named, with their scales."""
+        return [parse_adapter(text) for text in self.lora or []]
 
     def _apply(self, rella: "Rella", adapters: list[tuple[Path, float]]) -> None:
         """Apply what the model was tuned with."""

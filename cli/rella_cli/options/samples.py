@@ -65,4 +65,4 @@ class ShotOptions:
         """Make the settings, which checks the options."""
         from rella_cpp import TuningSettings
 
-        return TuningSettings(self.shots, reading.k, self.mix, reading.order, self.seed)  # type: ignore[arg-type]  # it checks
+        return TuningSettings(self.shots, 30 if reading.k is None else reading.k, self.mix, reading.order, self.seed)  # type: ignore[arg-type]  # it checks

@@ -8,7 +8,9 @@ from rella_cli.options.groups import group
 from rella_cli.options.index import index_option
 
 if TYPE_CHECKING:
+    from rella_cli.options.model import ModelOptions
     from rella_cpp import Selection
+    from rella_cpp.recommender.tuned_layout import TunedLayout
 
 READING = "Reading the history"
 """The panel of --help with everything about the history."""
@@ -25,6 +27,15 @@ def contrast_option(text: str, panel: str | None = None) -> Any:
 
 
 K = Annotated[int, typer.Option("-k", help="Behaviors to read at most.", show_default=True, rich_help_panel=READING)]
+LayoutK = Annotated[
+    int | None,
+    typer.Option(
+        "-k",
+        help="Behaviors to read at most: 30 unless given; of a stream 12, or as its adapter was tuned.",
+        show_default=False,
+        rich_help_panel=READING,
+    ),
+]
 By = Annotated[
     str,
     by_option(
@@ -49,15 +60,18 @@ Contrast = Annotated[
 class ReadingOptions:
     """Which behaviors a prompt shows, in which order, and what is asked of them."""
 
-    k: K = 30
+    k: LayoutK = None
     retrieval: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--retrieval",
-            help="subr: those nearest to the item; recent: the latest.",
+            metavar="subr|recent|both",
+            help="subr: those nearest to the item; recent: the latest, a stream's default; both, of a stream: some of "
+            "each.",
+            show_default="subr",
             rich_help_panel=READING,
         ),
-    ] = "subr"
+    ] = None
     order: Annotated[
         str,
         typer.Option(
@@ -75,9 +89,48 @@ class ReadingOptions:
     index: Index = None
     contrast: Contrast = False
 
-    def selection(self) -> "Selection":
-        """Make the selection of behaviors, which checks the options."""
+    def selection(self, layout: "LayoutOptions", tuned: "TunedLayout") -> "Selection":
+        """Make the selection of behaviors for a layout, which checks the options."""
         from rella_cpp import Selection
 
-        allow = self.allow_empty_history
-        return Selection(self.k, self.retrieval, self.order, allow)  # type: ignore[arg-type]  # it checks them
+        return Selection.of(
+            tuned.layout,
+            tuned.k if self.k is None else self.k,
+            self.retrieval,  # type: ignore[arg-type]  # it checks them
+            self.order,  # type: ignore[arg-type]
+            window=layout.window,  # type: ignore[arg-type]
+            allow_empty_history=self.allow_empty_history,
+        )
+
+
+@group
+class LayoutOptions:
+    """How a history is laid out in a prompt."""
+
+    layout: Annotated[
+        str | None,
+        typer.Option(
+            "--layout",
+            metavar="question|stream",
+            help="A yes-or-no question about the item (ReLLa); or a line per behavior that ends in its rating, and the "
+            "item's comes next. Else as the adapter was tuned, else question.",
+            show_default=False,
+            rich_help_panel=READING,
+        ),
+    ] = None
+    window: Annotated[
+        str | None,
+        typer.Option(
+            "--window",
+            metavar="anchored|sliding",
+            help="Latest behaviors of a stream: K to 2K - 1, so that the next prompt begins with this one; or K.",
+            show_default="anchored",
+            rich_help_panel=READING,
+        ),
+    ] = None
+
+    def tuned(self, model: "ModelOptions") -> "TunedLayout":
+        """Return the layout wanted, or that of the model's adapters; refuse options that it does not have."""
+        from rella_cpp.recommender.tuned_layout import tuned_layout
+
+        return tuned_layout(self.layout, model.adapters())  # type: ignore[arg-type]  # it checks it

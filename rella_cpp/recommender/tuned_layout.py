@@ -1,0 +1,47 @@
+"""How prompts are laid out for adapters that say what they were tuned on."""
+
+from typing import NamedTuple
+
+from rella_cpp.adapters.lora import Adapters, records_of
+from rella_cpp.errors import InputError
+from rella_cpp.prompts.layout import Layout, check_layout
+from rella_cpp.retrieval.selection import DEFAULTS
+
+
+class TunedLayout(NamedTuple):
+    """A layout, and how many behaviors its prompts show unless something else is wanted."""
+
+    layout: Layout
+    k: int
+
+
+def tuned_layout(wanted: Layout | None, adapters: Adapters) -> TunedLayout:
+    """Return the layout wanted; None: that of the rows that adapters were tuned on, else `question`.
+
+    K is that of the rows where they are of that layout, too.
+
+    Parameters
+    ----------
+    wanted
+        The layout, if one is wanted.
+    adapters
+        GGUF files or PEFT folders. One that cannot be read, or has no record, says nothing.
+
+    Raises
+    ------
+    InputError
+        There is no such layout, or the adapters were tuned on several.
+
+    """
+    if wanted is not None:
+        check_layout(wanted)
+    found: dict[str, int | None] = {}
+    for record in records_of(adapters):
+        samples = record.get("samples")
+        k = samples.get("k") if isinstance(samples, dict) else None
+        found.setdefault(str(record.get("layout", "question")), k if isinstance(k, int) and k > 0 else None)
+    if wanted is None and len(found) > 1:
+        raise InputError(f"the adapters were tuned on the layouts {', '.join(found)}", remedy="name one with --layout")
+    layout: Layout = wanted or ("stream" if "stream" in found else "question")
+    tuned_k = found.get(layout) if layout == "stream" else None
+    return TunedLayout(layout, tuned_k or DEFAULTS[layout][0])
