@@ -82,7 +82,7 @@ def test_a_score_by_a_head_is_what_its_weights_say(head: Head, exact_judge: Rell
     score = judge.score(history, item, retrieval="recent")
     behaviors = [behavior for behavior in history if behavior.item != item]
     question = judge.prompts.question(write_prompt(MOVIES, User(), behaviors, item))
-    ((hidden, answer),) = judge.states([question])
+    ((hidden, answer),) = judge.reader.states([question])
     expected = float(read_features(hidden, answer.gap).astype(np.float64) @ head.weights + head.offset)
     assert score.head_logit == pytest.approx(expected, abs=1e-9) and score.gap == score.head_logit
     assert score.best == score.head == pytest.approx(1 / (1 + np.exp(-expected)))

@@ -7,7 +7,9 @@ from rella_cpp.domains.domain import Domain
 from rella_cpp.engine.engine import Engine
 from rella_cpp.engine.trial.trial import Trial
 from rella_cpp.prompts.builder import PromptBuilder
-from rella_cpp.prompts.layout import Layout
+from rella_cpp.prompts.yes_no import Order
+from rella_cpp.recommender.tuned_layout import TunedLayout
+from rella_cpp.retrieval.selection import Retrieval, Selection, Window
 from rella_cpp.retrieval.vectors import ItemVectors
 from rella_cpp.scoring.likelihood import LikelihoodScorer
 from rella_cpp.scoring.reader import LogitReader
@@ -37,6 +39,8 @@ class Components:
         Writes preference summaries, by the model's base.
     scorer, likelihoods
         Say how likely items are liked, and which comes next.
+    usual_k
+        How many behaviors prompts show where a request does not say.
 
     """
 
@@ -50,6 +54,7 @@ class Components:
     summarizer: Summarizer
     scorer: Scorer
     likelihoods: LikelihoodScorer
+    usual_k: int
 
     @classmethod
     def of(
@@ -60,17 +65,37 @@ class Components:
         trial: Trial | None,
         *,
         chat_format: str | None,
-        layout: Layout,
+        tuned: TunedLayout,
     ) -> Self:
         """Make the parts of a loaded model; what it raises, see `PromptBuilder`."""
-        prompts = PromptBuilder(engine, domain, chat_format, layout)
+        prompts = PromptBuilder(engine, domain, chat_format, tuned.layout)
         vectors = ItemVectors(engine, domain, cache)
         identity = vectors.identity
         reader = LogitReader(engine, prompts, identity, cache)
         summarizer = Summarizer(engine, prompts, identity, cache)
         scorer = Scorer(engine, prompts, vectors, reader, summarizer)
         likelihoods = LikelihoodScorer(engine, prompts, reader)
-        return cls(engine, domain, cache, trial, prompts, vectors, reader, summarizer, scorer, likelihoods)
+        return cls(engine, domain, cache, trial, prompts, vectors, reader, summarizer, scorer, likelihoods, tuned.k)
+
+    def selection(
+        self,
+        k: int | None,
+        retrieval: Retrieval | None,
+        order: Order,
+        window: Window | None,
+        *,
+        allow_empty_history: bool = False,
+    ) -> Selection:
+        """Make a selection of behaviors for the layout, with its defaults in the place of None.
+
+        Raises
+        ------
+        InputError
+            A value is out of its range, or the layout does not have it.
+
+        """
+        layout, usual, allow = self.prompts.layout, self.usual_k if k is None else k, allow_empty_history
+        return Selection.of(layout, usual, retrieval, order, window=window, allow_empty_history=allow)
 
     def report_to(self, progress: Progress) -> None:
         """Let every part tell how far it is."""

@@ -1,7 +1,7 @@
 """Rella: a model, a domain and a chat frame together score items for a user."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -25,8 +25,8 @@ from rella_cpp.prompts.yes_no import Order
 from rella_cpp.recommender.attachments import Attachments
 from rella_cpp.recommender.components import Components
 from rella_cpp.recommender.loading import load_engine
-from rella_cpp.recommender.tuned_layout import tuned_layout
-from rella_cpp.retrieval.selection import DEFAULTS, Retrieval, Selection, Window
+from rella_cpp.recommender.tuned_layout import TunedLayout, tuned_layout
+from rella_cpp.retrieval.selection import Retrieval, Window
 from rella_cpp.scoring.answers import Answer
 from rella_cpp.scoring.head import Head
 from rella_cpp.scoring.query import ChoiceQuery, Query
@@ -65,12 +65,7 @@ class Rella:
 
     Attributes
     ----------
-    layout
-        As given.
-    usual_k
-        How many behaviors prompts show where a request does not say: 30, of a stream 12, or as many as its adapter was
-        tuned on.
-    prompts, vectors, summarizer
+    prompts, vectors, summarizer, reader
         See `rella_cpp.recommender.components.Components`.
 
     """
@@ -80,19 +75,19 @@ class Rella:
         engine: Engine,
         domain: Domain,
         *,
-        layout: Layout = "question",
+        layout: Layout | TunedLayout = "question",
         chat_format: str | None = None,
         cache: Cache | None = None,
         trial: Trial | None = None,
     ) -> None:
         self._components = parts = Components.of(
-            engine, domain, cache or Cache.default(), trial, chat_format=chat_format, layout=layout
+            engine, domain, cache or Cache.default(), trial, chat_format=chat_format, tuned=TunedLayout.of(layout)
         )
         self._attachments = Attachments(parts)
         self._progress = no_progress
-        self.layout, self.usual_k = layout, DEFAULTS[layout][0]
         self.engine, self.domain = engine, domain
         self.prompts, self.vectors, self.summarizer = parts.prompts, parts.vectors, parts.summarizer
+        self.reader = parts.reader
 
     @classmethod
     def from_gguf(
@@ -144,8 +139,7 @@ class Rella:
         tuned, cache = tuned_layout(layout, lora), cache or Cache.default()
         engine, tried = load_engine(path, settings, tuned.layout, chat_format, cache, trial=trial, progress=progress)
         try:
-            rella = cls(engine, domain, layout=tuned.layout, chat_format=chat_format, cache=cache, trial=tried)
-            rella.usual_k = tuned.k
+            rella = cls(engine, domain, layout=tuned, chat_format=chat_format, cache=cache, trial=tried)
             rella.use_soft(soft)
             rella.adapters = lora
             return rella
@@ -167,7 +161,7 @@ class Rella:
         allow_empty_history: bool = False,
     ) -> Score:
         """Score one item; see `rank`."""
-        selection = self.selection(k, retrieval, order, window, allow_empty_history=allow_empty_history)
+        selection = self._components.selection(k, retrieval, order, window, allow_empty_history=allow_empty_history)
         return self._components.scorer.score([Query(history, [item], user, selection, summary)], keep=True)[0][0]
 
     def rank(
@@ -191,7 +185,8 @@ class Rella:
             Behaviors, oldest first unless every one has a timestamp, and the targets; a behavior that is the target
             itself is left out. What is known of the user.
         k, retrieval, order, window
-            Which behaviors a prompt shows, and in which order; see `Selection` and `selection`.
+            Which behaviors a prompt shows, and in which order; see `Selection`. None: the
+            layout's own; of a stream K is 12, or as many as its adapter was tuned on.
         summary
             Show in place of those behaviors a summary of the history and its latest behaviors (LLM-TRSR); `k`,
             `retrieval` and `order` then do not matter.
@@ -205,23 +200,8 @@ class Rella:
             with no history; nothing was scored.
 
         """
-        selection = self.selection(k, retrieval, order, window, allow_empty_history=allow_empty_history)
+        selection = self._components.selection(k, retrieval, order, window, allow_empty_history=allow_empty_history)
         return self._components.scorer.score([Query(history, items, user, selection, summary)], keep=True)[0]
-
-    def selection(
-        self,
-        k: int | None = None,
-        retrieval: Retrieval | None = None,
-        order: Order = "time",
-        window: Window | None = None,
-        *,
-        allow_empty_history: bool = False,
-    ) -> Selection:
-        """Make a selection of behaviors for this object's layout, with its defaults in the place of None."""
-        usual = self.usual_k if k is None else k
-        return Selection.of(
-            self.layout, usual, retrieval, order, window=window, allow_empty_history=allow_empty_history
-        )
 
     def judge(self, queries: Sequence[Query]) -> list[list[Score]]:
         """Score the targets of many queries; one list a query, as `rank` would give it. Raises as `rank` does.
@@ -261,7 +241,6 @@ class Rella:
 
         Each history has its behaviors oldest first unless every one has a timestamp. `Summarizer.summaries` says what a
         text's wording depends on, and what is raised.
-
         """
         return self.summarizer.summarize(histories, settings or SummarySettings(), self.progress)
 
@@ -296,7 +275,7 @@ class Rella:
         from rella_cpp.recommender.candidates import Shortlist
 
         shortlist = Shortlist.of(self.vectors, history, candidates, count)
-        selection = self.selection(k, retrieval, order, window)
+        selection = self._components.selection(k, retrieval, order, window)
         with shortlist.located():
             (scores,) = self._components.scorer.score(
                 [Query(history, shortlist.items, user, selection, summary)], keep=True
@@ -406,10 +385,6 @@ class Rella:
     def answers(self, questions: Sequence[Question]) -> list[Answer]:
         """Read questions; return what the logits at the answer position, and the head, say."""
         return self._components.reader.answers(questions)
-
-    def states(self, questions: Sequence[Question]) -> Iterator[tuple[npt.NDArray[np.float32], Answer]]:
-        """Read questions; yield the hidden states of target and question, and the answer; see `LogitReader.states`."""
-        return self._components.reader.states(questions)
 
     def close(self) -> None:
         """Free the model."""

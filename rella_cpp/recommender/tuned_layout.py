@@ -14,6 +14,11 @@ class TunedLayout(NamedTuple):
     layout: Layout
     k: int
 
+    @classmethod
+    def of(cls, layout: "Layout | TunedLayout") -> "TunedLayout":
+        """Take one as it is, or a layout with its own K."""
+        return layout if isinstance(layout, TunedLayout) else cls(layout, DEFAULTS[layout][0])
+
 
 def tuned_layout(wanted: Layout | None, adapters: Adapters) -> TunedLayout:
     """Return the layout wanted; None: that of the rows that adapters were tuned on, else `question`.

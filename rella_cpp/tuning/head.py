@@ -122,7 +122,7 @@ def _read(examples: Sequence[Example], judge: Rella, file: FeatureFile, progress
     rest = iter(examples[file.done :])
     while group := list(islice(rest, _GROUP)):
         questions = [judge.prompts.question(example.text) for example in group]
-        file.add(np.stack([read_features(hidden, answer.gap) for hidden, answer in judge.states(questions)]))
+        file.add(np.stack([read_features(hidden, answer.gap) for hidden, answer in judge.reader.states(questions)]))
         progress("reading examples", file.done, len(examples))
 
 
