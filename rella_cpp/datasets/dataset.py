@@ -246,6 +246,18 @@ class DataSet:
             self._records[row] = known
         return known
 
+    def check_rated(self) -> None:
+        """Refuse data without ratings where a stream of them is to be read.
+
+        Raises
+        ------
+        InputError
+            It has none.
+
+        """
+        if self.interactions.rating is None:
+            raise InputError("has no ratings", source=self.folder, remedy="take --layout question: a stream is of them")
+
     def target(self, sample: int) -> Item:
         """Return a sample's item."""
         return self.item(int(self.samples.item[sample]))

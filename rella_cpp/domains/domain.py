@@ -316,12 +316,14 @@ class Domain:
             texts[AVERAGE] = f"{average:.1f}"
         return "".join(shows[name].replace("{}", texts[name]) for name in words.fields if name in texts).strip()
 
-    def unshown(self, items: Iterable[Item], *, long: bool = False) -> tuple[str, ...]:
+    def unshown(self, items: Iterable[Item], *, long: bool = False, stream: bool = False) -> tuple[str, ...]:
         """Return the names of fields that items have and prompts never show, but for `id`; sorted.
 
-        `long` says that the prompts show long fields too.
+        `long` says that the prompts show long fields too, `stream` that they are streams, which may show an average.
         """
         shown = {"id", *(entry.name for entry in self.item if long or not entry.long)}
+        if stream and self.stream is not None:
+            shown.update(self.stream.fields)
         return tuple(sorted({name for item in items for name in item.fields} - shown))
 
     def user_fields(self, user: User) -> dict[str, str]:

@@ -57,10 +57,10 @@ def unread_fields(records: Iterable[Record], known: Iterable[str]) -> list[Unrea
     return list(found.values())
 
 
-def unshown_fields(items: Sequence[Item], domain: Domain, *, long: bool) -> list[str]:
+def unshown_fields(items: Sequence[Item], domain: Domain, *, long: bool, stream: bool = False) -> list[str]:
     """Return the fields of items that prompts never show, but for those that were meant for another: `Genre`."""
     told = {field.name for field in unread_fields(((None, item.fields) for item in items), _of_items(domain))}
-    return [name for name in domain.unshown(items, long=long) if name not in told]
+    return [name for name in domain.unshown(items, long=long, stream=stream) if name not in told]
 
 
 def warn_of_behaviors(

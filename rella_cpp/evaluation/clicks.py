@@ -115,6 +115,8 @@ def evaluate(
     names = [calibration.name for calibration in calibrations]
     if len(set(names)) < len(names):
         raise InputError(f"two calibrations are of one kind ({', '.join(names)})", remedy="give one of each kind")
+    if settings.layout == "stream":
+        histories.data.check_rated()
     out, rows = Path(out), drawn(histories.data, settings)
     if len(settings.ks) > 1 and (out / "run.json").exists():
         raise InputError("is a run", source=out, remedy="name a folder of its own for a sweep")

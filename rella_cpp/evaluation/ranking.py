@@ -151,6 +151,8 @@ def evaluate_ranking(
 
     """
     data = histories.data
+    if settings.layout == "stream":
+        data.check_rated()
     users: HeldOut = LeaveOneOut(data) if settings.protocol == CHOOSE.name else LastLiked.of(data)
     drawn = Candidates.draw(data, users, settings.split, settings.limit, settings.seed, settings.negatives)
     count, width = drawn.items.shape

@@ -116,6 +116,10 @@ class PromptBuilder:
         """Ask which rating comes next in a stream."""
         return self._streams.question(text, self._embeddings)
 
+    def asked(self, text: PromptText | StreamText) -> Question:
+        """Make a question of a prompt, or of a stream."""
+        return self.stream(text) if isinstance(text, StreamText) else self.question(text)
+
     @property
     def lead(self) -> str:
         """What stands between the prompt and the answer, and belongs to the answer's token."""

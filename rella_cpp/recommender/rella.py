@@ -136,7 +136,7 @@ class Rella:
             settings = replace(settings, exact=exact)
         if not isinstance(domain, Domain):
             domain = load_domain(domain)
-        tuned, cache = tuned_layout(layout, lora), cache or Cache.default()
+        tuned, cache = tuned_layout(layout, lora, domain), cache or Cache.default()
         engine, tried = load_engine(path, settings, tuned.layout, chat_format, cache, trial=trial, progress=progress)
         try:
             rella = cls(engine, domain, layout=tuned, chat_format=chat_format, cache=cache, trial=tried)

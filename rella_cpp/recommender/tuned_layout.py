@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from rella_cpp.adapters.lora import Adapters, records_of
+from rella_cpp.domains.domain import Domain
 from rella_cpp.errors import InputError
 from rella_cpp.prompts.layout import Layout, check_layout
 from rella_cpp.retrieval.selection import DEFAULTS
@@ -20,7 +21,7 @@ class TunedLayout(NamedTuple):
         return layout if isinstance(layout, TunedLayout) else cls(layout, DEFAULTS[layout][0])
 
 
-def tuned_layout(wanted: Layout | None, adapters: Adapters) -> TunedLayout:
+def tuned_layout(wanted: Layout | None, adapters: Adapters, domain: Domain | None = None) -> TunedLayout:
     """Return the layout wanted; None: that of the rows that adapters were tuned on, else `question`.
 
     K is that of the rows where they are of that layout, too.
@@ -31,11 +32,13 @@ def tuned_layout(wanted: Layout | None, adapters: Adapters) -> TunedLayout:
         The layout, if one is wanted.
     adapters
         GGUF files or PEFT folders. One that cannot be read, or has no record, says nothing.
+    domain
+        Must say how a stream is written, if it comes to that.
 
     Raises
     ------
     InputError
-        There is no such layout, or the adapters were tuned on several.
+        There is no such layout, the adapters were tuned on several, or the domain does not have it.
 
     """
     if wanted is not None:
@@ -48,5 +51,7 @@ def tuned_layout(wanted: Layout | None, adapters: Adapters) -> TunedLayout:
     if wanted is None and len(found) > 1:
         raise InputError(f"the adapters were tuned on the layouts {', '.join(found)}", remedy="name one with --layout")
     layout: Layout = wanted or ("stream" if "stream" in found else "question")
+    if layout == "stream" and domain is not None:
+        domain.stream_words()
     tuned_k = found.get(layout) if layout == "stream" else None
     return TunedLayout(layout, tuned_k or DEFAULTS[layout][0])

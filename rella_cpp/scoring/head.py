@@ -182,4 +182,5 @@ def _warn_of_reading(fitted_k: int, fitted_order: str, k: int, order: str) -> No
 def settings_for_heads(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return what of a scorer's settings a head depends on; that there is a head already does not matter."""
     model = {name: value for name, value in settings["model"].items() if name != "head"}
-    return {name: settings[name] for name in _JUDGE} | {"model": model}
+    layout = {name: settings[name] for name in ("layout",) if name in settings}
+    return {name: settings[name] for name in _JUDGE} | layout | {"model": model}

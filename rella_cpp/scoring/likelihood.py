@@ -11,7 +11,7 @@ from rella_cpp.domains.records import Item
 from rella_cpp.domains.stray_fields import warn_of_mappings
 from rella_cpp.engine.engine import Engine
 from rella_cpp.engine.identity import ModelIdentity
-from rella_cpp.errors import ContextError
+from rella_cpp.errors import ContextError, InputError
 from rella_cpp.prompts.builder import PromptBuilder
 from rella_cpp.prompts.choice_question import ChoiceQuestion
 from rella_cpp.prompts.writers import ChoiceWriter
@@ -67,6 +67,11 @@ class LikelihoodScorer:
             The model gives no finite numbers.
 
         """
+        if self._prompts.layout == "stream":
+            raise InputError(
+                "a choice by likelihood is a question, and the layout is stream",
+                remedy="add --layout question, or judge by yes-no",
+            )
         several = len(queries) > 1
         fitted = [self._fitted(query, f"query[{n}]" if several else None) for n, query in enumerate(queries)]
         places = [(number, place) for number, each in enumerate(fitted) for place in range(len(each.items))]

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NoReturn
 
 from rella_cpp.domains.domain import Domain
 from rella_cpp.domains.records import Behavior, Item, User
@@ -59,13 +59,20 @@ class Query:
         if self.summary is None:
             return self.selection.shown(layout)
         if layout == "stream":
-            raise InputError("a stream shows ratings, not a summary", remedy="leave out the summary, or the stream")
+            refuse_summary()
         return Shown(self.summary.recent, "recent", "time")
 
     def reading(self, domain: Domain, layout: Layout) -> dict[str, object]:
         """Return how the history is read, in the words of a domain, as JSON: what runs and calibrations hold for."""
         summary = {} if self.summary is None else {"summary": self.summary.facts(domain)}
         return {**self.shown(layout).facts(), **summary}
+
+
+def refuse_summary() -> NoReturn:
+    """Say that a stream has no place for a summary."""
+    raise InputError(
+        "a stream shows ratings, not a summary", remedy="leave out --context summary, or take --layout question"
+    )
 
 
 By = Literal["yes-no", "likelihood"]

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from rella_cpp.domains.domain import Domain
 from rella_cpp.domains.records import Item
 from rella_cpp.engine.identity import ModelIdentity
 from rella_cpp.summarization.summary import PreferenceSummary
@@ -225,6 +226,13 @@ def click_probability(gap: float) -> float:
 
 LOW_ANSWER_MASS = 0.2
 """Below this share of the softmax, the model mostly wants to say something else than the two answers."""
+
+
+def told_answers(domain: Domain, score: Score) -> str:
+    """Name the answers that a model was asked for: `Yes and No`, or a stream's ratings, `1 to 5`."""
+    if score.levels is None:
+        return " and ".join(domain.answers)
+    return f"the ratings {score.levels.labels[0]} to {score.levels.labels[-1]}"
 
 
 class Judged(Protocol):

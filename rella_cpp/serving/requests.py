@@ -19,7 +19,7 @@ LONGEST_LINE = 1 << 26
 """Bytes that a line may have."""
 
 _DEEPEST = 64  # levels of lists and objects; far deeper, writing an answer would fail
-_SETTINGS = ("k", "retrieval", "order", "allow_empty_history")
+_SETTINGS = ("k", "retrieval", "order", "allow_empty_history", "window")
 _KEYS = ("id", "user", "history", "item", "items", *_SETTINGS)
 _WANTED = 'give {"history": [ … ], "item": { … }}'
 
@@ -70,7 +70,8 @@ def take_request(value: object, domain: Domain, defaults: Selection, summary: Su
     Parameters
     ----------
     value
-        A JSON value: `{"id", "user", "history", "item" or "items", "k", "retrieval", "order", "allow_empty_history"}`.
+        A JSON value: `{"id", "user", "history", "item" or "items", "k", "retrieval", "order", "allow_empty_history",
+        "window"}`.
     domain
         What the items are.
     defaults
@@ -98,7 +99,7 @@ def take_request(value: object, domain: Domain, defaults: Selection, summary: Su
         remedy = "send the file's user and history as two keys of the request"
         raise InputError("is a history file's object", place="history", remedy=remedy)
     selection, one = _take_selection(given, defaults), "item" in given
-    if summary is not None and (own := [key for key in ("k", "retrieval", "order") if key in given]):
+    if summary is not None and (own := [key for key in ("k", "retrieval", "order", "window") if key in given]):
         raise InputError(
             "chooses behaviors, and the worker shows summaries", place=own[0], remedy=f"leave {own[0]} out"
         )

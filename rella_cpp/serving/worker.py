@@ -10,7 +10,7 @@ from rella_cpp.domains.records import Behavior, Item, User
 from rella_cpp.domains.stray_fields import unshown_fields, warn_of_behaviors, warn_of_items, warn_of_user
 from rella_cpp.errors import EngineError, InputError
 from rella_cpp.retrieval.selection import Selection
-from rella_cpp.scoring.results import LOW_ANSWER_MASS, Score, ranks
+from rella_cpp.scoring.results import LOW_ANSWER_MASS, Score, ranks, told_answers
 from rella_cpp.serving.requests import LONGEST_LINE, Request, parse_line, placed_in_request, take_request
 from rella_cpp.summarization.settings import SummarySettings
 
@@ -153,11 +153,12 @@ def _warn_of_unread(request: Request, domain: Domain, number: int) -> None:
 def _warn(request: Request, scores: Sequence[Score], domain: Domain, number: int) -> None:
     """Say what a reader of results would not see: fields that are not shown, answers in another form."""
     items = [*(Behavior.of(behavior).item for behavior in request.query.history), *(score.item for score in scores)]
-    if unshown := unshown_fields(items, domain, long=request.query.summary is not None):
+    stream = scores[0].levels is not None
+    if unshown := unshown_fields(items, domain, long=request.query.summary is not None, stream=stream):
         logger.warning("line %d: the domain %s does not show %s", number, domain.name, ", ".join(unshown[:8]))
     low = [score.answer_mass for score in scores if score.answer_mass < LOW_ANSWER_MASS and score.head is None]
     if low:
-        yes, no = domain.answers
         logger.warning(
-            "line %d: the model gives %s and %s together only %.1f%% of its answer", number, yes, no, 100 * min(low)
+            "line %d: the model gives %s together only %.1f%% of its answer",
+            *(number, told_answers(domain, scores[0]), 100 * min(low)),
         )

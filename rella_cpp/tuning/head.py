@@ -21,6 +21,7 @@ from rella_cpp.storage.progress import Progress, no_progress
 from rella_cpp.storage.versions import library_versions
 from rella_cpp.tuning.features import FeatureFile
 from rella_cpp.tuning.reit import Example, Examples
+from rella_cpp.tuning.stream_samples import StreamExample, StreamSamples
 
 _GROUP = 16
 _FOLDS = 5
@@ -30,7 +31,7 @@ _LEAST = 20  # samples: fewer say nothing
 
 
 def tune_head(
-    examples: Examples,
+    examples: Examples | StreamSamples,
     judge: Rella,
     out: str | Path,
     *,
@@ -46,7 +47,7 @@ def tune_head(
     Parameters
     ----------
     examples
-        What to read; both histories of a sample stand in the same fold.
+        What to read, in the judge's layout; both histories of a sample stand in the same fold.
     judge
         The model, with its adapters.
     out
@@ -69,13 +70,16 @@ def tune_head(
     if not parts or not set(parts) <= set(PARTS):
         raise InputError(f"a head cannot read {', '.join(parts) or 'nothing'}", remedy=f"some of {', '.join(PARTS)}")
     parts = [part for part in PARTS if part in parts]
+    if isinstance(examples, StreamSamples) != (judge.prompts.layout == "stream"):
+        raise InputError(f"the judge's layout is {judge.prompts.layout}, the examples' another", remedy="give one")
     if examples.settings.shots < _LEAST:
         raise InputError(f"{examples.settings.shots} shots are too few for a head", remedy=f"give at least {_LEAST}")
     refuse_foreign(out, "rella_head", "head")
     settings = _settings(examples, judge)
     if (out / "manifest.json").is_file() and not force:
         return _same_head(out, settings, parts)
-    width, chosen = 2 * judge.engine.n_embd + 1, list(examples.training())
+    width = 2 * judge.engine.n_embd + 1
+    chosen: list[Example | StreamExample] = list(examples.training())
     beside = out.absolute().with_name(f"{out.absolute().name}.features")
     with FeatureFile(beside, settings, width, len(chosen), force=force) as file:
         labels = np.array([example.label for example in chosen], dtype=np.float64)
@@ -106,7 +110,7 @@ def _same_head(out: Path, settings: Mapping[str, Any], parts: Sequence[str]) -> 
     return head
 
 
-def _settings(examples: Examples, judge: Rella) -> dict[str, Any]:
+def _settings(examples: Examples | StreamSamples, judge: Rella) -> dict[str, Any]:
     data, index = examples.data, examples.histories.vectors
     return {
         "data": data.identity,
@@ -117,17 +121,21 @@ def _settings(examples: Examples, judge: Rella) -> dict[str, Any]:
     }
 
 
-def _read(examples: Sequence[Example], judge: Rella, file: FeatureFile, progress: Progress) -> None:
+def _read(examples: Sequence[Example | StreamExample], judge: Rella, file: FeatureFile, progress: Progress) -> None:
     """Read prompts from where the file ends, in groups."""
     rest = iter(examples[file.done :])
     while group := list(islice(rest, _GROUP)):
-        questions = [judge.prompts.question(example.text) for example in group]
+        questions = [judge.prompts.asked(example.text) for example in group]
         file.add(np.stack([read_features(hidden, answer.gap) for hidden, answer in judge.reader.states(questions)]))
         progress("reading examples", file.done, len(examples))
 
 
 def _fit(
-    examples: Sequence[Example], features: Floats, labels: Floats, parts: Sequence[str], settings: Mapping[str, Any]
+    examples: Sequence[Example | StreamExample],
+    features: Floats,
+    labels: Floats,
+    parts: Sequence[str],
+    settings: Mapping[str, Any],
 ) -> Head:
     """Fit, with the strength of the regularisation that cross-validation finds best by LogLoss."""
     columns = _columns(parts, features.shape[1])

@@ -52,7 +52,7 @@ def evaluate(
 
     summary = summarizing.wanted(reading, what.sweep)
     _check(what, protocol, reading, model, calibration, summary)
-    tuned = layout.tuned(model)
+    tuned = layout.tuned(model, summary)
     selection = reading.selection(layout, tuned)
     ranked = protocol.ranking_settings(context, selection, tuned.layout, summary)
     settings = protocol.settings(what.ks(selection.k), selection, tuned.layout, summary)

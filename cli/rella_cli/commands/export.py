@@ -55,8 +55,8 @@ def reit(
         )
     from rella_cli.views.rows import show_rows
 
-    same = f"{rows.same:,} of {samples.shots:,} samples (no more than {reading.k} behaviors before them)"
-    show_rows(rows, {"same twice": same} if samples.mix == "both" else {}, as_json=written.as_json)
+    same = f"{rows.same:,} of {samples.shots:,} samples (no more than {settings.k} behaviors before them)"
+    show_rows(rows, {"same twice": same} if samples.mixed == "both" else {}, as_json=written.as_json)
 
 
 @app.command()

@@ -34,7 +34,7 @@ def recommend(
     summary = summarizing.wanted(reading)
     chooses = by_likelihood(context, reading.by, "contrast", "calibration", "head")
     engine.settings()
-    tuned = layout.tuned(model)
+    tuned = layout.tuned(model, summary)
     selection = reading.selection(layout, tuned)
     most = wanted.most()
     catalog = open_index(wanted.index, no_cache=model.no_cache)

@@ -67,7 +67,7 @@ def score(
     if output.jsonl:
         _check_worker(context, files)
     engine.settings()
-    tuned = layout.tuned(model)
+    tuned = layout.tuned(model, summary)
     selection = reading.selection(layout, tuned)
     words = load_domain(files.domain)
     asked = None if output.jsonl else files.read(context, words, allow_empty=reading.allow_empty_history)

@@ -11,7 +11,7 @@ from rella_cli.options.groups import only, with_groups, without
 from rella_cli.options.model import ModelOptions
 from rella_cli.options.output import OutputOptions, out_option
 from rella_cli.options.samples import ShotOptions
-from rella_cli.options.selection import ReadingOptions
+from rella_cli.options.selection import LayoutOptions, ReadingOptions
 
 app = typer.Typer(help="Fit a judgement on a few hundred samples, with no trainer.", no_args_is_help=True)
 
@@ -29,6 +29,7 @@ def head(
     out: Annotated[Path, out_option("DIR", "The head's folder.")],
     samples: ShotOptions,
     reading: Annotated[ReadingOptions, only("k", "order", "index")],
+    layout: LayoutOptions,
     parts: Annotated[
         str,
         typer.Option(
@@ -47,14 +48,21 @@ def head(
     goes on where it was.
     """
     from rella_cli.views.progress import ProgressBar, resumable
-    from rella_cpp import Examples, tune_head
+    from rella_cpp import Examples, StreamSamples, tune_head
 
-    settings = samples.settings(reading)
+    tuned = layout.tuned(model)
+    selection = reading.selection(layout, tuned)
     engine.settings()
+    examples: Examples | StreamSamples
     with resumable():
         opened = source.open(reading.index, allow_mismatch=model.allow_mismatch, no_cache=model.no_cache)
-        with model.open(opened.domain, engine) as rella, ProgressBar() as bar:
-            examples = Examples(opened.data, opened.histories(bar), opened.domain, settings)
+        with model.open(opened.domain, engine, layout=tuned.layout) as rella, ProgressBar() as bar:
+            if tuned.layout == "stream":
+                streams = samples.stream_settings(selection)
+                examples = StreamSamples(opened.data, opened.histories(bar), opened.domain, streams)
+            else:
+                settings = samples.settings(reading)
+                examples = Examples(opened.data, opened.histories(bar), opened.domain, settings)
             wanted = [part.strip() for part in parts.split(",")]
             fitted = tune_head(examples, rella, out, parts=wanted, force=output.force, progress=bar)
     from rella_cli.views.fits import show_head

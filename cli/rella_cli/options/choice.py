@@ -32,8 +32,8 @@ def by_likelihood(context: typer.Context, by: str, *refused: str) -> bool:
         raise InputError(f"by is {by!r}", remedy="one of yes-no, likelihood")
     if by == "yes-no":
         return False
-    known: dict[str, Any] = {"retrieval": "recent", "order": "time", "context_kind": "history"}
-    for name in (*known, *refused):
+    known: dict[str, Any] = {"retrieval": "recent", "order": "time", "context_kind": "history", "layout": "question"}
+    for name in (*known, "window", *refused):
         value = context.params.get(name)
         if _given(context, name) and (name not in known or value != known[name]):
             option = f"{_NAMES.get(name, f'--{name}')} {value if name in known else ''}".strip()

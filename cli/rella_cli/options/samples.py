@@ -8,7 +8,7 @@ from rella_cli.options.groups import group
 from rella_cli.options.selection import ReadingOptions
 
 if TYPE_CHECKING:
-    from rella_cpp import TuningSettings
+    from rella_cpp import Selection, StreamSettings, TuningSettings
 
 
 def seed_option(text: str, panel: str | None = None) -> Any:
@@ -52,17 +52,32 @@ class ShotOptions:
 
     shots: Annotated[int, shots_option("Samples of the training split.")] = 256
     mix: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--mix",
             metavar="both|original|retrieved",
             help="Each sample with its recent and its retrieved behaviors (ReiT), or with one of them.",
+            show_default="both",
         ),
-    ] = "both"
+    ] = None
     seed: Annotated[int, seed_option("Which samples are drawn.")] = 0
+
+    @property
+    def mixed(self) -> str:
+        """Which histories each sample is written with."""
+        return self.mix or "both"
 
     def settings(self, reading: ReadingOptions) -> "TuningSettings":
         """Make the settings, which checks the options."""
         from rella_cpp import TuningSettings
 
-        return TuningSettings(self.shots, 30 if reading.k is None else reading.k, self.mix, reading.order, self.seed)  # type: ignore[arg-type]  # it checks
+        k = 30 if reading.k is None else reading.k
+        return TuningSettings(self.shots, k, self.mixed, reading.order, self.seed)  # type: ignore[arg-type]  # it checks
+
+    def stream_settings(self, selection: "Selection") -> "StreamSettings":
+        """Make the settings of samples that are read as streams, which checks the options."""
+        from rella_cpp import InputError, StreamSettings
+
+        if self.mix is not None:
+            raise InputError("--mix chooses among histories of --layout question", remedy="leave it out")
+        return StreamSettings(self.shots, selection.k, selection.window or "anchored", self.seed)

@@ -9,7 +9,7 @@ from rella_cli.options.index import index_option
 
 if TYPE_CHECKING:
     from rella_cli.options.model import ModelOptions
-    from rella_cpp import Selection
+    from rella_cpp import Selection, SummarySettings
     from rella_cpp.recommender.tuned_layout import TunedLayout
 
 READING = "Reading the history"
@@ -129,8 +129,12 @@ class LayoutOptions:
         ),
     ] = None
 
-    def tuned(self, model: "ModelOptions") -> "TunedLayout":
-        """Return the layout wanted, or that of the model's adapters; refuse options that it does not have."""
+    def tuned(self, model: "ModelOptions", summary: "SummarySettings | None" = None) -> "TunedLayout":
+        """Return the layout wanted, or that of the model's adapters; refuse a summary in a stream."""
         from rella_cpp.recommender.tuned_layout import tuned_layout
+        from rella_cpp.scoring.query import refuse_summary
 
-        return tuned_layout(self.layout, model.adapters())  # type: ignore[arg-type]  # it checks it
+        tuned = tuned_layout(self.layout, model.adapters())  # type: ignore[arg-type]  # it checks it
+        if summary is not None and tuned.layout == "stream":
+            refuse_summary()
+        return tuned

@@ -97,6 +97,10 @@ class Scoring:
 
     def _draw_facts(self, score: "Score") -> None:
         facts = [f"{score.prompt_tokens} tokens", f"answer mass {score.answer_mass:.2f}"]
+        if score.levels is not None and self.domain.rating is not None:
+            facts.insert(0, f"expected {self.domain.rating.text_of(round(score.levels.expected, 1))}")
+        if score.unrated:
+            facts.append(f"{score.unrated} without a rating left out")
         if score.excluded:
             facts.append(f"{score.excluded} left out: the item itself")
         if score.dropped:
@@ -111,18 +115,20 @@ class Scoring:
     def _warn(self) -> None:
         """Say what a reader would not see: answers in another form, fields that are not shown."""
         from rella_cpp import LOW_ANSWER_MASS
+        from rella_cpp.scoring.results import told_answers
 
         low = [score.answer_mass for score in self.scores if score.answer_mass < LOW_ANSWER_MASS and score.head is None]
         if low:
-            yes, no = self.domain.answers
             note(
-                f"warning: the model gives {yes} and {no} together only {min(low):.1%} of its answer"
+                f"warning: the model gives {told_answers(self.domain, self.scores[0])} together only {min(low):.1%} of "
+                "its answer"
                 + (f" (lowest of {len(low)} such items)" if len(low) > 1 else "")
                 + ": it does not answer in that form; a tuned adapter, another model or --chat-format may help"
             )
 
         shown = [*(behavior.item for behavior in self.behaviors), *(score.item for score in self.scores)]
-        note_unshown(self.domain, shown, long=self.scores[0].summary is not None)
+        first = self.scores[0]
+        note_unshown(self.domain, shown, long=first.summary is not None, stream=first.levels is not None)
 
 
 class Ranking(Scoring):
@@ -166,6 +172,8 @@ class Ranking(Scoring):
         facts = [f"{count(len(self.behaviors), 'behavior')} given"]
         if excluded := sum(score.excluded for score in self.scores):
             facts.append(f"{excluded} left out: the item itself")
+        if unrated := max(score.unrated for score in self.scores):
+            facts.append(f"{unrated} without a rating left out")
         if dropped := sum(score.dropped for score in self.scores):
             facts.append(f"{dropped} dropped over all prompts for the context's sake")
         if summary is not None and summary.shortened:
@@ -223,11 +231,11 @@ def hint_of_packaged(model: "ModelIdentity") -> None:
         )
 
 
-def note_unshown(domain: "Domain", items: "Sequence[Item]", *, long: bool) -> None:
-    """Name the fields that items have and no prompt shows; `long` says that prompts show long ones, too."""
+def note_unshown(domain: "Domain", items: "Sequence[Item]", *, long: bool, stream: bool = False) -> None:
+    """Name the fields that items have and no prompt shows; see `unshown_fields`."""
     from rella_cpp.domains.stray_fields import unshown_fields
 
-    if unshown := unshown_fields(items, domain, long=long):
+    if unshown := unshown_fields(items, domain, long=long, stream=stream):
         note(
             f"note: the domain {domain.name} does not show {', '.join(unshown[:8])}"
             f"{' …' if len(unshown) > 8 else ''}; another --domain, or a file of your own, may"
