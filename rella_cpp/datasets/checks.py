@@ -24,7 +24,7 @@ _REMEDY = "prepare the data set again with --force"
 _USERS, _ITEMS, _INTERACTIONS, _SAMPLES = TABLES
 _IDS = {"id": pa.string()}
 _EVENTS = {"user": pa.int32(), "item": pa.int32()}
-_EVENTS_TOO = {"rating": pa.float32(), "timestamp": pa.int64()}
+_EVENTS_TOO = {"rating": pa.float32(), "timestamp": pa.int64(), "average": pa.float32()}
 _JUDGED = {"user": pa.int32(), "position": pa.int32(), "item": pa.int32(), "label": pa.int8()}
 _LIST = pa.list_(pa.string())
 _TYPES = {"text": (pa.string(),), "value": (pa.string(), pa.int32()), "list": (_LIST, pa.string())}
@@ -214,6 +214,8 @@ def _check_interactions(path: Path, rows: int, users: int, items: int) -> tuple[
     known = _numbers(path, table, "item", items, f"there are {items:,} items")
     if "rating" in there and (bad := pc.is_inf(table["rating"]).fill_null(False).to_numpy()).any():
         raise _wrong(path, "rating", f"is infinite in row {int(np.argmax(bad)) + 1}")
+    if "average" in there and (bad := ~np.isfinite(table["average"].to_numpy())).any():
+        raise _wrong(path, "average", f"is no finite number in row {int(np.argmax(bad)) + 1}")
     counts = np.bincount(user, minlength=users)
     return known, np.concatenate([[0], np.cumsum(counts)]).astype(np.int32 if rows < 2**31 else np.int64)
 

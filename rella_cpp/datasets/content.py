@@ -1,7 +1,7 @@
 """What every format is brought to: numbered users and items, sorted interactions, samples."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -9,8 +9,12 @@ import numpy.typing as npt
 import pyarrow as pa
 from pyarrow import compute as pc
 
+from rella_cpp.datasets.averages import SMOOTHING, running_averages, training_rows
 from rella_cpp.datasets.dataset import Interactions, Samples
 from rella_cpp.datasets.layout import SPLITS
+from rella_cpp.datasets.sampling import BY_USERS
+from rella_cpp.domains.loading import load_domain
+from rella_cpp.errors import InputError
 
 _Number = TypeVar("_Number", bound=np.generic)
 
@@ -31,6 +35,27 @@ class Prepared:
     rules: Mapping[str, object]
     left_out: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     repaired: Mapping[str, int] = field(default_factory=dict)
+
+
+def with_averages(prepared: Prepared) -> Prepared:
+    """Add the items' mean ratings as they were known; see `averages`.
+
+    Raises
+    ------
+    InputError
+        The data has no ratings or no times.
+
+    """
+    known, scale = prepared.interactions, load_domain(prepared.domain).rating
+    if known.rating is None or known.timestamp is None or scale is None:
+        lacks = "times" if known.rating is not None else "ratings"
+        raise InputError(f"--averages need ratings and times, and the data has no {lacks}", remedy="leave them out")
+    middle = (scale.min + scale.max) / 2
+    training = training_rows(known, prepared.samples, by_users=prepared.rules.get("split") == BY_USERS)
+    rules = {**prepared.rules, "averages": {"smoothing": SMOOTHING, "middle": middle}}
+    return replace(
+        prepared, interactions=replace(known, average=running_averages(known, training, middle)), rules=rules
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,8 @@ class Interactions:
         Unix seconds, int64 of shape (n,); None where the data has no times.
     starts
         int64 of shape (users + 1,).
+    average
+        The items' mean ratings as they were known (see `averages`), float32 of shape (n,); None where the data has none.
 
     """
 
@@ -51,6 +53,7 @@ class Interactions:
     rating: npt.NDArray[np.float32] | None
     timestamp: npt.NDArray[np.int64] | None
     starts: npt.NDArray[np.int64]
+    average: npt.NDArray[np.float32] | None = None
 
     def ratings(self) -> npt.NDArray[np.float32]:
         """Return the ratings of data that has some.
@@ -178,6 +181,7 @@ class DataSet:
             table["rating"].to_numpy() if "rating" in names else None,
             table["timestamp"].to_numpy() if "timestamp" in names else None,
             np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]),
+            table["average"].to_numpy() if "average" in names else None,
         )
 
     @cached_property
@@ -259,8 +263,29 @@ class DataSet:
             raise InputError("has no ratings", source=self.folder, remedy="take --layout question: a stream is of them")
 
     def target(self, sample: int) -> Item:
-        """Return a sample's item."""
-        return self.item(int(self.samples.item[sample]))
+        """Return a sample's item, with its mean rating as it was known, `average`, where the data has that."""
+        item, known = self.item(int(self.samples.item[sample])), self.interactions
+        if known.average is None:
+            return item
+        row = known.starts[self.samples.user[sample]] + self.samples.position[sample]
+        return Item({**item.fields, "average": float(as_written(known.average[[row]])[0])})
+
+    def candidate(self, row: int) -> Item:
+        """Return an item with its mean over all training ratings, `average`, where the data has averages."""
+        if self.interactions.average is None:
+            return self.item(row)
+        return Item({**self.item(row).fields, "average": float(as_written(self._averages[[row]])[0])})
+
+    @cached_property
+    def _averages(self) -> npt.NDArray[np.float32]:
+        """The items' means over all training ratings, float32 of shape (items,)."""
+        from rella_cpp.datasets.averages import final_averages, training_rows
+        from rella_cpp.datasets.sampling import BY_USERS
+
+        rules = self.manifest["rules"]
+        training = training_rows(self.interactions, self.samples, by_users=rules.get("split") == BY_USERS)
+        middle = float(rules.get("averages", {}).get("middle", 0))
+        return final_averages(self.interactions, training, self.items.num_rows, middle)
 
     def all_items(self) -> list[Item]:
         """Return all items' records, by number."""
@@ -290,9 +315,10 @@ class DataSet:
         items = known.item[rows].tolist()
         ratings = [None] * len(items) if known.rating is None else as_written(known.rating[rows]).tolist()
         times = [None] * len(items) if known.timestamp is None else known.timestamp[rows].tolist()
+        averages = [None] * len(items) if known.average is None else as_written(known.average[rows]).tolist()
         return [
-            Behavior(self.item(item), None if rating is None or rating != rating else rating, time)  # NaN: none
-            for item, rating, time in zip(items, ratings, times, strict=True)
+            Behavior(self.item(item), None if rating is None or rating != rating else rating, *rest)  # NaN: none
+            for item, rating, *rest in zip(items, ratings, times, averages, strict=True)
         ]
 
     @cached_property

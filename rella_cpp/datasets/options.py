@@ -39,6 +39,8 @@ class PrepareOptions:
         says, else a comma (in TSV a tab), unless the header has a semicolon, a tab or a bar in its place.
     encoding
         Of the same tables; None: what the recipe says, else UTF-8, or what the file's mark says.
+    averages
+        Also compute, for each interaction, its item's mean rating as it was known; see `averages`.
 
     """
 
@@ -51,6 +53,7 @@ class PrepareOptions:
     texts_id: str | None = None
     delimiter: str | None = None
     encoding: str | None = None
+    averages: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what no data set could be prepared with."""
@@ -84,6 +87,20 @@ class PrepareOptions:
             raise InputError(
                 "--delimiter and --encoding are for table and --texts", remedy=f"leave them out for {format_name}"
             )
+        if self.averages and format_name in ("bookcrossing", "amazon"):
+            lacks = "times" if format_name == "bookcrossing" else "ratings and times"
+            raise InputError(
+                f"--averages need ratings and times, and {format_name} has no {lacks}", remedy="leave them out"
+            )
+        if self.averages and self.recipe is not None:
+            events = self.recipe.interactions
+            lacking = [
+                f"--{name}-column"
+                for name, column in (("rating", events.rating), ("time", events.timestamp))
+                if not column
+            ]
+            if lacking:
+                raise InputError("--averages need ratings and times", remedy=f"name {' and '.join(lacking)}")
         if format_name == "table" and self.recipe is None:
             raise InputError("the format table needs a recipe", remedy="name the columns, or give --recipe FILE")
         if format_name != "table" and self.recipe is not None:

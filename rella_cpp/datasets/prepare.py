@@ -90,6 +90,7 @@ def prepare(
         raise unknown_name("format", format, [entry.name for entry in DATA_FORMATS], most=1)
     options.check_for(format)
 
+    from rella_cpp.datasets.content import with_averages
     from rella_cpp.datasets.joining import join_texts, open_texts
     from rella_cpp.datasets.writer import write
 
@@ -105,6 +106,8 @@ def prepare(
         prepared = known.prepare(tuple(file.watched(progress) for file in files), options)
         if texts is not None:
             prepared = join_texts(prepared, texts.watched(progress), options)
+        if options.averages:
+            prepared = with_averages(prepared)
         write(prepared, folder, format_name=format, sources=digests, progress=progress)
         del prepared  # opening the data set reads it again
     return DataSet.open(out)

@@ -41,6 +41,8 @@ def _tables(prepared: Prepared) -> tuple[pa.Table, ...]:
         done["rating"] = pa.array(known.rating, mask=missing) if missing.any() else known.rating
     if known.timestamp is not None:
         done["timestamp"] = known.timestamp
+    if known.average is not None:
+        done["average"] = known.average
     columns = {name: getattr(samples, name) for name in ("user", "position", "item", "label")}
     columns["split"] = split_names(samples.split)
     return prepared.users, prepared.items, pa.table(done), pa.table(columns)

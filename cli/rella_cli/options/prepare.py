@@ -42,13 +42,23 @@ class RowOptions:
             help="bookcrossing: leave its implicit zeros out (read, not rated). The paper keeps them: as dislikes.",
         ),
     ] = False
+    averages: Annotated[
+        bool,
+        typer.Option(
+            "--averages",
+            help="Also keep each item's mean rating as it was known at the time, for streams: of training ratings "
+            "alone, never of its own or a later one.",
+        ),
+    ] = False
     valid: Annotated[float, valid_option("bookcrossing: take this share of train as the split valid.", "SHARE")] = 0.0
 
     def settings(self, recipe: "Recipe | None", texts: "TextOptions") -> "PrepareOptions":
         """Make the settings, which checks the options."""
         from rella_cpp import PrepareOptions
 
-        return PrepareOptions(self.skip_bad_rows, self.explicit_only, self.valid, self.seed, recipe, *astuple(texts))
+        return PrepareOptions(
+            self.skip_bad_rows, self.explicit_only, self.valid, self.seed, recipe, *astuple(texts), self.averages
+        )
 
 
 @group

@@ -1,0 +1,126 @@
+"""Items' mean ratings as they were known: no rating in them is the interaction's own, or later, or of a test.
+
+For a rating of the training split they are over the training ratings of its item strictly before it; for one of another
+split over all training ratings of its item. They are smoothed: `SMOOTHING` ratings of the mean of all items are added.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from rella_cpp.datasets.dataset import Interactions, Samples
+from rella_cpp.datasets.layout import SPLITS
+from rella_cpp.datasets.sampling import users_of
+
+SMOOTHING = 5
+_UNIT = 1_000_000  # sums are exact in whole millionths, so that no bit of one depends on other items
+
+
+def training_rows(interactions: Interactions, samples: Samples, *, by_users: bool) -> npt.NDArray[np.bool_]:
+    """Mark the interactions of the training split, bool of shape (interactions,).
+
+    These are its samples; and of interactions that are no samples those before every sample of another split, or, of
+    data that is split by users, those of users without such a sample.
+
+    Raises
+    ------
+    ValueError
+        The interactions have no times, and are not split by users.
+
+    """
+    split = np.full(len(interactions.item), -1, np.int8)
+    split[interactions.starts[samples.user] + samples.position] = samples.split
+    train, left = SPLITS.index("train"), split < 0
+    held_out = ~left & (split != train)
+    if by_users:
+        user = users_of(interactions)
+        tested = np.zeros(len(interactions.starts) - 1, np.bool_)
+        tested[user[held_out]] = True
+        return (split == train) | (left & ~tested[user])
+    if interactions.timestamp is None:
+        raise ValueError("interactions without times are not split by time")
+    if not held_out.any():
+        return np.ones(len(split), np.bool_)
+    return (split == train) | (left & (interactions.timestamp < interactions.timestamp[held_out].min()))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Sums:
+    """Running sums and counts of ratings that are sorted by a key: of those before a key, int64."""
+
+    keys: npt.NDArray[np.int64]
+    sums: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, keys: npt.NDArray[np.int64], ratings: npt.NDArray[np.int64]) -> "_Sums":
+        order = np.argsort(keys, kind="stable")
+        return cls(keys[order], np.concatenate([[0], np.cumsum(ratings[order])]))
+
+    def between(
+        self, low: npt.NDArray[np.int64], high: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Return the sums and the counts of ratings from one key on to before another."""
+        first, last = np.searchsorted(self.keys, low), np.searchsorted(self.keys, high)
+        return self.sums[last] - self.sums[first], last - first
+
+
+def running_averages(
+    interactions: Interactions, training: npt.NDArray[np.bool_], middle: float
+) -> npt.NDArray[np.float32]:
+    """Return the mean rating of each interaction's item as it was known, float32 of shape (interactions,).
+
+    For example, with the ratings 5, 3 and 4 of one item at the times 1, 1 and 2, all training, and none of other items:
+    the first two see no rating, so they have `middle`; the third sees both, (5 + 3 + 5 · 4) / (2 + 5) = 4.
+
+    Parameters
+    ----------
+    interactions
+        With ratings and times; a missing rating (NaN) counts for nothing.
+    training
+        Which of them train; see `training_rows`.
+    middle
+        Stands for the mean of all ratings where there is none yet: the middle of the scale.
+
+    Raises
+    ------
+    ValueError
+        They have no ratings, or no times.
+
+    """
+    if interactions.timestamp is None:
+        raise ValueError("the data set has no times")
+    _, when = np.unique(interactions.timestamp, return_inverse=True)
+    when, item = when.astype(np.int64), interactions.item.astype(np.int64)
+    end = int(when.max()) + 1 if len(when) else 1
+    known = training & ~np.isnan(interactions.ratings())
+    units = np.rint(interactions.ratings()[known].astype(np.float64) * _UNIT).astype(np.int64)
+    seen = np.where(training, when, end)  # what a row sees ends before this time
+    every, everywhere = _Sums.of(when[known], units).between(np.zeros_like(seen), seen)
+    own, count = _Sums.of(item[known] * (end + 1) + when[known], units).between(
+        item * (end + 1), item * (end + 1) + seen
+    )
+    return _smoothed(own, count, every, everywhere, middle)
+
+
+def final_averages(
+    interactions: Interactions, training: npt.NDArray[np.bool_], items: int, middle: float
+) -> npt.NDArray[np.float32]:
+    """Return each item's mean over all training ratings, smoothed likewise: float32 of shape (items,)."""
+    known = training & ~np.isnan(interactions.ratings())
+    units = np.rint(interactions.ratings()[known].astype(np.float64) * _UNIT).astype(np.int64)
+    own, count = np.zeros(items, np.int64), np.bincount(interactions.item[known], minlength=items)
+    np.add.at(own, interactions.item[known], units)
+    return _smoothed(own, count, np.full(items, units.sum()), np.full(items, len(units)), middle)
+
+
+def _smoothed(
+    own: npt.NDArray[np.int64],
+    count: npt.NDArray[np.int64],
+    every: npt.NDArray[np.int64],
+    everywhere: npt.NDArray[np.int64],
+    middle: float,
+) -> npt.NDArray[np.float32]:
+    mean = np.where(everywhere > 0, every / np.maximum(everywhere, 1), middle * _UNIT)
+    averages: npt.NDArray[np.float64] = (own + SMOOTHING * mean) / (count + SMOOTHING) / _UNIT
+    return averages.astype(np.float32)
