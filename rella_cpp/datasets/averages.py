@@ -33,16 +33,19 @@ def training_rows(interactions: Interactions, samples: Samples, *, by_users: boo
     split[interactions.starts[samples.user] + samples.position] = samples.split
     train, left = SPLITS.index("train"), split < 0
     held_out = ~left & (split != train)
+    trains: npt.NDArray[np.bool_] = split == train
     if by_users:
         user = users_of(interactions)
         tested = np.zeros(len(interactions.starts) - 1, np.bool_)
         tested[user[held_out]] = True
-        return (split == train) | (left & ~tested[user])
+        return trains | (left & ~tested[user])
     if interactions.timestamp is None:
         raise ValueError("interactions without times are not split by time")
     if not held_out.any():
         return np.ones(len(split), np.bool_)
-    return (split == train) | (left & (interactions.timestamp < interactions.timestamp[held_out].min()))
+    boundary = interactions.timestamp[held_out].min()
+    before: npt.NDArray[np.bool_] = interactions.timestamp < boundary
+    return trains | (left & before)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -45,7 +45,7 @@ class Interactions:
     starts
         int64 of shape (users + 1,).
     average
-        The items' mean ratings as they were known (see `averages`), float32 of shape (n,); None where the data has none.
+        The items' mean ratings as they were known, float32 of shape (n,); None where the data has none; see `averages`.
 
     """
 

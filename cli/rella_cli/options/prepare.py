@@ -1,6 +1,6 @@
 """Preparing a data set: what is left out, texts from elsewhere, and how a table of one's own is read."""
 
-from dataclasses import astuple
+from dataclasses import asdict, astuple
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -57,7 +57,13 @@ class RowOptions:
         from rella_cpp import PrepareOptions
 
         return PrepareOptions(
-            self.skip_bad_rows, self.explicit_only, self.valid, self.seed, recipe, *astuple(texts), self.averages
+            self.skip_bad_rows,
+            self.explicit_only,
+            self.valid,
+            self.seed,
+            recipe,
+            averages=self.averages,
+            **asdict(texts),
         )
 
 
