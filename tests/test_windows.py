@@ -51,7 +51,7 @@ def test_the_next_window_begins_with_this_one_but_where_it_moves_on_by_k(ratings
 def test_behaviors_without_a_rating_are_left_out_of_a_stream_and_counted(ratings: list[float | None], k: int) -> None:
     for retrieval in ("recent", "subr", "both"):
         for window in ("anchored", "sliding"):
-            rows = rows_of(ratings, Shown(k, retrieval, "time", window))  # type: ignore[arg-type]
+            rows = rows_of(ratings, Shown(k, retrieval, "time", window))
             assert all(ratings[row] is not None for row in rows.wanted[0])
             assert rows.unrated(0) == ratings.count(None)
     assert rows_of(ratings, Shown(k, "recent", "time")).unrated(0) == 0
@@ -121,4 +121,4 @@ def test_a_samples_stream_is_that_of_its_whole_history(
         ratings = [behavior.rating or 0.0 for _, behavior in everything]
         told = [int(p) for p in positions]
         left = [rating for place, rating in enumerate(ratings) if place not in told]
-        assert (earlier.count, earlier.total) == (len(left), pytest.approx(sum(left)))
+        assert earlier.count == len(left) and earlier.total == pytest.approx(sum(left))
