@@ -121,6 +121,9 @@ from .tuning.reit import TuningSettings as TuningSettings
 from .tuning.row_sets import export_row_sets as export_row_sets
 from .tuning.rows import TuningRows as TuningRows
 from .tuning.rows import export_rows as export_rows
+from .tuning.sequences import SequenceExample as SequenceExample
+from .tuning.sequences import SequenceSettings as SequenceSettings
+from .tuning.sequences import StreamSequences as StreamSequences
 from .tuning.stream_samples import StreamSamples as StreamSamples
 from .tuning.stream_samples import StreamSettings as StreamSettings
 from .tuning.trsr import TrsrExample as TrsrExample

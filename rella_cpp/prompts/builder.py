@@ -22,6 +22,7 @@ from rella_cpp.prompts.question import Question, yes_no_question
 from rella_cpp.prompts.rendering import PromptText
 from rella_cpp.prompts.soft_marker import at_marker, without_marker
 from rella_cpp.prompts.stream import StreamText
+from rella_cpp.prompts.stream_frame import StreamFrame
 from rella_cpp.prompts.stream_question import StreamTokenizer
 
 logger = logging.getLogger("rella_cpp")
@@ -76,7 +77,7 @@ class PromptBuilder:
             return
         domain.stream_words()
         turns = None if chat_format in (None, "none") else chat_turns(engine.header, chat_format)
-        self._streams = StreamTokenizer(engine.encode, domain, turns)
+        self._streams = StreamTokenizer(engine.encode, StreamFrame(domain, turns))
 
     def _check_frame(self) -> None:
         """Warn of a frame in which no answer can stand."""
@@ -106,6 +107,11 @@ class PromptBuilder:
     def chat_format(self) -> str:
         """The name of the chat frame around prompts of this layout."""
         return self.frame.name if self.layout == "question" else self._chat_format or "none"
+
+    @property
+    def stream_frame(self) -> StreamFrame:
+        """What writes streams, in a layout of streams."""
+        return self._streams.frame
 
     @property
     def wording(self) -> str:

@@ -6,12 +6,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from rella_cpp.domains.domain import Domain
 from rella_cpp.engine.segments import Encoded, Span
 from rella_cpp.errors import InputError
-from rella_cpp.prompts.chat_template import Turns
 from rella_cpp.prompts.question import AnswerTokens, Encode, Question, first_difference
 from rella_cpp.prompts.stream import StreamText
+from rella_cpp.prompts.stream_frame import StreamFrame
 
 
 @dataclass(slots=True)
@@ -22,16 +21,13 @@ class StreamTokenizer:
     ----------
     encode
         The model's tokenizer.
-    domain
-        Says how lines are written, and which levels are liked.
-    turns
-        What a chat frame writes around each item and each rating; None: lines as the domain writes them.
+    frame
+        Writes streams as marked text, in a domain's words.
 
     """
 
     encode: Encode
-    domain: Domain
-    turns: Turns | None = None
+    frame: StreamFrame
     _known: tuple[int, tuple[int, ...]] | None = field(default=None, init=False)
 
     def question(self, text: StreamText, soft: npt.NDArray[np.float32] | None = None) -> Question:
@@ -45,31 +41,17 @@ class StreamTokenizer:
             Two levels begin with the same token of this model.
 
         """
-        spans, starts = self.spans(text)
+        spans, starts = self.frame.spans(text)
         encoded, first = self._encoded(spans)
         _, tokens = self._known or (0, ())
-        words = self.domain.stream_words()
+        words = self.frame.domain.stream_words()
         return Question(
             tokens=encoded.tokens[:first],
             borders=tuple(min(encoded.starts[start], first) for start in starts),
-            answers=AnswerTokens(tokens, self.domain.liked_levels(words), words.levels),
+            answers=AnswerTokens(tokens, self.frame.domain.liked_levels(words), words.levels),
             text="".join(span.text for span in spans),
             soft=None if soft is None else (0, soft),
         )
-
-    def spans(self, text: StreamText) -> tuple[list[Span], list[int]]:
-        """Return a stream as marked text, up to the target's rating, and the numbers of the spans that begin lines."""
-        before, lead, behind = self.domain.stream_words().around
-        turns = self.turns
-        spans = [Span(text.header)] if turns is None else [Span(turns.head, trusted=True), Span(text.header)]
-        asked = [Span(lead)] if turns is None else [Span(lead.rstrip()), Span(turns.ask, trusted=True)]
-        told = [Span(behind + "\n")] if turns is None else [Span(behind), Span(turns.between, trusted=True)]
-        starts: list[int] = []
-        for line in text.lines:
-            starts.append(len(spans))
-            spans += [Span(before + line.item), *asked, Span(line.label), *told]
-        starts.append(len(spans))
-        return [*spans, Span(before + text.target), *asked], starts
 
     def _encoded(self, spans: Sequence[Span]) -> tuple[Encoded, int]:
         """Tokenize a prompt; return with it the place of the answer. The levels' tokens are known afterwards.
@@ -77,7 +59,7 @@ class StreamTokenizer:
         They are found by tokenizing the prompt with each level behind it; once they are known, one of these shows
         whether they are the same again.
         """
-        words = self.domain.stream_words()
+        words = self.frame.domain.stream_words()
         labels = [level.label for level in words.levels]
         encoded = self.encode([*spans, Span(labels[0])])
         place = encoded.starts[-1]
@@ -88,7 +70,7 @@ class StreamTokenizer:
         if first is None or first == 0:
             raise InputError(
                 f"the levels {', '.join(labels)} do not begin with different tokens of this model",
-                source=f"domain {self.domain.name}",
+                source=f"domain {self.frame.domain.name}",
                 remedy="give [stream] other labels: many models write a number digit by digit",
             )
         self._known = encoded.tokens[first - 1], tuple(each.tokens[first] for each in every)

@@ -2,6 +2,7 @@
 
 ReiT (ReLLa §3.3): every sample twice, with its recent and with its retrieved behaviors, one after the other. LLM-TRSR
 (2403.13325): every liked item, and an item never touched in its place. DELRec (2406.11156): one of some candidates.
+Streams (DTI, 2503.01001): whole histories, of which each rating is an answer.
 """
 
 import hashlib
@@ -19,6 +20,7 @@ from rella_cpp.recommender.rella import Rella
 from rella_cpp.storage.artifacts import write_json
 from rella_cpp.storage.progress import Progress, no_progress
 from rella_cpp.storage.versions import library_versions
+from rella_cpp.tuning.sequences import StreamSequences
 from rella_gguf import shard_paths
 from rella_gguf.files import check_output, new_file, part_of
 
@@ -69,8 +71,8 @@ class RowFiles(NamedTuple):
         return cls(train, *(train.with_name(f"{train.stem}.{end}") for end in ("valid.jsonl", "manifest.json")))
 
 
-class TuningExample(Protocol):
-    """One prompt with its answer; `facts` are what its row says besides."""
+class RowExample(Protocol):
+    """What rows are made of; `facts` are what they say besides."""
 
     @property
     def place(self) -> str:
@@ -81,6 +83,18 @@ class TuningExample(Protocol):
         """Whether the answer is the positive one; None where it is no yes or no."""
 
     @property
+    def text(self) -> object:
+        """What is read."""
+
+    @property
+    def facts(self) -> Mapping[str, object]:
+        """What its row says besides, as JSON."""
+
+
+class TuningExample(RowExample, Protocol):
+    """One prompt with its answer."""
+
+    @property
     def answer(self) -> str:
         """What the model is to answer."""
 
@@ -88,13 +102,9 @@ class TuningExample(Protocol):
     def text(self) -> PromptText:
         """The prompt."""
 
-    @property
-    def facts(self) -> Mapping[str, object]:
-        """What its row says besides, as JSON."""
-
 
 class TuningSource(Protocol):
-    """Where rows come from: `Examples` for ReiT, `TrsrExamples` for LLM-TRSR, `DelrecExamples` for DELRec."""
+    """Where rows of one answer come from: `Examples` for ReiT, `TrsrExamples` for LLM-TRSR, `DelrecExamples`."""
 
     data: "DataSet"
     domain: Domain
@@ -120,8 +130,11 @@ class TuningSource(Protocol):
         """
 
 
+RowSource = TuningSource | StreamSequences
+
+
 def export_rows(
-    examples: TuningSource,
+    examples: RowSource,
     out: str | Path,
     *,
     form: RowForm = "messages",
@@ -137,16 +150,21 @@ def export_rows(
     chat), `alpaca` (`instruction`, `input`, `output`), or `text`: the text that the judging model reads, chat frame and
     answer included, also cut into `prompt` and `completion`.
 
+    A row of a stream has `user`, `first` (how many rated behaviors stand before it), and `messages`, or `text` and
+    `answers`: of each rating the characters where it starts and ends, its `level` among the manifest's, its `label` and,
+    where the rating is one, the `sample`. Validation rows have the samples' ratings alone as answers; as `messages` each
+    ends in one.
+
     Parameters
     ----------
     examples
-        The samples and how they are read: `Examples`, `TrsrExamples` or `DelrecExamples`.
+        The samples and how they are read: `Examples`, `TrsrExamples`, `DelrecExamples` or `StreamSequences`.
     out
         The training rows' file.
     valid
         How many samples of the validation split to write, at most; read as the tuned model will be asked.
     judge
-        The model whose chat frame `text` takes.
+        The model whose chat frame `text` takes; of streams the one that they were given.
 
     Raises
     ------
@@ -156,13 +174,13 @@ def export_rows(
         A text is longer than the judge's context.
 
     """
-    _check_request(form, valid, judge)
+    _check_request(form, valid, judge, examples)
     part_of(Path(out))  # refuses what is no name for a file
     files = RowFiles.of(Path(out))
     for path in files:
         check_output(path, read_files(examples, judge), force=force)
     training, validation = _Tally(examples.rows, progress), _Tally(valid, no_progress)
-    write, source = _writer(form, judge), examples.data.folder
+    write, source = _writer(examples, form, judge), examples.data.folder
     # Both files are written under other names before either appears: a failure leaves what was there.
     with new_file(files.valid) as valid_file:
         with new_file(files.train) as train_file:
@@ -179,47 +197,55 @@ def export_rows(
     return TuningRows(files.train, checked, files.manifest, training.rows, validation.rows, training.same, liked)
 
 
-def _check_request(form: str, valid: int, judge: Rella | None) -> None:
+def _check_request(form: str, valid: int, judge: Rella | None, examples: RowSource) -> None:
     """Refuse a form that there is not, or that needs a model, and a negative number of validation samples."""
     if form not in ROW_FORMS:
         raise InputError(f"format is {form!r}", remedy=f"one of {', '.join(ROW_FORMS)}")
-    if form == "text" and judge is None:
+    if form == "text" and judge is None and not isinstance(examples, StreamSequences):
         raise InputError("the format text is the text that a model reads", remedy="name the model: --model GGUF")
     if valid < 0:
         raise InputError(f"{valid} validation samples are wanted", remedy="give 0 or more")
 
 
-def read_files(examples: TuningSource, judge: Rella | None) -> list[Path]:
+def read_files(examples: RowSource, judge: Rella | None) -> list[Path]:
     """List the files that are read, which are never written over."""
     model = [] if judge is None else shard_paths(judge.engine.header.path)
     return [*(path for folder in examples.folders for path in folder.iterdir()), *model]
 
 
 def _manifest(
-    examples: TuningSource, form: RowForm, labeled: bool, valid: int, judge: Rella | None, files: Mapping[str, str]
+    examples: RowSource, form: RowForm, labeled: bool, valid: int, judge: Rella | None, files: Mapping[str, str]
 ) -> dict[str, Any]:
     """Say what the rows come from; `judge` only where they hold a model's chat frame."""
     data, domain = examples.data, examples.domain
-    framed = judge is not None and form == "text"
-    return {
+    framed = judge if form == "text" and not isinstance(examples, StreamSequences) else None
+    facts = {
         "format": _FORMAT,
         "data": data.identity,
         "domain": {"name": domain.name, "fingerprint": domain.fingerprint},
         **examples.facts(valid),
         "form": form,
         "answers": list(domain.answers) if labeled else None,
-        "chat_format": judge.prompts.frame.name if judge is not None and framed else None,
-        "model": judge.model.as_dict() if judge is not None and framed else None,
-        "files": dict(files),
-        "versions": library_versions(),
     }
+    if not isinstance(examples, StreamSequences):  # which say themselves what they took of a model
+        facts["chat_format"] = None if framed is None else framed.prompts.frame.name
+        facts["model"] = None if framed is None else framed.model.as_dict()
+    return facts | {"files": dict(files), "versions": library_versions()}
 
 
-Write = Callable[[TuningExample], dict[str, Any]]
+Write = Callable[[Any], list[dict[str, Any]]]
 
 
-def _writer(form: RowForm, judge: Rella | None) -> Write:
-    """Return the function that turns an example into what the form brings."""
+def _writer(examples: RowSource, form: RowForm, judge: Rella | None) -> Write:
+    """Return the function that turns an example of a source into what the form brings: one row, or several."""
+    if isinstance(examples, StreamSequences):
+        return examples.writer(form)
+    write = _of_prompts(form, judge)
+    return lambda example: [write(example)]
+
+
+def _of_prompts(form: RowForm, judge: Rella | None) -> Callable[[TuningExample], dict[str, Any]]:
+    """Return the function that turns a prompt with its answer into a row."""
 
     def messages(example: TuningExample) -> dict[str, Any]:
         said = [("system", example.text.system), ("user", turn(example.text)), ("assistant", example.answer)]
@@ -262,20 +288,21 @@ class _Tally:
         """SHA-256 of what was written."""
         return self._digest.hexdigest()
 
-    def write(self, file: BinaryIO, examples: Iterable[TuningExample], write: Write, source: Path) -> None:
+    def write(self, file: BinaryIO, examples: Iterable[RowExample], write: Write, source: Path) -> None:
         """Write examples; `source` is where they come from, for messages."""
-        before: TuningExample | None = None
+        before: RowExample | None = None
         for example in examples:
             try:
-                row = write(example)
+                rows = write(example)
             except ContextError as error:
                 raise error.located(source, example.place) from None
-            self._write(file, example, row)
+            for row in rows:
+                self._write(file, example, row)
             if before is not None and before.place == example.place:
                 self.same += before.text == example.text
             before = example
 
-    def _write(self, file: BinaryIO, example: TuningExample, row: Mapping[str, Any]) -> None:
+    def _write(self, file: BinaryIO, example: RowExample, row: Mapping[str, Any]) -> None:
         line = json.dumps({**row, **example.facts}, ensure_ascii=False).encode("utf-8", errors="surrogatepass") + b"\n"
         file.write(line)
         self._digest.update(line)

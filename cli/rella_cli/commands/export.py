@@ -7,7 +7,14 @@ import typer
 from rella_cli.options.data import DataOptions
 from rella_cli.options.groups import only, with_groups
 from rella_cli.options.model import AllowMismatch
-from rella_cli.options.rows import DelrecOptions, RowSetsOptions, RowsOptions, TrsrOptions
+from rella_cli.options.rows import (
+    DelrecOptions,
+    RowSetsOptions,
+    RowsOptions,
+    SequenceOptions,
+    StreamRowsOptions,
+    TrsrOptions,
+)
 from rella_cli.options.samples import ShotOptions, valid_option
 from rella_cli.options.selection import K, ReadingOptions
 from rella_cli.options.tokenizer import TokenizerOptions
@@ -135,3 +142,40 @@ def delrec(
         told = {"left out": f"{left_out:,} positions where the recommender lists no candidate"}
         more = {"task": task, "left_out": left_out}
         show_rows(rows, told if task == "simulating" else {}, as_json=written.as_json, more=more)
+
+
+@app.command()
+@with_groups
+def stream(
+    source: DataOptions,
+    written: StreamRowsOptions,
+    samples: SequenceOptions,
+    *,
+    k: K = 12,
+    tokenizer: TokenizerOptions,
+) -> None:
+    """Write rows for streams: sequences of up to 2K behaviors, a line each, of which every rating is an answer.
+
+    From the training split alone, in an order drawn; the first N tokens of more are those of fewer. Validation rows
+    are read as --layout stream reads them. Only --tokens and --chat-format need a model.
+    """
+    from rella_cli.views.progress import ProgressBar
+    from rella_cpp import StreamSequences, export_rows
+
+    settings = samples.settings(k)
+    tokenizer.check()
+    opened = source.open()
+    with tokenizer.opened_for_streams(written.form, settings.tokens, opened.domain) as rella, ProgressBar() as bar:
+        sequences = StreamSequences(opened.data, opened.histories(bar), opened.domain, settings, rella)
+        rows = export_rows(
+            sequences,
+            written.out,
+            form=written.form,  # type: ignore[arg-type]  # it checks it
+            valid=samples.valid,
+            judge=rella,
+            force=written.force,
+            progress=bar,
+        )
+    from rella_cli.views.rows import show_sequences
+
+    show_sequences(rows, sequences, as_json=written.as_json)

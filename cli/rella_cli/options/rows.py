@@ -10,7 +10,7 @@ from rella_cli.options.output import Force, Json, out_option
 from rella_cli.options.samples import candidates_option, ranking_option, seed_option, shots_option, valid_option
 
 if TYPE_CHECKING:
-    from rella_cpp import DelrecSettings, TrsrSettings
+    from rella_cpp import DelrecSettings, SequenceSettings, TrsrSettings
 
 
 @group
@@ -35,6 +35,46 @@ class RowSetsOptions(RowsOptions):
     """The same for several sets of rows, which share a folder."""
 
     out: Annotated[Path, out_option("DIR", "Folder for TASK.jsonl, validation rows beside them.")]
+
+
+@group
+class StreamRowsOptions(RowsOptions):
+    """The same for rows with many answers."""
+
+    form: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            metavar="text|messages",
+            help="The text, and where in it the ratings stand; or a chat that answers each item with its rating.",
+        ),
+    ] = "text"
+
+
+@group
+class SequenceOptions:
+    """Which sequences of a history become rows (streams)."""
+
+    tokens: Annotated[
+        int | None,
+        typer.Option("--tokens", help="Stop at so many training tokens of --model; else each training rating once."),
+    ] = None
+    drop: Annotated[
+        float,
+        typer.Option(
+            "--drop",
+            metavar="SHARE",
+            help="Leave averages, the profile, and each field that an item may lack out of so many training rows.",
+        ),
+    ] = 0.0
+    valid: Annotated[int, valid_option("Samples of the validation split, at most; 20 of a user in a row.")] = 2000
+    seed: Annotated[int, seed_option("The order, what is dropped, and which samples validate.")] = 0
+
+    def settings(self, k: int) -> "SequenceSettings":
+        """Make the settings, which checks the options."""
+        from rella_cpp import SequenceSettings
+
+        return SequenceSettings(k, self.tokens, self.drop, self.seed)
 
 
 @group

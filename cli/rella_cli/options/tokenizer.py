@@ -8,7 +8,7 @@ from rella_cli.options.groups import group
 from rella_cli.options.model import ChatFormat, Model, ModelOptions, NoCache
 
 if TYPE_CHECKING:
-    from rella_cpp import Domain, Rella
+    from rella_cpp import Domain, Layout, Rella
 
 
 @group
@@ -25,10 +25,17 @@ class TokenizerOptions:
         """Check the options, before any file is read."""
         self._engine().settings()
 
-    def open(self, domain: "Domain") -> "Rella":
+    def open(self, domain: "Domain", layout: "Layout | None" = None) -> "Rella":
         """Load the model."""
         model = ModelOptions(self.model, chat_format=self.chat_format, no_cache=self.no_cache)
-        return model.open(domain, self._engine())
+        return model.open(domain, self._engine(), layout=layout)
+
+    def opened_for_streams(
+        self, form: str, tokens: int | None, domain: "Domain"
+    ) -> "AbstractContextManager[Rella | None]":
+        """Load the model if its tokens are counted, or its chat frame is written; else None."""
+        framed = form == "text" and self.chat_format not in (None, "none")
+        return self.open(domain, "stream") if framed or tokens is not None else nullcontext()
 
     def opened_for(self, form: str, domain: "Domain") -> "AbstractContextManager[Rella | None]":
         """Load the model if rows of this form are whole texts, which its chat format words; else None."""

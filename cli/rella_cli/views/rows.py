@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rella_cli.views.terminal import facts, print_json
 
 if TYPE_CHECKING:
-    from rella_cpp import TuningRows
+    from rella_cpp import StreamSequences, TuningRows
 
 
 def show_rows(
@@ -24,3 +24,16 @@ def show_rows(
     if rows.valid is not None:
         files["validation"] = f"{rows.valid_rows:,} in {rows.valid}"
     facts(files | {**told} | {"manifest": str(rows.manifest)})
+
+
+def show_sequences(rows: "TuningRows", sequences: "StreamSequences", *, as_json: bool) -> None:
+    """Print the same of rows with many answers."""
+    counts, unrated = sequences.counts, sequences.unrated
+    tokens = f", {counts.tokens:,} tokens" if counts.tokens else ""
+    told = {"answers": f"{counts.answers:,}{tokens}"}
+    if counts.valid:
+        told["validation answers"] = f"{counts.valid:,}"
+    if unrated:
+        told["left out"] = f"{unrated:,} behaviors of the training split without a rating"
+    more = {"answers": counts.answers, "tokens": counts.tokens or None, "valid_answers": counts.valid}
+    show_rows(rows, told, as_json=as_json, more=more | {"left_out": unrated})
