@@ -270,22 +270,23 @@ class DataSet:
         row = known.starts[self.samples.user[sample]] + self.samples.position[sample]
         return Item({**item.fields, "average": float(as_written(known.average[[row]])[0])})
 
-    def candidate(self, row: int) -> Item:
-        """Return an item with its mean over all training ratings, `average`, where the data has averages."""
+    def averages(self, training: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32] | None:
+        """Return each item's mean over some interactions' ratings, float32 of shape (items,).
+
+        None where the data has no averages. `training` marks the interactions, bool of shape (interactions,).
+        """
         if self.interactions.average is None:
-            return self.item(row)
-        return Item({**self.item(row).fields, "average": float(as_written(self._averages[[row]])[0])})
+            return None
+        from rella_cpp.datasets.averages import final_averages
 
-    @cached_property
-    def _averages(self) -> npt.NDArray[np.float32]:
-        """The items' means over all training ratings, float32 of shape (items,)."""
-        from rella_cpp.datasets.averages import final_averages, training_rows
-        from rella_cpp.datasets.sampling import BY_USERS
-
-        rules = self.manifest["rules"]
-        training = training_rows(self.interactions, self.samples, by_users=rules.get("split") == BY_USERS)
-        middle = float(rules.get("averages", {}).get("middle", 0))
+        middle = float(self.manifest["rules"]["averages"]["middle"])
         return final_averages(self.interactions, training, self.items.num_rows, middle)
+
+    def candidate(self, row: int, averages: npt.NDArray[np.float32] | None) -> Item:
+        """Return an item with its mean rating of `averages`, `average`, where there are such."""
+        if averages is None:
+            return self.item(row)
+        return Item({**self.item(row).fields, "average": float(as_written(averages[[row]])[0])})
 
     def all_items(self) -> list[Item]:
         """Return all items' records, by number."""

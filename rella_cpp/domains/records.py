@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from rella_cpp.domains.values import TIMES_TAKEN, describe, plain, read_number, read_time
 from rella_cpp.errors import InputError
 
-_BEHAVIOR_KEYS = ("rating", "timestamp", "average")
+_BEHAVIOR_KEYS = ("rating", "timestamp")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,10 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Behavior:
-    """One item of a user's history, with its rating on the domain's scale and its time (Unix seconds)."""
+    """One item of a user's history, with its rating on the domain's scale and its time (Unix seconds).
+
+    `average` is the item's mean rating as it was known then; None: what the item itself says.
+    """
 
     item: Item
     rating: float | None = None
@@ -76,7 +79,6 @@ class Behavior:
             Item.of({key: entry for key, entry in value.items() if key not in _BEHAVIOR_KEYS}),
             _number(value.get("rating"), "rating", "give a number"),
             _time(value.get("timestamp")),
-            _number(value.get("average"), "average", "give a number"),
         )
 
 

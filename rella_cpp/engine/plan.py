@@ -22,6 +22,8 @@ from rella_cpp.engine.tree import Node, common_lead, leaves, tree
 MAX_SEQUENCES = 256
 """LLAMA_MAX_SEQ."""
 TRUNK = range(1)
+_KEPT = 128
+"""Positions of a piece that is kept for the next plan, at least: a call for fewer would not pay."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,8 @@ def plan(
     outputs
         Of how many of each one's last positions something is wanted; None: as the prompts say.
     keep
-        Cut the trunk where the whole segments end that all prompts begin with: the next plan may find them in memory.
+        Cut the trunk where the whole segments end that all prompts begin with, and at ends of segments before: the next
+        plan may find them in memory, also where it has more segments behind them.
 
     Yields
     ------
@@ -144,8 +147,22 @@ class _Walk:
     def calls(self, *, keep: bool = False) -> Iterator[Call]:
         lead = common_lead(self._prompts) if keep and not self._limits.exact else 0
         at = lead if lead >= self._limits.call else 0
-        yield from self._read(self._root, 0, at)
+        ends = self._kept_ends(at)
+        for start, end in zip([0, *ends], ends, strict=False):
+            yield from self._read(self._root, start, end)
         yield from self._visit(self._root, at)
+
+    def _kept_ends(self, lead: int) -> list[int]:
+        """Return where the pieces end that a lead is read in, each at the end of a segment.
+
+        A piece ends as soon as it is long enough, so the first ones are the same whatever segments follow.
+        """
+        ends, position = [0], 0
+        for segment in self._prompts[0].segments:
+            position += len(segment)
+            if position < lead and position - ends[-1] >= _KEPT:
+                ends.append(position)
+        return [*ends[1:], lead]
 
     def held(self) -> tuple[list[Call], list[int]]:
         root, sequences = self._root, [0] * len(self._prompts)

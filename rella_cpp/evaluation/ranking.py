@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Self, cast, get_args
 
 import numpy as np
+import numpy.typing as npt
 
 from rella_cpp.datasets.dataset import DataSet, check_drawing
 from rella_cpp.datasets.last_liked import LastLiked
@@ -166,7 +167,8 @@ def evaluate_ranking(
     with closing(RunWriter(Path(out), facts, samples, items=items, group=GROUP * width, force=force)) as writer:
         if not writer.complete:
             rankers = Rankers(TrainingCounts(data, users.trains()), histories, ranking)
-            predictions = _Predictions(data, settings, judge, drawn, rankers)
+            averages = data.averages(users.trains()) if settings.layout == "stream" else None
+            predictions = _Predictions(data, settings, judge, drawn, rankers, averages)
             for start in range(writer.done // width, count, GROUP):
                 end = min(start + GROUP, count)
                 writer.write(predictions.lines(range(start, end)))
@@ -184,8 +186,9 @@ class _Predictions:
         judge: ScoringModel | ChoosingModel | None,
         drawn: Candidates,
         rankers: Rankers,
+        averages: npt.NDArray[np.float32] | None,
     ) -> None:
-        self._data, self._settings, self._judge = data, settings, judge
+        self._data, self._settings, self._judge, self._averages = data, settings, judge, averages
         self._drawn, self._rankers = drawn, rankers
         self._metric = PROTOCOLS[settings.protocol].so_far
         self._gains: list[float] = []
@@ -209,7 +212,7 @@ class _Predictions:
         """Return a user's name, for messages, and query."""
         data, drawn = self._data, self._drawn
         user, position = int(drawn.user[place]), int(drawn.position[place])
-        items = [data.item(item) for item in drawn.items[place].tolist()]
+        items = [data.candidate(item, self._averages) for item in drawn.items[place].tolist()]
         query = self._settings.query(data.history(user, position), items, data.user(user))
         return f"user {data.user_id(user)}", query
 

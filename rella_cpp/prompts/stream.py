@@ -72,7 +72,7 @@ def write_stream(
 
     """
     words = domain.stream_words()
-    averages = any(behavior.average is not None for behavior in behaviors) or item.average is not None
+    averages = any(average_of(behavior) is not None for behavior in behaviors) or item.average is not None
     header = words.write_header(
         profile_of(domain, user),
         averages=averages and words.shows_averages,
@@ -96,5 +96,10 @@ def write_line(domain: Domain, behavior: Behavior) -> Line:
     if behavior.rating is None:
         raise InputError("a behavior in a stream has no rating", remedy="leave it out, or give it one")
     return Line(
-        domain.stream_item(behavior.item, behavior.average), words.levels[words.level_of(behavior.rating)].label
+        domain.stream_item(behavior.item, average_of(behavior)), words.levels[words.level_of(behavior.rating)].label
     )
+
+
+def average_of(behavior: Behavior) -> float | None:
+    """Return the mean rating of a behavior's item as it was known then, else as the item has it."""
+    return behavior.item.average if behavior.average is None else behavior.average
