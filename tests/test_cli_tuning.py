@@ -50,6 +50,27 @@ def test_rows_are_exported_with_a_manifest(rella: Run, world: dict[str, Path], t
     assert (facts["rows"], facts["valid_rows"], facts["train"]) == (30, 7, str(tmp_path / "text.jsonl"))
 
 
+def test_sequences_are_exported_and_only_tokens_and_frames_need_a_model(
+    rella: Run, world: dict[str, Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "train.jsonl"
+    result = rella("export", "stream", world["data"], "-k", 5, "--valid", 30, "-o", out)
+    assert result.code == 0, result.err
+    rows, checks = (path.read_text().splitlines() for path in (out, tmp_path / "train.valid.jsonl"))
+    answers = sum(len(json.loads(row)["answers"]) for row in rows)
+    assert f"{len(rows)} in" in result.out and f"{answers}" in result.out and f"{len(checks)} in" in result.out
+    assert sum(len(json.loads(row)["answers"]) for row in checks) == 30
+    more = ("--tokens", 2000, "--drop", 0.3, "--chat-format", "chatml", "-m", world["model"], "--json")
+    (facts,) = rella("export", "stream", world["data"], "-k", 5, *more, "-o", tmp_path / "chat.jsonl").lines()
+    manifest = json.loads((tmp_path / "chat.manifest.json").read_text())
+    assert (facts["rows"], facts["tokens"], facts["answers"], facts["valid_answers"]) == tuple(
+        manifest["samples"][name] for name in ("rows", "written", "answers", "valid")
+    )
+    assert manifest["chat_format"] == "chatml" and manifest["layout"] == "stream"
+    assert manifest["samples"] | {"k": 5, "tokens": 2000, "drop": 0.3, "seed": 0} == manifest["samples"]
+    assert 2000 <= facts["tokens"] < 4000  # type: ignore[operator]
+
+
 def test_a_head_is_fitted_and_judges(rella: Run, world: dict[str, Path], tmp_path: Path) -> None:
     made = rella(
         "tune", "head", world["data"], "--index", world["index"], "--shots", 30, "-k", 5, "-m", world["model"],
@@ -114,6 +135,19 @@ BAD = [
     ("export reit {data} --index {index} --valid -1 -o {out.jsonl}", "-1 validation samples"),
     ("export reit {data} --index {index} --shots 20 -o {items}", "items.json: is there already"),
     ("export reit {data} --index {index} --shots 20 -o {index}/deep/out.jsonl", "make its folder first"),
+    ("export stream {data} -k 0 -o {out.jsonl}", "K is '0'"),
+    ("export stream {data} --drop 2 -o {out.jsonl}", "drop is 2; give a share from 0 to 1"),
+    ("export stream {data} --tokens 0 -o {out.jsonl}", "tokens is 0"),
+    ("export stream {data} --seed -1 -o {out.jsonl}", "seed is -1"),
+    ("export stream {data} --valid -1 -o {out.jsonl}", "-1 validation samples"),
+    (
+        "export stream {data} --format alpaca -o {out.jsonl}",
+        "which has one answer a row; a stream has many; one of text, m",
+    ),
+    ("export stream {data} --format csv -o {out.jsonl}", "format is 'csv'; one of text, messages"),
+    ("export stream {data} --domain news -o {out.jsonl}", "the domain news does not say how a stream is written"),
+    ("export stream {data} --tokens 99 -m {nowhere} -o {out.jsonl}", "nowhere: no such file"),
+    ("export stream {data} -o {items}", "items.json: is there already"),
     ("tune head {data} -m {model} -o {out}", "mix both needs an index"),
     ("tune head {data} --index {index} --shots 5 -m {model} -o {out}", "5 shots are too few"),
     ("tune head {data} --index {index} --parts middle -m {model} -o {out}", "a head cannot read middle"),

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 RowForm = Literal["messages", "alpaca", "text"]
 ROW_FORMS: tuple[str, ...] = get_args(RowForm)
+STREAM_FORMS = ("text", "messages")
 _FORMAT = 1
 
 
@@ -148,12 +149,7 @@ def export_rows(
     A row has `sample` (its place among the data set's samples), `label` and `retrieval` (ReiT) or `item` (LLM-TRSR), or
     `user`, `position`, `item` (the answer's) and `task` (DELRec). Besides it has what the form brings: `messages` (a
     chat), `alpaca` (`instruction`, `input`, `output`), or `text`: the text that the judging model reads, chat frame and
-    answer included, also cut into `prompt` and `completion`.
-
-    A row of a stream has `user`, `first` (how many rated behaviors stand before it), and `messages`, or `text` and
-    `answers`: of each rating the characters where it starts and ends, its `level` among the manifest's, its `label` and,
-    where the rating is one, the `sample`. Validation rows have the samples' ratings alone as answers; as `messages` each
-    ends in one.
+    answer included, also cut into `prompt` and `completion`. Rows of many answers: see `StreamSequences`.
 
     Parameters
     ----------
@@ -199,9 +195,12 @@ def export_rows(
 
 def _check_request(form: str, valid: int, judge: Rella | None, examples: RowSource) -> None:
     """Refuse a form that there is not, or that needs a model, and a negative number of validation samples."""
-    if form not in ROW_FORMS:
-        raise InputError(f"format is {form!r}", remedy=f"one of {', '.join(ROW_FORMS)}")
-    if form == "text" and judge is None and not isinstance(examples, StreamSequences):
+    streams = isinstance(examples, StreamSequences)
+    forms = STREAM_FORMS if streams else ROW_FORMS
+    if form not in forms:
+        many = ", which has one answer a row; a stream has many" if form in ROW_FORMS else ""
+        raise InputError(f"format is {form!r}{many}", remedy=f"one of {', '.join(forms)}")
+    if form == "text" and judge is None and not streams:
         raise InputError("the format text is the text that a model reads", remedy="name the model: --model GGUF")
     if valid < 0:
         raise InputError(f"{valid} validation samples are wanted", remedy="give 0 or more")

@@ -141,6 +141,11 @@ class SequenceCounts:
 class StreamSequences:
     """Reads a data set's histories as sequences to train on.
 
+    A row has `user`, `first` (how many rated behaviors stand before it), and `messages`, or `text` and `answers`: of
+    each rating the characters where it starts and ends, its `level` among the manifest's, its `label` and, where it is
+    one, the `sample`. Training rows have every rating as an answer, validation rows those of the samples drawn; as
+    `messages` each of these ends in one.
+
     Parameters
     ----------
     data, domain
@@ -183,7 +188,7 @@ class StreamSequences:
         if settings.tokens is not None and judge is None:
             raise InputError("tokens are counted by a model's tokenizer", remedy="name the model: --model GGUF")
         self.data, self.histories, self.domain, self.settings = data, histories, domain, settings
-        self._judge, self.counts = judge, SequenceCounts()
+        self._judge, self.counts, self._framed = judge, SequenceCounts(), False
         self._frame = StreamFrame(domain) if judge is None else judge.prompts.stream_frame
         self._windows = TrainingWindows.of(data)
         self.unrated = self._windows.unrated
@@ -218,23 +223,13 @@ class StreamSequences:
             "layout": "stream",
             "levels": [{"label": level.label, "liked": likes, "value": level.rating} for level, likes in levels],
             "samples": asdict(self.settings) | written | {"valid": counts.valid, "valid_rows": valid},
-            "chat_format": None if judge is None or self._frame.turns is None else judge.prompts.chat_format,
+            "chat_format": judge.prompts.chat_format if judge is not None and self._framed else None,
             "model": None if judge is None else judge.model.as_dict(),
         }
 
     def writer(self, form: str) -> Callable[[SequenceExample], list[dict[str, Any]]]:
-        """Return the function that turns a sequence into the rows of a form.
-
-        Raises
-        ------
-        InputError
-            The form has no place for many answers.
-
-        """
-        if form == "alpaca":
-            raise InputError(
-                "format is 'alpaca': its rows have one answer, those of a stream many", remedy="one of text, messages"
-            )
+        """Return the function that turns a sequence into the rows of a form: `text`, else `messages`."""
+        self._framed = form == "text" and self._frame.turns is not None
         return self._as_text if form == "text" else self._as_messages
 
     def training(self) -> Iterator[SequenceExample]:
@@ -248,7 +243,7 @@ class StreamSequences:
             A sequence is longer than the judge's context.
 
         """
-        limit = self.settings.tokens
+        self.counts, limit = SequenceCounts(), self.settings.tokens
         for user, first in self._drawn.tolist():
             if limit is not None and self.counts.tokens >= limit:
                 return

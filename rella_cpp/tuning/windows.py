@@ -1,4 +1,4 @@
-"""Which of users' rated behaviors make a training sequence: windows as prompts show them, of the training split alone."""
+"""Which rated behaviors make training sequences: windows as prompts show them, of the training split alone."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self

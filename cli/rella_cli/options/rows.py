@@ -1,7 +1,7 @@
 """Rows for a trainer: their files, and what they are made of."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from rella_cpp import DelrecSettings, SequenceSettings, TrsrSettings
 
 
+def form_option(metavar: str, text: str) -> Any:
+    """Declare --format: how a row is written."""
+    return typer.Option("--format", metavar=metavar, help=text)
+
+
 @group
 class RowsOptions:
     """The files of rows, and how a row is written."""
@@ -20,10 +25,8 @@ class RowsOptions:
     out: Annotated[Path, out_option("JSONL", "Training rows; validation rows stand beside them.")]
     form: Annotated[
         str,
-        typer.Option(
-            "--format",
-            metavar="messages|alpaca|text",
-            help="A chat; instruction, input and output; or the whole text as --model reads it.",
+        form_option(
+            "messages|alpaca|text", "A chat; instruction, input and output; or the whole text as --model reads it."
         ),
     ] = "messages"
     force: Force = False
@@ -43,10 +46,9 @@ class StreamRowsOptions(RowsOptions):
 
     form: Annotated[
         str,
-        typer.Option(
-            "--format",
-            metavar="text|messages",
-            help="The text, and where in it the ratings stand; or a chat that answers each item with its rating.",
+        form_option(
+            "text|messages",
+            "The text, and where in it the ratings stand; or a chat that answers each item with its rating.",
         ),
     ] = "text"
 
