@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from rella_cpp.datasets.dataset import Interactions, Samples
+from rella_cpp.datasets.dataset import DataSet, Interactions, Samples
 from rella_cpp.datasets.layout import SPLITS
 from rella_cpp.datasets.sampling import users_of
 
@@ -115,6 +115,14 @@ def final_averages(
     own, count = np.zeros(items, np.int64), np.bincount(interactions.item[known], minlength=items)
     np.add.at(own, interactions.item[known], units)
     return _smoothed(own, count, np.full(items, units.sum()), np.full(items, len(units)), middle)
+
+
+def item_averages(data: DataSet, training: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32] | None:
+    """Return the `final_averages` of a data set's items over some interactions; None where it has no averages."""
+    if data.interactions.average is None:
+        return None
+    middle = float(data.manifest["rules"]["averages"]["middle"])
+    return final_averages(data.interactions, training, data.items.num_rows, middle)
 
 
 def _smoothed(

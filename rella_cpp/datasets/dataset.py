@@ -270,18 +270,6 @@ class DataSet:
         row = known.starts[self.samples.user[sample]] + self.samples.position[sample]
         return Item({**item.fields, "average": float(as_written(known.average[[row]])[0])})
 
-    def averages(self, training: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32] | None:
-        """Return each item's mean over some interactions' ratings, float32 of shape (items,).
-
-        None where the data has no averages. `training` marks the interactions, bool of shape (interactions,).
-        """
-        if self.interactions.average is None:
-            return None
-        from rella_cpp.datasets.averages import final_averages
-
-        middle = float(self.manifest["rules"]["averages"]["middle"])
-        return final_averages(self.interactions, training, self.items.num_rows, middle)
-
     def candidate(self, row: int, averages: npt.NDArray[np.float32] | None) -> Item:
         """Return an item with its mean rating of `averages`, `average`, where there are such."""
         if averages is None:

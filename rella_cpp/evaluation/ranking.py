@@ -9,6 +9,7 @@ from typing import Any, Self, cast, get_args
 import numpy as np
 import numpy.typing as npt
 
+from rella_cpp.datasets.averages import item_averages
 from rella_cpp.datasets.dataset import DataSet, check_drawing
 from rella_cpp.datasets.last_liked import LastLiked
 from rella_cpp.datasets.leave_one_out import LeaveOneOut
@@ -167,7 +168,7 @@ def evaluate_ranking(
     with closing(RunWriter(Path(out), facts, samples, items=items, group=GROUP * width, force=force)) as writer:
         if not writer.complete:
             rankers = Rankers(TrainingCounts(data, users.trains()), histories, ranking)
-            averages = data.averages(users.trains()) if settings.layout == "stream" else None
+            averages = item_averages(data, users.trains()) if settings.layout == "stream" else None
             predictions = _Predictions(data, settings, judge, drawn, rankers, averages)
             for start in range(writer.done // width, count, GROUP):
                 end = min(start + GROUP, count)
