@@ -56,7 +56,7 @@ def options() -> argparse.Namespace:
     length.add_argument("--epochs", type=float, help="times through the rows (stream 1, question 5)")
     length.add_argument("--tokens", type=int, help="train on so many tokens")
     length.add_argument("--minutes", type=float, help="as many tokens as take so long; checks come on top")
-    add("--check", int, "tokens between two checks; else an eighth of all, or more where checks are long")
+    add("--check", int, "tokens between two checks; else an epoch, an eighth of one, or more where checks are long")
     add("--batch", int, "rows a step; more on a GPU")
     add("--lr", float, "highest learning rate")
     parser.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16", help="of the base [bfloat16]")
@@ -119,7 +119,8 @@ def course(given: argparse.Namespace, model: Any, order: Order, progress: Progre
             progress.save()
             print(f"{rate:.0f} tokens/s: {given.minutes:g} minutes are {progress.facts['tokens']:,} tokens", flush=True)
         total = progress.facts["tokens"]
-    return Course(total, given.check or max(total // 8, 2 * checked, 1))
+    parts = given.epochs if given.epochs is not None and given.epochs > 1 else 8
+    return Course(total, given.check or max(math.ceil(total / parts), 2 * checked))
 
 
 class Trainer:
@@ -135,12 +136,15 @@ class Trainer:
             raise SystemExit(f"{beside}: no such file; export validation rows too: one cannot choose an epoch without")
         self.valid = list(RowReader(beside, manifest, tokenizer))
         self.order = Order(RowReader(given.rows, manifest, tokenizer), given.batch, given.seed)
-        self.tokens = torch.tensor(self.order.reader.answers.tokens)
+        answers = self.order.reader.answers
+        if len({answers.liked[answer] for row in self.valid for answer in row.answers}) < 2:
+            raise SystemExit(f"{beside}: its answers are all liked, or none is; export more validation rows")
+        self.tokens = torch.tensor(answers.tokens)
         self.model = with_lora(base, given, str(given.base))
         self.weights = [weight for weight in self.model.parameters() if weight.requires_grad]
         self.optimizer = torch.optim.AdamW(self.weights, weight_decay=0.0)
         rows = {name: value for name, value in manifest.items() if name not in ("versions", "sha256")}
-        self.progress = Progress(given, rows, self.model, self.optimizer, math.inf)
+        self.progress = Progress(given, rows, self.model, self.optimizer, math.inf, fresh=given.valid_only)
         self.losses: list[float] = []
 
     def check(self) -> tuple[float, str]:

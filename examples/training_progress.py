@@ -39,16 +39,19 @@ def learning_rate(highest: float, seen: int, total: int) -> float:
 class Progress:
     """How far the training is; in a file from check to check, so that a killed run goes on.
 
-    `rows` names what is trained on, by its contents. `facts` is what else is kept: whatever a run finds out once.
+    `rows` names what is trained on, by its contents; `worst` is what any check betters. `fresh` goes on from nothing.
+    `facts` is what else is kept: whatever a run finds out once.
     """
 
-    def __init__(self, given: argparse.Namespace, rows: Any, model: Any, optimizer: Any, worst: float) -> None:
+    def __init__(
+        self, given: argparse.Namespace, rows: Any, model: Any, optimizer: Any, worst: float, *, fresh: bool = False
+    ) -> None:
         self.path = given.out / "training.pt"
         self.settings = {name: str(value) for name, value in vars(given).items()} | {"rows": json.dumps(rows)}
         self.model, self.optimizer = model, optimizer
         self.seen, self.best = 0, worst
         self.facts: dict[str, Any] = {}
-        if self.path.exists():
+        if self.path.exists() and not fresh:
             self.load()
 
     def load(self) -> None:
