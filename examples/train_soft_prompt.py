@@ -17,27 +17,20 @@ import argparse
 import json
 import math
 import time
+from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from peft import LoraConfig, PromptTuningConfig, get_peft_model
+from peft import PromptTuningConfig, get_peft_model
 from safetensors.torch import load_file
-from train_lora import (
-    ALL_LINEAR,
-    Help,
-    Progress,
-    Rows,
-    epoch_batches,
-    fingerprint,
-    learning_rate,
-    load_base,
-    save_adapter,
-)
+from training_model import answers_only, load_base, with_lora
+from training_progress import Help, Progress, fingerprint, learning_rate, save_adapter
 
 INITIAL = "Choose the item that comes next after what the person chose before, as a recommender would:"
 WEIGHTS = "adapter_model.safetensors"
+Rows = list[tuple[list[int], int]]  # a row's tokens, and the place where its answer begins
 
 
 class Part(NamedTuple):
@@ -112,6 +105,18 @@ def padded(number: int, to: int) -> int:
     return -(-number // to) * to
 
 
+def epoch_batches(rows: Rows, size: int, seed: int) -> Iterator[Rows]:
+    """Yield an epoch's batches in random order; prompts of like length go together, which spares padding."""
+    random = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(rows), generator=random).tolist()
+    pools = [order[start : start + 8 * size] for start in range(0, len(order), 8 * size)]
+    for pool in pools:
+        pool.sort(key=lambda place: len(rows[place][0]))
+        batches = [pool[start : start + size] for start in range(0, len(pool), size)]
+        for number in torch.randperm(len(batches), generator=random).tolist():
+            yield [rows[place] for place in batches[number]]
+
+
 def answer_losses(model: Any, block: Any, batch: Rows) -> tuple[Any, Any]:
     """Return each row's cross entropy, summed over its answer's tokens, and whether the model's choice is that answer.
 
@@ -133,11 +138,17 @@ def answer_losses(model: Any, block: Any, batch: Rows) -> tuple[Any, Any]:
     starts = [longest - len(tokens) for tokens, _ in batch]
     rows = [torch.cat([row[: start - size], block, row[start:]]) for row, start in zip(words, starts, strict=True)]
     sent = {"attention_mask": mask, "position_ids": (mask.cumsum(1) - 1).clamp(min=0)}
-    with torch.autocast(model.device.type, torch.bfloat16, enabled=model.dtype == torch.bfloat16):
-        logits = model(inputs_embeds=torch.stack(rows), **sent, logits_to_keep=width + 1, use_cache=False).logits
-    logits, wanted = logits[:, -width - 1 : -1].float(), ids[:, -width:]
-    losses = torch.nn.functional.cross_entropy(logits.transpose(1, 2), wanted, reduction="none")
-    return (losses * answer).sum(1), ((logits.argmax(2) == wanted) | ~answer).all(1)
+    wanted = ids[:, -width:][answer]
+    before = torch.nn.functional.pad(answer, (longest - width - 1, 1)).flatten().nonzero().flatten()
+    with (
+        answers_only(model, before),
+        torch.autocast(model.device.type, torch.bfloat16, enabled=model.dtype == torch.bfloat16),
+    ):
+        logits = model(inputs_embeds=torch.stack(rows), **sent, use_cache=False).logits
+    row = answer.nonzero()[:, 0]
+    losses = torch.nn.functional.cross_entropy(logits, wanted, reduction="none")
+    wrong = torch.zeros(len(batch), device=losses.device).index_add(0, row, (logits.argmax(1) != wanted).float())
+    return torch.zeros_like(wrong).index_add(0, row, losses), wrong == 0
 
 
 @torch.no_grad()
@@ -160,11 +171,13 @@ def train(
 ) -> None:
     """Train what `model` adds to `base`; check on the validation rows now and then; keep the best."""
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], weight_decay=0.0)
-    progress = Progress(given, record, model, optimizer, -math.inf)
+    progress = Progress(given, record["sha256"], model, optimizer, -math.inf)
     rows = len(parts[0].train)
     total, every = given.epochs * rows, given.check or rows
     seen, losses, spent, begun = 0, [], 0.0, progress.seen
-    if not begun:
+    if begun:
+        print(f"going on after {begun:,} rows", flush=True)
+    else:
         print(f"before: {validate(base, block, parts, given.batch)[1]}", flush=True)
     for epoch in range(given.epochs):
         tasks = (epoch_batches(part.train, given.batch, given.seed + epoch) for part in parts)
@@ -193,7 +206,7 @@ def train(
             losses.clear()
             if kept:
                 progress.best = -loss
-                save_adapter(model, given, record)
+                save_adapter(model, given.out, given.base, record)
             progress.seen = seen
             progress.save()
     print(f"least validation loss {-progress.best:.4f}: {given.out}")
@@ -241,16 +254,8 @@ def stage2(given: argparse.Namespace) -> None:
     block, soft = torch.zeros(0, base.get_input_embeddings().embedding_dim, device=base.device), None
     if given.soft is not None:
         block, soft = read_soft(given, manifest, base)
-    config = LoraConfig(
-        r=given.rank,
-        lora_alpha=given.alpha,
-        lora_dropout=given.dropout,
-        target_modules=ALL_LINEAR if given.targets == ["all-linear"] else given.targets,
-        task_type="CAUSAL_LM",
-    )
     parts = [read_part(given.rows, "next", 1.0, tokenizer)]
-    model = get_peft_model(base, config)
-    model.peft_config["default"].base_model_name_or_path = str(given.base)  # PEFT puts the GGUF's folder in its place
+    model = with_lora(base, given, str(given.base))
     rows = sha256(json.dumps([manifest["sha256"], soft]).encode()).hexdigest()  # another soft prompt is another run
     train(given, {**manifest, "soft_prompt": soft, "sha256": rows}, model, base, block, parts)
 

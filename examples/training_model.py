@@ -1,0 +1,104 @@
+"""The base model, its adapter, and the logits at the answers alone, in float32."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, get_peft_model
+from sklearn.metrics import log_loss, roc_auc_score
+from training_rows import Answers, Batch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+ALL_LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+
+
+def load_base(path: Path, dtype: str) -> tuple[Any, Any]:
+    """Load the model, on a GPU if there is one, and its tokenizer."""
+    source, gguf = (path.parent, {"gguf_file": path.name}) if path.suffix == ".gguf" else (path, {})
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    how = {**gguf, **dequantized(path)}
+    model = AutoModelForCausalLM.from_pretrained(source, dtype=getattr(torch, dtype), **how).to(device)
+    return model, AutoTokenizer.from_pretrained(source, **gguf)
+
+
+def dequantized(path: Path) -> dict[str, Any]:
+    """Ask for plain weights of a GGUF.
+
+    Since 5.2x, transformers else keeps them packed where it finds a kernel (it looks on the hub) and warns that such
+    kernels compute in float32; where it finds none it unpacks them, as it always did. Training wants them unpacked.
+    """
+    import transformers
+
+    if path.suffix != ".gguf" or not hasattr(transformers, "GgufConfig"):
+        return {}
+    return {"quantization_config": transformers.GgufConfig(gguf_file=path.name, dequantize=True)}
+
+
+def with_lora(base: Any, given: Any, name: str) -> Any:
+    """Put a LoRA adapter on the base."""
+    layers = base.config.num_hidden_layers
+    first = getattr(given, "layers", 0)
+    if not 0 <= first < layers:
+        raise SystemExit(f"--layers is {first}; the base has {layers} layers: give 0 to {layers - 1}")
+    config = LoraConfig(
+        r=given.rank,
+        lora_alpha=given.alpha,
+        lora_dropout=given.dropout,
+        target_modules=ALL_LINEAR if given.targets == ["all-linear"] else given.targets,
+        layers_to_transform=list(range(first, layers)) if first else None,
+        task_type="CAUSAL_LM",
+        base_model_name_or_path=name,
+    )
+    model = get_peft_model(base, config)
+    model.peft_config["default"].base_model_name_or_path = name  # PEFT puts the GGUF's folder in its place
+    return model
+
+
+@contextmanager
+def answers_only(model: Any, places: Any, tokens: Any = None) -> Iterator[None]:
+    """Let the model's last layer give logits at some places alone, in float32, (places, tokens), or of all tokens.
+
+    In bfloat16, logits of 32 to 64 step by a quarter: answers tie, and an AUC on them is noise.
+    """
+    head = model.get_output_embeddings()
+
+    def forward(hidden: Any) -> Any:
+        wanted = hidden.reshape(-1, hidden.shape[-1])[places].float()
+        weight, bias = head.weight, head.bias
+        if tokens is not None:
+            weight, bias = weight[tokens], None if bias is None else bias[tokens]
+        with torch.autocast(hidden.device.type, enabled=False):
+            return torch.nn.functional.linear(wanted, weight.float(), None if bias is None else bias.float())
+
+    head.forward = forward
+    try:
+        yield
+    finally:
+        del head.forward
+
+
+def answer_logits(model: Any, batch: Batch, tokens: Any = None) -> Any:
+    """Return the logits before each answer, in float32: (answers, vocabulary), or of some tokens alone."""
+    ids, places = batch.ids.to(model.device), batch.before.to(model.device)
+    with (
+        answers_only(model, places, tokens),
+        torch.autocast(model.device.type, torch.bfloat16, enabled=model.dtype == torch.bfloat16),
+    ):
+        return model(input_ids=ids, use_cache=False).logits
+
+
+@torch.no_grad()
+def validate(model: Any, batches: Iterator[Batch], answers: Answers) -> tuple[float, float]:
+    """Return AUC and LogLoss of P(liked): the softmax over the answers, those that mean liked summed."""
+    model.eval()
+    tokens, liked = torch.tensor(answers.tokens, device=model.device), torch.tensor(answers.liked)
+    chances, labels = [], []
+    for batch in batches:
+        logits = answer_logits(model, batch, tokens).double().cpu()
+        chances.append(logits.softmax(1)[:, liked].sum(1))
+        labels.append(liked[batch.answers])
+    model.train()
+    known, said = torch.cat(labels).numpy(), torch.cat(chances).numpy()
+    return float(roc_auc_score(known, said)), float(log_loss(known, said, labels=[False, True]))
