@@ -294,6 +294,17 @@ def test_what_cannot_be_trained_is_refused(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_broken_row_is_named(
+    example: Any, base: Path, stream: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = stream.read_text()
+    for broken, number in (('{"text": "A', 61), ('{"prompt": "A", "completion": "B"}', 61), ("", 0)):
+        stream.write_text(whole + broken + "\n" if number else "")
+        said = rf"x\.jsonl, row {number}: .* is no row with answers and text" if number else "holds no rows"
+        with pytest.raises(SystemExit, match=said):
+            run(example, monkeypatch, stream, "--base", base, "-o", tmp_path / "out", "--epochs", 2)
+
+
 def test_validation_rows_of_one_answer_are_refused(
     example: Any, base: Path, stream: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
