@@ -31,6 +31,7 @@ class Sequence(NamedTuple):
 class Batch(NamedTuple):
     """Sequences side by side: `before` are the places, counted through all rows, whose logits foretell an answer."""
 
+    rows: list[Sequence]
     ids: Any
     before: Any
     answers: Any
@@ -199,7 +200,7 @@ def side_by_side(rows: list[Sequence], answers: Answers) -> Batch:
         ids[number, : len(row.tokens)] = torch.tensor(row.tokens)
         before += [number * longest + place - 1 for place in row.places]
     chosen = torch.tensor([answer for row in rows for answer in row.answers])
-    return Batch(ids, torch.tensor(before), chosen, sum(len(row.tokens) for row in rows))
+    return Batch(rows, ids, torch.tensor(before), chosen, sum(len(row.tokens) for row in rows))
 
 
 def sorted_batches(rows: list[Sequence], size: int, answers: Answers) -> Iterator[Batch]:
