@@ -28,6 +28,7 @@ def dequantized(path: Path) -> dict[str, Any]:
 
     Since 5.2x, transformers else keeps them packed where it finds a kernel (it looks on the hub) and warns that such
     kernels compute in float32; where it finds none it unpacks them, as it always did. Training wants them unpacked.
+    So loaded, the packaged model's logits are llama.cpp's of the same file written as F32, to 1e-4.
     """
     import transformers
 

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
+from test_reference import F32
 from tiny_model import Shape, write_model
 
 from rella_cpp import Engine
-from rella_cpp.engine.segments import Span
+from rella_cpp.engine.segments import Prompt, Span
 from rella_gguf import convert_adapter
 
 pytestmark = [pytest.mark.reference, pytest.mark.filterwarnings("ignore")]  # the warnings of torch and transformers
@@ -99,6 +100,19 @@ def test_a_row_has_the_tokens_of_llama_cpp_and_its_answers_are_the_labels(
                     row["text"][answer[edge] :].lstrip() for edge in ("start", "end")
                 ]
     assert found.answers.liked == [False, False, False, True, True] and len(set(found.answers.tokens)) == 5
+
+
+def test_a_gguf_is_loaded_as_llama_cpp_reads_it(example: Any, base: Path, stream: Path) -> None:
+    torch = pytest.importorskip("torch")
+    model, found = reader(example, base, stream)
+    assert type(model.model.layers[0].self_attn.q_proj) is torch.nn.Linear  # weights that are not packed
+    with Engine.from_gguf(base, F32) as engine:
+        for row in list(found)[:3]:
+            tokens = np.asarray(row.tokens, dtype=np.int32)
+            (expected,) = engine.logits([Prompt((tokens,), outputs=len(tokens))])
+            with torch.no_grad():
+                logits = model(input_ids=torch.tensor([list(row.tokens)])).logits[0].numpy()
+            assert np.abs(logits - expected).max() < 1e-4
 
 
 def test_one_pass_gives_every_answer_the_logits_that_it_has_alone(example: Any, base: Path, stream: Path) -> None:
