@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from training_model import answer_logits, load_base, validate, with_lora
+from training_model import Learner, load_base, validate, with_lora
 from training_progress import Progress, learning_rate, save_adapter
 from training_rows import Batch, Order, RowReader, read_manifest, sorted_batches
 
@@ -86,19 +86,14 @@ class Course(NamedTuple):
     every: int
 
 
-def loss_of(model: Any, batch: Batch, tokens: Any) -> Any:
-    """Return the mean cross entropy of a batch's answers, among all tokens there are."""
-    return torch.nn.functional.cross_entropy(answer_logits(model, batch), tokens[batch.answers].to(model.device))
-
-
-def tokens_a_second(model: Any, order: Order, tokens: Any) -> float:
+def tokens_a_second(learner: Learner, order: Order) -> float:
     """Measure a few steps that change nothing, each batch once before to build the kernels of its shape."""
     seen, spent = 0, 0.0
     for batch in itertools.islice(order.batches(), 2):
         for timed in (False, True):
             start = time.monotonic()
-            loss_of(model, batch, tokens).backward()
-            model.zero_grad()
+            learner.add_gradients(batch)
+            learner.model.zero_grad()
             if torch.cuda.is_available():
                 torch.cuda.synchronize()
             if timed:
@@ -106,7 +101,7 @@ def tokens_a_second(model: Any, order: Order, tokens: Any) -> float:
     return seen / spent
 
 
-def course(given: argparse.Namespace, model: Any, order: Order, progress: Progress, checked: int) -> Course:
+def course(given: argparse.Namespace, learner: Learner, order: Order, progress: Progress, checked: int) -> Course:
     """Say how long to train: measured where minutes are given, once, and kept in the checkpoint."""
     if given.tokens is not None:
         total = given.tokens
@@ -114,7 +109,7 @@ def course(given: argparse.Namespace, model: Any, order: Order, progress: Progre
         total = math.ceil(given.epochs * order.total())
     else:
         if "tokens" not in progress.facts:
-            rate = tokens_a_second(model, order, torch.tensor(order.reader.answers.tokens))
+            rate = tokens_a_second(learner, order)
             progress.facts["tokens"] = max(1, round(60 * given.minutes * rate))
             progress.save()
             print(f"{rate:.0f} tokens/s: {given.minutes:g} minutes are {progress.facts['tokens']:,} tokens", flush=True)
@@ -139,8 +134,8 @@ class Trainer:
         answers = self.order.reader.answers
         if len({answers.liked[answer] for row in self.valid for answer in row.answers}) < 2:
             raise SystemExit(f"{beside}: its answers are all liked, or none is; export more validation rows")
-        self.tokens = torch.tensor(answers.tokens)
         self.model = with_lora(base, given, str(given.base))
+        self.learner = Learner(self.model, answers)
         self.weights = [weight for weight in self.model.parameters() if weight.requires_grad]
         self.optimizer = torch.optim.AdamW(self.weights, weight_decay=0.0)
         rows = {name: value for name, value in manifest.items() if name not in ("versions", "sha256")}
@@ -149,8 +144,8 @@ class Trainer:
 
     def check(self) -> tuple[float, str]:
         """Check the model on the validation rows: what is to be least, and all figures in words."""
-        start, answers = time.monotonic(), self.order.reader.answers
-        auc, loss = validate(self.model, sorted_batches(self.valid, self.given.batch, answers), answers)
+        start = time.monotonic()
+        auc, loss = validate(self.learner, sorted_batches(self.valid, self.given.batch, self.learner.answers))
         said = f"validation AUC {auc:.4f}, LogLoss {loss:.4f} ({time.monotonic() - start:.0f} s)"
         return (loss if self.stream else -auc), said
 
@@ -162,7 +157,7 @@ class Trainer:
         if self.given.valid_only:
             return
         checked = sum(len(row.tokens) for row in self.valid)
-        self.course = course(self.given, self.model, self.order, self.progress, checked)
+        self.course = course(self.given, self.learner, self.order, self.progress, checked)
         if begun:
             print(f"going on after {begun:,} of {self.course.total:,} tokens", flush=True)
         self.steps(begun)
@@ -198,12 +193,11 @@ class Trainer:
         if self.given.dropout:
             torch.manual_seed(1000003 * (self.given.seed + 1) + number)
         self.optimizer.param_groups[0]["lr"] = rate
-        loss = loss_of(self.model, batch, self.tokens)
-        loss.backward()
+        loss = self.learner.add_gradients(batch)
         torch.nn.utils.clip_grad_norm_(self.weights, 1.0)
         self.optimizer.step()
         self.optimizer.zero_grad()
-        self.losses.append(loss.item())
+        self.losses.append(loss)
 
     def tell(self, seen: int, rate: float) -> None:
         """Print how far the training is."""

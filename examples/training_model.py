@@ -28,6 +28,7 @@ def dequantized(path: Path) -> dict[str, Any]:
 
     Since 5.2x, transformers else keeps them packed where it finds a kernel (it looks on the hub) and warns that such
     kernels compute in float32; where it finds none it unpacks them, as it always did. Training wants them unpacked.
+    So loaded, the packaged model's logits are llama.cpp's of the same file written as F32, to 1e-4.
     """
     import transformers
 
@@ -49,10 +50,9 @@ def with_lora(base: Any, given: Any, name: str) -> Any:
         target_modules=ALL_LINEAR if given.targets == ["all-linear"] else given.targets,
         layers_to_transform=list(range(first, layers)) if first else None,
         task_type="CAUSAL_LM",
-        base_model_name_or_path=name,
     )
     model = get_peft_model(base, config)
-    model.peft_config["default"].base_model_name_or_path = name  # PEFT puts the GGUF's folder in its place
+    model.peft_config["default"].base_model_name_or_path = name  # PEFT puts the GGUF's folder there
     return model
 
 
@@ -79,26 +79,44 @@ def answers_only(model: Any, places: Any, tokens: Any = None) -> Iterator[None]:
         del head.forward
 
 
-def answer_logits(model: Any, batch: Batch, tokens: Any = None) -> Any:
-    """Return the logits before each answer, in float32: (answers, vocabulary), or of some tokens alone."""
-    ids, places = batch.ids.to(model.device), batch.before.to(model.device)
-    with (
-        answers_only(model, places, tokens),
-        torch.autocast(model.device.type, torch.bfloat16, enabled=model.dtype == torch.bfloat16),
-    ):
-        return model(input_ids=ids, use_cache=False).logits
+class Learner:
+    """A model that learns from batches, by transformers and autograd."""
+
+    def __init__(self, model: Any, answers: Answers) -> None:
+        self.model, self.answers = model, answers
+        self.tokens = torch.tensor(answers.tokens, device=model.device)
+
+    def add_gradients(self, batch: Batch) -> float:
+        """Add the gradients of a batch's loss: the mean cross entropy of its answers, among all tokens there are."""
+        wanted = self.tokens[batch.answers.to(self.model.device)]
+        loss = torch.nn.functional.cross_entropy(self.logits(batch), wanted)
+        loss.backward()
+        return float(loss)
+
+    def answer_logits(self, batch: Batch) -> Any:
+        """Return the logits of the answers' tokens before each answer, in float32: (answers, `Answers`)."""
+        with torch.no_grad():
+            return self.logits(batch, self.tokens)
+
+    def logits(self, batch: Batch, tokens: Any = None) -> Any:
+        """Return the logits before each answer, in float32: (answers, vocabulary), or of some tokens alone."""
+        model = self.model
+        with (
+            answers_only(model, batch.before.to(model.device), tokens),
+            torch.autocast(model.device.type, torch.bfloat16, enabled=model.dtype == torch.bfloat16),
+        ):
+            return model(input_ids=batch.ids.to(model.device), use_cache=False).logits
 
 
-@torch.no_grad()
-def validate(model: Any, batches: Iterator[Batch], answers: Answers) -> tuple[float, float]:
+def validate(learner: Learner, batches: Iterator[Batch]) -> tuple[float, float]:
     """Return AUC and LogLoss of P(liked): the softmax over the answers, those that mean liked summed."""
-    model.eval()
-    tokens, liked = torch.tensor(answers.tokens, device=model.device), torch.tensor(answers.liked)
+    learner.model.eval()
+    liked = torch.tensor(learner.answers.liked)
     chances, labels = [], []
     for batch in batches:
-        logits = answer_logits(model, batch, tokens).double().cpu()
+        logits = learner.answer_logits(batch).double().cpu()
         chances.append(logits.softmax(1)[:, liked].sum(1))
         labels.append(liked[batch.answers])
-    model.train()
+    learner.model.train()
     known, said = torch.cat(labels).numpy(), torch.cat(chances).numpy()
     return float(roc_auc_score(known, said)), float(log_loss(known, said, labels=[False, True]))

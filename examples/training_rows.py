@@ -31,6 +31,7 @@ class Sequence(NamedTuple):
 class Batch(NamedTuple):
     """Sequences side by side: `before` are the places, counted through all rows, whose logits foretell an answer."""
 
+    rows: list[Sequence]
     ids: Any
     before: Any
     answers: Any
@@ -67,18 +68,30 @@ class RowReader:
         if line is None:
             raise SystemExit(f"{path}: holds no rows; export some")
         self.shared = 0  # tokens with which all answers begin
-        self.answers = Answers(self._answer_tokens(json.loads(line)), liked)
+        self.answers = Answers(self._answer_tokens(self._row(line, 1)), liked)
 
     def __iter__(self) -> Iterator[Sequence]:
         """Yield the sequences in the order of the file."""
         with self.path.open(encoding="utf-8") as file:
             numbered = enumerate(file, start=1)
             while lines := list(itertools.islice(numbered, TOGETHER)):
-                rows = [json.loads(line) for _, line in lines]
+                rows = [self._row(line, number) for number, line in lines]
                 texts = [row["text"] for row in rows]
                 encoded = self.tokenizer(texts, return_offsets_mapping=True)
                 for place, (row, (number, _)) in enumerate(zip(rows, lines, strict=True)):
                     yield self._sequence(row, encoded["input_ids"][place], encoded["offset_mapping"][place], number)
+
+    def _row(self, line: str, number: int) -> dict[str, Any]:
+        """Parse a row."""
+        try:
+            row = json.loads(line)
+        except ValueError:
+            row = None
+        wanted = {"text", "answers" if self.stream else "label"}
+        if not isinstance(row, dict) or not wanted <= row.keys():
+            said = " and ".join(sorted(wanted))
+            raise SystemExit(f"{self.path}, row {number}: {line[:40]!r}… is no row with {said}; export the rows again")
+        return row
 
     def _answer_tokens(self, row: dict[str, Any]) -> list[int]:
         """Return each answer's first token of its own after what stands before a row's first answer."""
@@ -187,7 +200,7 @@ def side_by_side(rows: list[Sequence], answers: Answers) -> Batch:
         ids[number, : len(row.tokens)] = torch.tensor(row.tokens)
         before += [number * longest + place - 1 for place in row.places]
     chosen = torch.tensor([answer for row in rows for answer in row.answers])
-    return Batch(ids, torch.tensor(before), chosen, sum(len(row.tokens) for row in rows))
+    return Batch(rows, ids, torch.tensor(before), chosen, sum(len(row.tokens) for row in rows))
 
 
 def sorted_batches(rows: list[Sequence], size: int, answers: Answers) -> Iterator[Batch]:

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
+from test_reference import F32
 from tiny_model import Shape, write_model
 
 from rella_cpp import Engine
-from rella_cpp.engine.segments import Span
+from rella_cpp.engine.segments import Prompt, Span
 from rella_gguf import convert_adapter
 
 pytestmark = [pytest.mark.reference, pytest.mark.filterwarnings("ignore")]  # the warnings of torch and transformers
@@ -101,6 +102,19 @@ def test_a_row_has_the_tokens_of_llama_cpp_and_its_answers_are_the_labels(
     assert found.answers.liked == [False, False, False, True, True] and len(set(found.answers.tokens)) == 5
 
 
+def test_a_gguf_is_loaded_as_llama_cpp_reads_it(example: Any, base: Path, stream: Path) -> None:
+    torch = pytest.importorskip("torch")
+    model, found = reader(example, base, stream)
+    assert type(model.model.layers[0].self_attn.q_proj) is torch.nn.Linear  # weights that are not packed
+    with Engine.from_gguf(base, F32) as engine:
+        for row in list(found)[:3]:
+            tokens = np.asarray(row.tokens, dtype=np.int32)
+            (expected,) = engine.logits([Prompt((tokens,), outputs=len(tokens))])
+            with torch.no_grad():
+                logits = model(input_ids=torch.tensor([list(row.tokens)])).logits[0].numpy()
+            assert np.abs(logits - expected).max() < 1e-4
+
+
 def test_one_pass_gives_every_answer_the_logits_that_it_has_alone(example: Any, base: Path, stream: Path) -> None:
     """Alone, a prompt is padded by nothing and all its logits are computed by transformers itself."""
     torch = pytest.importorskip("torch")
@@ -109,8 +123,8 @@ def test_one_pass_gives_every_answer_the_logits_that_it_has_alone(example: Any, 
     assert max(len(row.tokens) for row in rows) > 64 + min(len(row.tokens) for row in rows)
     with torch.no_grad():
         batch = importlib.import_module("training_rows").side_by_side(rows, found.answers)
-        together = example.answer_logits(model, batch)
-        some = example.answer_logits(model, batch, torch.tensor(found.answers.tokens))
+        together = example.Learner(model, found.answers).logits(batch)
+        some = example.Learner(model, found.answers).answer_logits(batch)
         alone = [
             model(input_ids=torch.tensor([list(row.tokens[:place])])).logits[0, -1]
             for row in rows
@@ -128,7 +142,7 @@ def test_logits_of_a_bfloat16_base_are_not_rounded(example: Any, base: Path, str
     found = example.RowReader(stream, example.read_manifest(stream), tokenizer)
     batch = importlib.import_module("training_rows").side_by_side(list(found)[:9], found.answers)
     with torch.no_grad():
-        logits = example.answer_logits(model, batch)
+        logits = example.Learner(model, found.answers).logits(batch)
     assert logits.dtype == torch.float32
     assert (logits != logits.bfloat16().float()).float().mean() > 0.9
 
@@ -147,7 +161,7 @@ def test_the_figures_of_a_check_are_those_of_the_softmax_over_the_levels(
             chances.append(each[3:].sum() / each.sum())
             labels.append(answer > 2)
     batches = importlib.import_module("training_rows").sorted_batches(rows, 3, found.answers)
-    auc, loss = example.validate(model, batches, found.answers)
+    auc, loss = example.validate(example.Learner(model, found.answers), batches)
     assert auc == pytest.approx(metrics.roc_auc_score(labels, chances), abs=2e-3)
     assert loss == pytest.approx(metrics.log_loss(labels, chances), abs=1e-5)
 
@@ -207,7 +221,9 @@ def test_a_killed_training_comes_to_the_same_bytes(
     (out / "training.pt").unlink()
     if length[0] == "--minutes":  # another run would measure another speed: what was measured first is what is kept
         monkeypatch.setattr(example, "tokens_a_second", lambda *_: course["tokens"] / (60 * float(str(length[1]))))
-    assert killed_at_every_checkpoint(example, monkeypatch, *common, "-o", out) > 2
+    assert (
+        killed_at_every_checkpoint(example, monkeypatch, *common, "-o", out) > 1
+    )  # a slow machine measures few tokens
     assert whole == {name: (out / name).read_bytes() for name in whole}
     with pytest.raises(SystemExit, match="other settings"):
         run(example, monkeypatch, *common, "-o", out, "--lr", 0.5)
@@ -243,11 +259,8 @@ def test_no_gradient_goes_below_the_lowest_adapted_layer(
     went: dict[int, bool] = {}
     for number, layer in enumerate(tuned.get_base_model().model.layers):
         layer.register_forward_hook(lambda _, __, out, number=number: went.update({number: out.requires_grad}))
-    example.loss_of(
-        tuned,
-        importlib.import_module("training_rows").side_by_side(list(found)[:2], found.answers),
-        importlib.import_module("torch").tensor(found.answers.tokens),
-    ).backward()
+    batch = importlib.import_module("training_rows").side_by_side(list(found)[:2], found.answers)
+    example.Learner(tuned, found.answers).add_gradients(batch)
     assert went == {0: False, 1: False, 2: True}
 
 
@@ -292,6 +305,17 @@ def test_what_cannot_be_trained_is_refused(
     with pytest.raises(SystemExit, match=said):
         run(example, monkeypatch, stream, "--base", base, "-o", tmp_path / "out", *more)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_broken_row_is_named(
+    example: Any, base: Path, stream: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = stream.read_text()
+    for broken, number in (('{"text": "A', 61), ('{"prompt": "A", "completion": "B"}', 61), ("", 0)):
+        stream.write_text(whole + broken + "\n" if number else "")
+        said = rf"x\.jsonl, row {number}: .* is no row with answers and text" if number else "holds no rows"
+        with pytest.raises(SystemExit, match=said):
+            run(example, monkeypatch, stream, "--base", base, "-o", tmp_path / "out", "--epochs", 2)
 
 
 def test_validation_rows_of_one_answer_are_refused(
