@@ -185,3 +185,34 @@ def test_a_worker_answers_with_streams(roomy_model: Path) -> None:
     assert several["scores"][0]["used"] == [0, 2] and several["scores"][0]["rank"] == 1
     assert "a stream is in the order of time" in shared["error"]["message"]
     assert odd["error"]["place"] == "window" and "one of anchored, sliding" in odd["error"]["message"]
+
+
+def test_a_calibration_holds_for_the_layout_and_the_window_it_was_fitted_on(
+    rella: Run, averaged: DataSet, files: list[object], roomy_model: Path, tmp_path: Path
+) -> None:
+    how = ["--model", roomy_model, "--layout", "stream", "-k", 3]
+    run, fitted = tmp_path / "run", tmp_path / "platt.json"
+    assert rella("evaluate", averaged.folder, *how, "--split", "valid", "-o", run).code == 0
+    made = rella("calibrate", run, "-o", fitted)
+    assert made.code == 0, made.err
+    (first, _) = rella("score", *files, *how, "--calibration", fitted, "--json").lines()
+    assert 0 < first["calibrated"] < 1  # type: ignore[operator]
+    for other in (["--window", "sliding"], ["-k", 4]):
+        refused = rella("score", *files, *how, *other, "--calibration", fitted)
+        assert refused.code == 2 and refused.err.count("\n") == 1, refused.err
+    question = ["--model", roomy_model, "-k", 3, "--retrieval", "recent"]
+    refused = rella("score", *files, *question, "--calibration", fitted)
+    assert refused.code == 2 and "was fitted" in refused.err
+
+
+def test_recommendations_are_judged_as_streams(
+    rella: Run, averaged: DataSet, roomy_model: Path, tmp_path: Path
+) -> None:
+    built = rella("index", "build", averaged.folder, "-o", tmp_path / "index", "-m", roomy_model)
+    assert built.code == 0, built.err
+    past = [{**b.item.fields, "rating": b.rating} for b in averaged.history(3, 9)]
+    (tmp_path / "past.json").write_text(json.dumps(past))
+    how = ["--history", tmp_path / "past.json", "--index", tmp_path / "index", "--model", roomy_model, "-n", 3]
+    rows = rella("recommend", *how, "--layout", "stream", "--retrieval", "both", "-k", 2, "--json").lines()
+    assert len(rows) == 3 and all("expected" in json.dumps(row) for row in rows)
+    assert rella("recommend", *how, "--layout", "stream", "--order", "shared").code == 2

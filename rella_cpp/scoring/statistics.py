@@ -1,13 +1,8 @@
 """Six plain statistics of a history and a target, which a calibration may blend with the model's gap."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
-
-if TYPE_CHECKING:
-    pass
-
 
 STATISTICS = ("mean_all", "mean_last_5", "mean_last_30", "log_behaviors", "item_mean", "log_item_count")
 """Means of all earlier ratings, the last 5, the last 30; log(1 + their number); the item's training mean, smoothed;
