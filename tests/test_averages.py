@@ -13,7 +13,17 @@ from hypothesis import strategies as st
 from look_alikes import Rating, ml_1m, random_ratings, write_files
 from test_datasets_real import real
 
-from rella_cpp import DataSet, Interactions, PrepareOptions, Samples, prepare
+from rella_cpp import (
+    DataSet,
+    EventColumns,
+    Interactions,
+    PrepareOptions,
+    Recipe,
+    RecordColumns,
+    SampleRules,
+    Samples,
+    prepare,
+)
 from rella_cpp.datasets.averages import (
     SMOOTHING,
     final_averages,
@@ -298,3 +308,17 @@ def test_ml_1m_has_averages_as_they_were_known(tmp_path: Path) -> None:
         own = rating[seen & (known.item == known.item[row])].astype(np.float64)
         mean = rating[seen].astype(np.float64).mean()
         assert column(data)[row] == pytest.approx((own.sum() + 5 * mean) / (len(own) + 5), rel=1e-6)
+
+
+def test_a_table_that_is_split_by_users_keeps_held_out_users_out(tmp_path: Path) -> None:
+    lines = [f"{each.user},{each.item},{each.rating},{each.timestamp},Film {each.item}" for each in RATINGS]
+    (tmp_path / "events.csv").write_text("\n".join(["user,item,stars,when,title", *lines]))
+    columns = EventColumns("user", "item", rating="stars", timestamp="when")
+    rules = SampleRules(liked_above=3, min_history=3, split=(2, 1, 1), by="users")
+    recipe = Recipe(interactions=columns, items=RecordColumns("item", fields={"title": "title"}), rules=rules)
+    options = PrepareOptions(averages=True, recipe=recipe)
+    data = prepare("table", tmp_path / "events.csv", tmp_path / "out", options=options)
+    case = Case(data.interactions, data.samples, by_users=True)
+    held_out = np.isin(users_of(data.interactions), data.samples.user[data.samples.split > 0])
+    assert near(column(data), by_brute_force(case)) and (case.training == ~held_out).all() and held_out.any()
+    assert len(set(data.samples.user.tolist())) < len(data.users)  # some have no sample, and train
