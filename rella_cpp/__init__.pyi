@@ -35,7 +35,6 @@ from .datasets.summary import Summary as Summary
 from .datasets.summary import summarize as summarize
 from .domains.domain import Domain as Domain
 from .domains.domain import Field as Field
-from .domains.domain import RatingScale as RatingScale
 from .domains.inputs import History as History
 from .domains.inputs import read_history as read_history
 from .domains.inputs import read_items as read_items
@@ -43,6 +42,7 @@ from .domains.inputs import read_user as read_user
 from .domains.loading import builtin_domains as builtin_domains
 from .domains.loading import domain_source as domain_source
 from .domains.loading import load_domain as load_domain
+from .domains.rating import RatingScale as RatingScale
 from .domains.records import Behavior as Behavior
 from .domains.records import Item as Item
 from .domains.records import User as User

@@ -185,3 +185,42 @@ def test_the_library_imports_pyarrow_and_datasets_only_where_they_are_used() -> 
     code = "import sys, rella_cpp\nprint('heavy:', sorted({'pyarrow', 'datasets'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "heavy: []"
+
+
+def test_averages_are_told_in_words(rella: Run, source: Path, tmp_path: Path) -> None:
+    said = "each item's mean rating as it was known, of training ratings alone; smoothed by 5 of the mean of all items"
+    code, out, err = rella("data", "prepare", "ml-25m", source, tmp_path / "out", "--averages")
+    assert (code, err) == (0, "") and said in " ".join(out.split())
+    out = " ".join(rella("data", "info", tmp_path / "out").out.split())
+    assert f"averages {said} (2.75 before any rating)" in out and "rule: averages" not in out
+    assert json.loads(rella("data", "info", tmp_path / "out", "--json").out)["rules"]["averages"]["smoothing"] == 5
+    for words in (("prepare", "ml-25m", source, tmp_path / "plain"), ("info", tmp_path / "plain")):
+        assert "mean rating" not in rella("data", *words).out
+
+
+YIELDS = """noun = "wine"\nplural = "wines"\nverb = "drank"\nsystem = "Judge."\nquestion = "Good?"
+[rating]\nmin = 1\nmax = 3\n[item.title]\nrequired = true\n[item.average]\n"""
+REFUSED = [
+    (("bookcrossing",), "--averages need ratings and times, and bookcrossing has no times; leave them out"),
+    (("amazon",), "--averages need ratings and times, and amazon has no ratings and times; leave them out"),
+    (("table", "--label-column", "like"), "need ratings and times; name --rating-column and --time-column"),
+    (("table", "--rating-column", "stars", "--label-column", "like"), "need ratings and times; name --time-column"),
+    (("table", "--label-column", "like", "--time-column", "when"), "need ratings and times; name --rating-column"),
+    (
+        ("table", "--rating-column", "stars", "--time-column", "when", "--liked-above", "2", "--domain", "WINES"),
+        "--averages would be the items' average, and the domain wines has a field of that name; leave them out, or",
+    ),
+]
+
+
+@pytest.mark.parametrize(("words", "said"), REFUSED, ids=[said[:50] for _, said in REFUSED])
+def test_averages_of_what_has_none_are_refused_before_anything_is_read(
+    rella: Run, tmp_path: Path, words: tuple[str, ...], said: str
+) -> None:
+    (tmp_path / "wines.toml").write_text(YIELDS)
+    given = [str(tmp_path / "wines.toml") if word == "WINES" else word for word in words]
+    code, out, err = rella(
+        "data", "prepare", given[0], tmp_path / "none.csv", tmp_path / "out", *given[1:], "--averages"
+    )
+    assert (code, out) == (2, "") and said in err and err.count("\n") == 1
+    assert "none.csv" not in err and not (tmp_path / "out").exists()

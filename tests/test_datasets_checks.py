@@ -8,10 +8,11 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from look_alikes import ml_1m, random_ratings, write_files
 from pyarrow import compute as pc
 from pyarrow import parquet
 
-from rella_cpp import DataSet, InputError
+from rella_cpp import DataSet, InputError, PrepareOptions, prepare
 from rella_cpp.datasets.layout import MANIFEST, TABLES
 from rella_cpp.storage.artifacts import read_json, sha256, write_json
 
@@ -160,3 +161,49 @@ def test_a_table_that_is_no_parquet_is_refused_though_sealed(copied: Path) -> No
 def test_a_folder_that_is_as_it_was_written_opens(copied: Path, small_data: DataSet) -> None:
     seal(copied)
     assert DataSet.open(copied).fingerprint == small_data.fingerprint
+
+
+@pytest.fixture
+def averaged(tmp_path: Path) -> Path:
+    files = ml_1m(random_ratings(seed=3, users=60, movies=30, most=28), movies=30, users=60)
+    source = write_files(tmp_path / "ml-1m.zip", files)
+    return prepare("ml-1m", source, tmp_path / "averaged", options=PrepareOptions(averages=True)).folder
+
+
+AVERAGES: list[tuple[Change, str]] = [
+    (with_value("average", 2, float("nan")), "column average: is nan in row 3, not a number from 0.5 to 5"),
+    (with_value("average", 2, float("inf")), "column average: is inf in row 3"),
+    (with_value("average", 0, 5.01), "column average: is 5.01 in row 1, not a number from 0.5 to 5"),
+    (with_value("average", 9, 0.25), "column average: is 0.25 in row 10"),
+    (with_value("average", 9, None), "column average: has no value in row 10"),
+    (with_value("rating", 4, 7), "column rating: is 7 in row 5, not a number from 0.5 to 5"),
+    (column("average", lambda each: each.cast(pa.float64())), "column average: is of the type double, not float"),
+    (column("average", lambda each: each.cast(pa.string())), "column average: is of the type string"),
+    (lambda table: table.drop_columns(["rating"]), "interactions.parquet: has averages, but no column rating"),
+    (lambda table: table.drop_columns(["timestamp"]), "has averages, but no column timestamp"),
+]
+
+
+@pytest.mark.parametrize(("change", "said"), AVERAGES, ids=[said[:40] for _, said in AVERAGES])
+def test_changed_averages_are_refused_by_their_row(averaged: Path, change: Change, said: str) -> None:
+    path = averaged / "interactions.parquet"
+    parquet.write_table(change(parquet.read_table(path)), path)
+    seal(averaged)
+    assert "interactions.parquet" in refused(averaged) and said in refused(averaged)
+
+
+@pytest.mark.parametrize("rule", [None, {}, {"middle": "3"}, {"middle": True}, {"middle": 9}])
+def test_averages_without_the_middle_of_their_scale_are_refused(averaged: Path, rule: object) -> None:
+    rules = {**DataSet.open(averaged).manifest["rules"], "averages": rule}
+    seal(averaged, rules=rules)
+    assert "manifest.json, rules: the middle of averages is " in refused(averaged)
+
+
+def test_averages_of_a_domain_that_is_not_known_are_checked_against_the_largest_scale(averaged: Path) -> None:
+    path, unchanged = averaged / "interactions.parquet", parquet.read_table(averaged / "interactions.parquet")
+    parquet.write_table(with_value("average", 1, 1e8)(unchanged), path)
+    seal(averaged, domain="wines.toml")
+    assert DataSet.open(averaged).interactions.average is not None
+    parquet.write_table(with_value("average", 1, 1e10)(unchanged), path)
+    seal(averaged)
+    assert "column average: is 1e+10 in row 2, not a number from -1e+09 to 1e+09" in refused(averaged)

@@ -1,6 +1,7 @@
 import io
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rella_cpp import InputError, Item, load_domain, read_history, read_items, read_user
+from rella_cpp import Behavior, InputError, Item, load_domain, read_history, read_items, read_user
 from rella_cpp.domains.inputs import take_history, take_items
 
 MOVIES = load_domain("movies")
@@ -68,6 +69,13 @@ BAD_HISTORIES = [
     ('[{"title": "Heat", "rating": 6}]', "history[0]: rating is '6'; the domain movies rates from 0.5 to 5 stars"),
     ('[{"title": "Heat", "rating": "five"}]', "history[0]: rating is text ('five'), not a number"),
     ('[{"title": "Heat", "rating": true}]', "history[0]: rating is true/false"),
+    (
+        '[{"title": "Heat", "average": 7.9}]',
+        "history[0]: average is '7.9'; the domain movies rates from 0.5 to 5 stars",
+    ),
+    ('[{"title": "Heat", "average": "high"}]', "history[0]: average is text ('high'), not a number; give the item's"),
+    ('[{"title": "Heat", "average": true}]', "history[0]: average is true/false"),
+    ('{"title": "Heat"}\n{"title": "Alien", "average": [4]}', "line 2: average is a list"),
     ('[{"title": "Heat", "rating": Infinity}]', "holds Infinity"),
     ('[{"title": "Heat", "rating": 1e999}]', "holds 1e999, which is no number"),
     (f'[{{"title": "Heat", "rating": {"9" * 400}}}]', "history[0]: rating is a number ('999"),
@@ -170,3 +178,56 @@ def test_any_json_is_either_read_or_refused_in_one_line(
         assert len(str(error).splitlines()) == 1 and str(path) in str(error)
     else:
         assert history.behaviors
+
+
+WRONG_AVERAGES = [
+    (0.49, "average is '0.49'; the domain movies rates from 0.5 to 5 stars; bring it to that scale, or leave it out"),
+    ("5.1", "average is '5.1'"),
+    (-1, "average is '-1'"),
+    ("four", "average is text ('four'), not a number; give the item's mean rating, or leave it out"),
+    (False, "average is true/false ('false'), not a number"),
+    ({}, "average is an object ('{}'), not a number"),
+    (10**400, "average is a number ('1000"),
+    (float("inf"), "average is a number ('Infinity'), not a number"),
+]
+
+
+@pytest.mark.parametrize(("average", "said"), WRONG_AVERAGES)
+def test_an_average_that_is_none_is_refused_where_it_stands(tmp_path: Path, average: object, said: str) -> None:
+    wrong = {"title": "Heat", "average": average}
+    with pytest.raises(InputError) as caught:
+        take_items([ALIEN, wrong], MOVIES)
+    assert f"item[1]: {said}" in str(caught.value) and "; " in str(caught.value)
+    with pytest.raises(InputError) as caught:
+        take_history([ALIEN, {**wrong, "rating": 4}], MOVIES)
+    assert f"history[1]: {said}" in str(caught.value)
+    with pytest.raises(InputError) as caught:
+        take_history([Behavior(Item(ALIEN), 4, average=average)], MOVIES)  # type: ignore[arg-type]
+    assert f"history[0]: {said.split(';')[0]}" in str(caught.value)
+    if average != float("inf"):  # which JSON does not have
+        path = write(tmp_path, json.dumps([ALIEN, wrong]))
+        with pytest.raises(InputError) as caught:
+            read_items(path, MOVIES)
+        assert str(caught.value).startswith(f"{path}, item[1]: {said}") and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("average", "taken"),
+    [(4, 4), (0.5, 0.5), (5, 5), ("4.0", 4), (" 3.25 ", 3.25), (None, None), (float("nan"), None), ("", None)],
+)
+def test_an_average_is_a_number_also_as_text_or_absent(average: object, taken: float | None) -> None:
+    (item,) = take_items([{**ALIEN, "average": average}], MOVIES)
+    ((_, behavior),) = take_history([{**ALIEN, "rating": 4, "average": average}], MOVIES)
+    assert MOVIES.average_of(item) == MOVIES.average_of(behavior) == taken
+    own = Behavior(item, 4, average=2)
+    assert MOVIES.average_of(own) == 2  # as it was known then, whatever the item says now
+
+
+@pytest.mark.parametrize("average", [7.9, "high", True, [1]])
+def test_an_average_is_any_field_where_no_stream_shows_it(average: object) -> None:
+    stream = MOVIES.stream_words()
+    silent = replace(MOVIES, stream=replace(stream, fields=("title", "year")))
+    for domain in (load_domain("news"), replace(MOVIES, stream=None), silent):
+        (item,) = take_items([{**ALIEN, "average": average}], domain)
+        assert item.fields["average"] == average and domain.average_of(item) is None
+        assert len(take_history([{**ALIEN, "average": average}], domain)) == 1

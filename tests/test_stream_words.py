@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rella_cpp import FaultsError, InputError, Item, builtin_domains, domain_source, load_domain
+from rella_cpp import Behavior, FaultsError, InputError, Item, User, builtin_domains, domain_source, load_domain
 from rella_cpp.domains.domain import Domain
 from rella_cpp.domains.stream import StreamWords
+from rella_cpp.prompts.stream import Line, write_stream
 
 RATED = [name for name in builtin_domains() if load_domain(name).rating is not None]
 WINES = """
@@ -175,3 +176,21 @@ def test_the_built_in_files_hold_what_they_load_to() -> None:
     words = words_of(load_domain("movies"))
     assert words.header == table["header"] and words.fields == tuple(table["fields"])
     assert [level.rating for level in words.levels] == [1, 2, 3, 4, 5]
+
+
+def test_a_field_average_of_the_domains_own_is_shown_as_any_other(tmp_path: Path) -> None:
+    own = '[item.average]\nshow = ", {} yield"\n[item.cellar]'
+    domain = wines(tmp_path, ("[item.cellar]", own))
+    assert not domain.reads_averages and wines(tmp_path).reads_averages
+    rioja, other = Item({"title": "Rioja", "average": "high"}), Item({"title": "Cava"})
+    domain.check_item(rioja)
+    text = write_stream(domain, User(), [Behavior(rioja, 3), Behavior(other, 1, average=2.5)], rioja)
+    assert text.header == "Wines.\n"  # says nothing of others' means
+    assert text.lines == (Line("Rioja, high yield", "good"), Line("Cava", "bad")) and text.target == "Rioja, high yield"
+    with pytest.raises(InputError, match="field average is a number .'2.5'.; write it as text, in quotes"):
+        domain.check_item(Item({"title": "Rioja", "average": 2.5}))
+
+
+def test_a_long_field_average_of_the_domains_own_is_no_mean_rating(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="the stream's fields name 'average'; some of title, cellar$"):
+        wines(tmp_path, ("[item.cellar]", "[item.average]\nlong = true\n[item.cellar]"))

@@ -87,6 +87,11 @@ ERRORS = [
     (b"[1]", None, None, "input", "a request is an object"),
     (b'{"id": 3}', 3, None, "input", "has no history"),
     (line(id=[4], item={"title": 5}), [4], "item", "input", "item: field title is a number ('5')"),
+    (line(id=4, item={"title": "x", "average": 7.9}), 4, "item", "input", "item: average is '7.9'; the domain movies"),
+    (
+        line(id="h", history=[*HISTORY, {"title": "Up", "average": "high"}], item={"title": "x"}),
+        *("h", "history[2]", "input", "history[2]: average is text ('high'), not a number"),
+    ),
     (line(id=5, items=[{"title": "x"}, {"title": "x" * 100}]), 5, "items[1]", "input", "items[1]: does not fit"),
     (line(id=6, item={"title": "x" * 100}), 6, "item", "input", "item: does not fit"),
     (line(id=7, item={"title": "broken"}), 7, None, "engine", "llama_decode failed"),

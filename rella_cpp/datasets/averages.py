@@ -14,14 +14,19 @@ from rella_cpp.datasets.layout import SPLITS
 from rella_cpp.datasets.sampling import users_of
 
 SMOOTHING = 5
-_UNIT = 1_000_000  # sums are exact in whole millionths, so that no bit of one depends on other items
+_UNIT = 1_000_000
+"""Sums are exact, in whole points and millionths apart, so that no bit of one depends on other ratings than its own.
+
+In millionths alone, those of a scale to 1e9 would leave 64 bits after 9,000 ratings.
+"""
 
 
 def training_rows(interactions: Interactions, samples: Samples, *, by_users: bool) -> npt.NDArray[np.bool_]:
     """Mark the interactions of the training split, bool of shape (interactions,).
 
     These are its samples; and of interactions that are no samples those before every sample of another split, or, of
-    data that is split by users, those of users without such a sample.
+    data that is split by users, those of users without such a sample. A user without any sample (whose history is
+    too short, say) trains likewise: nothing of them is ever asked for, so that nothing of a test is in them.
 
     Raises
     ------
@@ -50,22 +55,40 @@ def training_rows(interactions: Interactions, samples: Samples, *, by_users: boo
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Sums:
-    """Running sums and counts of ratings that are sorted by a key: of those before a key, int64."""
+    """Running sums and counts of ratings that are sorted by a key: of those before a key.
+
+    `points` and `millionths` are whole numbers, int64 of shape (ratings + 1,).
+    """
 
     keys: npt.NDArray[np.int64]
-    sums: npt.NDArray[np.int64]
+    points: npt.NDArray[np.int64]
+    millionths: npt.NDArray[np.int64]
 
     @classmethod
-    def of(cls, keys: npt.NDArray[np.int64], ratings: npt.NDArray[np.int64]) -> "_Sums":
+    def of(cls, keys: npt.NDArray[np.int64], ratings: npt.NDArray[np.float32]) -> "_Sums":
         order = np.argsort(keys, kind="stable")
-        return cls(keys[order], np.concatenate([[0], np.cumsum(ratings[order])]))
+        parts = _whole(ratings[order])
+        return cls(keys[order], *(np.concatenate([[0], np.cumsum(part)]) for part in parts))
 
     def between(
         self, low: npt.NDArray[np.int64], high: npt.NDArray[np.int64]
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Return the sums and the counts of ratings from one key on to before another."""
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+        """Return the sums, in millionths, and the counts of ratings from one key on to before another."""
         first, last = np.searchsorted(self.keys, low), np.searchsorted(self.keys, high)
-        return self.sums[last] - self.sums[first], last - first
+        points, millionths = self.points[last] - self.points[first], self.millionths[last] - self.millionths[first]
+        return _joined(points, millionths), last - first
+
+
+def _whole(ratings: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return ratings as whole points and millionths above these, int64."""
+    units = np.rint(ratings.astype(np.float64) * _UNIT).astype(np.int64)
+    return units // _UNIT, units % _UNIT
+
+
+def _joined(points: npt.NDArray[np.int64], millionths: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Return sums in millionths: exact up to 2**53 of them, and correct to the last bits beyond."""
+    sums: npt.NDArray[np.float64] = points.astype(np.float64) * _UNIT + millionths
+    return sums
 
 
 def running_averages(
@@ -97,10 +120,10 @@ def running_averages(
     when, item = when.astype(np.int64), interactions.item.astype(np.int64)
     end = int(when.max()) + 1 if len(when) else 1
     known = training & ~np.isnan(interactions.ratings())
-    units = np.rint(interactions.ratings()[known].astype(np.float64) * _UNIT).astype(np.int64)
+    ratings = interactions.ratings()[known]
     seen = np.where(training, when, end)  # what a row sees ends before this time
-    every, everywhere = _Sums.of(when[known], units).between(np.zeros_like(seen), seen)
-    own, count = _Sums.of(item[known] * (end + 1) + when[known], units).between(
+    every, everywhere = _Sums.of(when[known], ratings).between(np.zeros_like(seen), seen)
+    own, count = _Sums.of(item[known] * (end + 1) + when[known], ratings).between(
         item * (end + 1), item * (end + 1) + seen
     )
     return _smoothed(own, count, every, everywhere, middle)
@@ -111,10 +134,20 @@ def final_averages(
 ) -> npt.NDArray[np.float32]:
     """Return each item's mean over all training ratings, smoothed likewise: float32 of shape (items,)."""
     known = training & ~np.isnan(interactions.ratings())
-    units = np.rint(interactions.ratings()[known].astype(np.float64) * _UNIT).astype(np.int64)
-    own, count = np.zeros(items, np.int64), np.bincount(interactions.item[known], minlength=items)
-    np.add.at(own, interactions.item[known], units)
-    return _smoothed(own, count, np.full(items, units.sum()), np.full(items, len(units)), middle)
+    points, millionths = np.zeros(items, np.int64), np.zeros(items, np.int64)
+    for sums, part in zip((points, millionths), _whole(interactions.ratings()[known]), strict=True):
+        np.add.at(sums, interactions.item[known], part)
+    own, count = _joined(points, millionths), np.bincount(interactions.item[known], minlength=items)
+    every = _joined(points.sum(keepdims=True), millionths.sum(keepdims=True))
+    return _smoothed(own, count, every, count.sum(keepdims=True), middle)
+
+
+def within(low: float, high: float) -> tuple[np.float32, np.float32]:
+    """Return the ends of a scale as float32 that do not lie outside it: as float32, 999999999 is more."""
+    least, most = np.float32(low), np.float32(high)
+    least = np.nextafter(least, np.float32(np.inf)) if float(least) < low else least
+    most = np.nextafter(most, np.float32(-np.inf)) if float(most) > high else most
+    return least, most
 
 
 def item_averages(data: DataSet, training: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32] | None:
@@ -126,9 +159,9 @@ def item_averages(data: DataSet, training: npt.NDArray[np.bool_]) -> npt.NDArray
 
 
 def _smoothed(
-    own: npt.NDArray[np.int64],
+    own: npt.NDArray[np.float64],
     count: npt.NDArray[np.int64],
-    every: npt.NDArray[np.int64],
+    every: npt.NDArray[np.float64],
     everywhere: npt.NDArray[np.int64],
     middle: float,
 ) -> npt.NDArray[np.float32]:

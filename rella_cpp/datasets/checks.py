@@ -14,9 +14,10 @@ import pyarrow as pa
 from pyarrow import compute as pc
 from pyarrow import parquet
 
-from rella_cpp.datasets.layout import SPLITS, TABLES
+from rella_cpp.datasets.layout import MANIFEST, SPLITS, TABLES
 from rella_cpp.domains.domain import Field
 from rella_cpp.domains.loading import builtin_domains, load_domain
+from rella_cpp.domains.rating import LARGEST, RatingScale
 from rella_cpp.domains.values import describe
 from rella_cpp.errors import InputError
 
@@ -108,6 +109,7 @@ def check_tables(folder: Path, manifest: Mapping[str, Any]) -> None:
     users = _records(folder / _USERS, counts["users"], None if domain is None else domain.user)
     items = _records(folder / _ITEMS, counts["items"], None if domain is None else domain.item)
     known, starts = _check_interactions(folder / _INTERACTIONS, counts["interactions"], users, items)
+    _check_averages(folder, manifest, None if domain is None else domain.rating)
     _check_samples(folder / _SAMPLES, counts, known, starts)
 
 
@@ -214,10 +216,36 @@ def _check_interactions(path: Path, rows: int, users: int, items: int) -> tuple[
     known = _numbers(path, table, "item", items, f"there are {items:,} items")
     if "rating" in there and (bad := pc.is_inf(table["rating"]).fill_null(False).to_numpy()).any():
         raise _wrong(path, "rating", f"is infinite in row {int(np.argmax(bad)) + 1}")
-    if "average" in there and (bad := ~np.isfinite(table["average"].to_numpy())).any():
-        raise _wrong(path, "average", f"is no finite number in row {int(np.argmax(bad)) + 1}")
     counts = np.bincount(user, minlength=users)
     return known, np.concatenate([[0], np.cumsum(counts)]).astype(np.int32 if rows < 2**31 else np.int64)
+
+
+def _check_averages(folder: Path, manifest: Mapping[str, Any], scale: RatingScale | None) -> None:
+    """Check the items' mean ratings, where the interactions have some: against the scale, where that is known."""
+    path = folder / _INTERACTIONS
+    file, there = _open(path, manifest["counts"]["interactions"])
+    if "average" not in there:
+        return
+    for name in ("rating", "timestamp"):
+        if name not in there:
+            raise InputError(f"has averages, but no column {name}", source=path, remedy=_REMEDY)
+    with _reading(path):
+        table = file.read(["rating", "average"])
+    low, high = (-LARGEST, LARGEST) if scale is None else (scale.min, scale.max)
+    ends = np.array([low, high], np.float32)  # a rating of 3.7 is a little more than that, as float32
+    for name in ("average", "rating"):
+        values = table[name].to_numpy()
+        bad = ~((values >= ends[0]) & (values <= ends[1]))
+        if name == "rating":
+            bad &= ~np.isnan(values)
+        if bad.any():
+            row = int(np.argmax(bad))
+            raise _wrong(path, name, f"is {values[row]:g} in row {row + 1}, not a number from {low:g} to {high:g}")
+    rule = manifest["rules"].get("averages")
+    middle = rule.get("middle") if isinstance(rule, dict) else None
+    if isinstance(middle, bool) or not isinstance(middle, int | float) or not low <= middle <= high:
+        remedy, source = _REMEDY, folder / MANIFEST
+        raise InputError(f"the middle of averages is {describe(middle)}", source=source, place="rules", remedy=remedy)
 
 
 def _check_samples(path: Path, counts: Mapping[str, Any], known: Numbers, starts: Numbers) -> None:

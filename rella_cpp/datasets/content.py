@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from pyarrow import compute as pc
 
-from rella_cpp.datasets.averages import SMOOTHING, running_averages, training_rows
+from rella_cpp.datasets.averages import SMOOTHING, running_averages, training_rows, within
 from rella_cpp.datasets.dataset import Interactions, Samples
 from rella_cpp.datasets.layout import SPLITS
 from rella_cpp.datasets.sampling import BY_USERS
@@ -48,14 +48,13 @@ def with_averages(prepared: Prepared) -> Prepared:
     """
     known, scale = prepared.interactions, load_domain(prepared.domain).rating
     if known.rating is None or known.timestamp is None or scale is None:
-        lacks = "times" if known.rating is not None else "ratings"
+        lacks = "ratings" if known.rating is None or scale is None else "times"
         raise InputError(f"--averages need ratings and times, and the data has no {lacks}", remedy="leave them out")
     middle = (scale.min + scale.max) / 2
     training = training_rows(known, prepared.samples, by_users=prepared.rules.get("split") == BY_USERS)
+    average = np.clip(running_averages(known, training, middle), *within(scale.min, scale.max))
     rules = {**prepared.rules, "averages": {"smoothing": SMOOTHING, "middle": middle}}
-    return replace(
-        prepared, interactions=replace(known, average=running_averages(known, training, middle)), rules=rules
-    )
+    return replace(prepared, interactions=replace(known, average=average), rules=rules)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from rella_cpp.datasets.tables.delimiters import check_reading, delimiter_of
 from rella_cpp.datasets.tables.sources import SourceFile
+from rella_cpp.domains.stream import AVERAGE
 from rella_cpp.errors import InputError
 
 if TYPE_CHECKING:
@@ -87,21 +88,30 @@ class PrepareOptions:
             raise InputError(
                 "--delimiter and --encoding are for table and --texts", remedy=f"leave them out for {format_name}"
             )
-        if self.averages and format_name in ("bookcrossing", "amazon"):
-            lacks = "times" if format_name == "bookcrossing" else "ratings and times"
-            raise InputError(
-                f"--averages need ratings and times, and {format_name} has no {lacks}", remedy="leave them out"
-            )
-        if self.averages and self.recipe is not None:
-            events = self.recipe.interactions
-            lacking = [
-                f"--{name}-column"
-                for name, column in (("rating", events.rating), ("time", events.timestamp))
-                if not column
-            ]
-            if lacking:
-                raise InputError("--averages need ratings and times", remedy=f"name {' and '.join(lacking)}")
+        if self.averages:
+            self._check_averages(format_name)
         if format_name == "table" and self.recipe is None:
             raise InputError("the format table needs a recipe", remedy="name the columns, or give --recipe FILE")
         if format_name != "table" and self.recipe is not None:
             raise InputError("a recipe and columns are for table", remedy=f"leave them out for {format_name}")
+
+    def _check_averages(self, format_name: str) -> None:
+        """Refuse averages of what has no ratings or no times, or calls something else so."""
+        if format_name in ("bookcrossing", "amazon"):
+            lacks = "times" if format_name == "bookcrossing" else "ratings and times"
+            raise InputError(
+                f"--averages need ratings and times, and {format_name} has no {lacks}", remedy="leave them out"
+            )
+        if self.recipe is None:
+            return
+        columns = {"rating": self.recipe.interactions.rating, "time": self.recipe.interactions.timestamp}
+        if lacking := [f"--{name}-column" for name, column in columns.items() if not column]:
+            raise InputError("--averages need ratings and times", remedy=f"name {' and '.join(lacking)}")
+        domain = self.recipe.loaded_domain()
+        if domain.rating is None:
+            raise InputError(f"--averages need ratings, and the domain {domain.name} has none", remedy="leave them out")
+        if any(field.name == AVERAGE for field in domain.item):
+            raise InputError(
+                f"--averages would be the items' average, and the domain {domain.name} has a field of that name",
+                remedy="leave them out, or rename its field",
+            )

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Literal, get_args
 
 from rella_cpp.domains.field_names import missing_field
+from rella_cpp.domains.rating import RatingScale
 from rella_cpp.domains.records import Behavior, Item, User
 from rella_cpp.domains.stream import AVERAGE, StreamWords
 from rella_cpp.domains.values import as_whole, describe, encodable, id_text, is_absent, is_missing, quoted, same_id
@@ -20,7 +21,6 @@ FieldType = Literal["text", "value", "list"]
 _BLANK = re.compile(
     r"[\s\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\uf8f0\uf8f1\U000e0000-\U000e007f]+"
 )
-_LARGEST = 1e9  # of a rating scale: far beyond any, far below what overflows
 _OF_SUMMARIES = ("preference", "block", "update", "merge")  # templates
 _OF_CHOICES = ("choice", "simulate", "between")  # templates
 _LONGEST_WORD = 4000
@@ -102,42 +102,6 @@ class Field:
 
 
 @dataclass(frozen=True, slots=True)
-class RatingScale:
-    """The scale of ratings, its ends included, and the word for one and for several points.
-
-    From `liked` on a rating says that the item was liked; None: above the middle of the scale.
-    """
-
-    min: float
-    max: float
-    word: str = "point"
-    plural: str = "points"
-    liked: float | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse an empty scale, and a `liked` that is no rating."""
-        refuse(self._faults())
-
-    def _faults(self) -> Iterator[InputError]:
-        if not self.min < self.max or not all(abs(end) <= _LARGEST for end in (self.min, self.max)):
-            ends = f"{quoted(self.min)} to {quoted(self.max)}"
-            yield InputError(f"the rating scale goes from {ends}", remedy="give min < max")
-        liked: object = self.liked
-        number = isinstance(liked, int | float) and not isinstance(liked, bool)
-        if liked is None or (number and abs(self.liked or 0) <= _LARGEST):
-            return
-        yield InputError(f"liked is {describe(liked)}", remedy="give the lowest rating of an item that was liked")
-
-    def likes(self, rating: float) -> bool:
-        """Tell whether an item rated so was liked."""
-        return rating > (self.min + self.max) / 2 if self.liked is None else rating >= self.liked
-
-    def text_of(self, rating: float) -> str:
-        """Return a rating in words, such as `4.5 stars`."""
-        return f"{rating:g} {self.word if rating == 1 else self.plural}"
-
-
-@dataclass(frozen=True, slots=True)
 class Identity:
     """What tells an item from others; see `Domain.identity`."""
 
@@ -194,11 +158,12 @@ class Domain:
             yield from self._stream_faults(self.stream)
 
     def _stream_faults(self, words: StreamWords) -> Iterator[InputError]:
-        names = [entry.name for entry in self.item if not entry.long]
+        known = [entry.name for entry in self.item if not entry.long]
+        if not any(entry.name == AVERAGE for entry in self.item):
+            known.append(AVERAGE)
         for name in words.fields:
-            if name not in (*names, AVERAGE):
-                known = ", ".join((*names, AVERAGE))
-                yield InputError(f"the stream's fields name {quoted(name)}", remedy=f"some of {known}")
+            if name not in known:
+                yield InputError(f"the stream's fields name {quoted(name)}", remedy=f"some of {', '.join(known)}")
         if not any(entry.required and entry.name in words.fields for entry in self.item):
             yield InputError("a stream's lines show no required field", remedy="add one to fields, such as title")
         if self.rating is None:
@@ -274,6 +239,26 @@ class Domain:
             )
         return self.stream
 
+    @property
+    def reads_averages(self) -> bool:
+        """Whether `average` is an item's mean rating: streams show it, and it is no field of the domain's own."""
+        shown = self.stream is not None and AVERAGE in self.stream.fields
+        return shown and not any(entry.name == AVERAGE for entry in self.item)
+
+    def average_of(self, record: Item | Behavior) -> float | None:
+        """Return an item's mean rating, of a behavior as it was known then; None where it is not known, or not read.
+
+        Raises
+        ------
+        InputError
+            It is no number.
+
+        """
+        if not self.reads_averages:
+            return None
+        own = record.average if isinstance(record, Behavior) else None
+        return (record.item if isinstance(record, Behavior) else record).average if own is None else own
+
     def item_fields(self, item: Item) -> dict[str, str]:
         """Return the shown fields of an item that it has, by name, each as one line of text.
 
@@ -311,9 +296,11 @@ class Domain:
     def stream_item(self, item: Item, average: float | None) -> str:
         """Return the item as a stream's line shows it, with its mean rating where that is known and shown."""
         words, texts = self.stream_words(), self.item_fields(item)
-        shows = {entry.name: entry.show for entry in self.item} | {AVERAGE: words.average}
-        if average is not None:
-            texts[AVERAGE] = f"{average:.1f}"
+        shows = {entry.name: entry.show for entry in self.item}
+        if self.reads_averages:
+            shows[AVERAGE] = words.average
+            if average is not None:
+                texts[AVERAGE] = f"{average:.1f}"
         return "".join(shows[name].replace("{}", texts[name]) for name in words.fields if name in texts).strip()
 
     def unshown(self, items: Iterable[Item], *, long: bool = False, stream: bool = False) -> tuple[str, ...]:
@@ -330,25 +317,40 @@ class Domain:
         """Return the shown fields of a user that are known, by name, each as one line of text."""
         return _texts(self.user, user.fields)
 
-    def check_behavior(self, behavior: Behavior) -> None:
-        """Check a behavior's item and rating.
+    def check_item(self, item: Item) -> None:
+        """Check an item's fields, and its mean rating where streams show it.
 
         Raises
         ------
         InputError
-            See `item_fields`; or the rating lies outside the scale, or the domain has none.
+            See `item_fields`; or its mean rating is no number, or lies outside the scale.
 
         """
-        self.item_fields(behavior.item)
+        self.item_fields(item)
+        self._check_average(item)
+
+    def check_behavior(self, behavior: Behavior) -> None:
+        """Check a behavior's item, mean ratings and rating.
+
+        Raises
+        ------
+        InputError
+            See `check_item`; or the rating lies outside the scale, or the domain has none.
+
+        """
+        self.check_item(behavior.item)
+        self._check_average(behavior)
         rating = behavior.rating
         if rating is None:
             return
         if self.rating is None:
             found = f"rating is '{rating:.12g}', but the domain {self.name} has no ratings"
             raise InputError(found, remedy="leave it out")
-        if not self.rating.min <= rating <= self.rating.max:
-            scale = f"the domain {self.name} rates from {self.rating.min:g} to {self.rating.max:g} {self.rating.plural}"
-            raise InputError(f"rating is '{rating:.12g}'", remedy=f"{scale}; another --domain may fit")
+        self.rating.check("rating", rating, self.name)
+
+    def _check_average(self, record: Item | Behavior) -> None:
+        if self.rating is not None and (average := self.average_of(record)) is not None:
+            self.rating.check(AVERAGE, average, self.name, remedy="bring it to that scale, or leave it out")
 
     def identity(self, item: Item) -> "Identity":
         """Return what tells an item from others: its `id`, if it has one, and how prompts show it."""

@@ -250,7 +250,7 @@ def _items(entries: Sequence[_Entry], domain: Domain, source: str | None) -> tup
     for entry in entries:
         with _at(source, entry.place):
             items.append(Item.of(entry.value))  # type: ignore[arg-type]
-            domain.item_fields(items[-1])
+            domain.check_item(items[-1])
     return tuple(items)
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, get_args
 
-from rella_cpp.domains.domain import Domain, Field, RatingScale
+from rella_cpp.domains.domain import Domain, Field
 from rella_cpp.domains.plain_text import read_text
+from rella_cpp.domains.rating import RatingScale
 from rella_cpp.domains.stream import Level, StreamWords
 from rella_cpp.domains.values import describe
 from rella_cpp.domains.wording import SummaryWords, Templates

@@ -20,8 +20,15 @@ class Item:
 
     @property
     def average(self) -> float | None:
-        """The item's mean rating, if it is known."""
-        return read_number(self.fields.get("average"))
+        """The item's mean rating, if it is known; to be asked where the domain reads it alone: `Domain.average_of`.
+
+        Raises
+        ------
+        InputError
+            It is no number.
+
+        """
+        return _number(self.fields.get("average"), "average", "give the item's mean rating, or leave it out")
 
     @classmethod
     def of(cls, value: "Item | Mapping[str, object]") -> "Item":
@@ -63,7 +70,7 @@ class Behavior:
         Raises
         ------
         InputError
-            `value` is neither, or its rating or timestamp is of the wrong type.
+            `value` is neither, or its rating, timestamp or average is of the wrong type.
 
         """
         if isinstance(value, Behavior):
@@ -72,6 +79,7 @@ class Behavior:
                 item=Item.of(value.item),
                 rating=_number(value.rating, "rating", "give a number"),
                 timestamp=_time(value.timestamp),
+                average=_number(value.average, "average", "give a number"),
             )
         if not isinstance(value, Mapping):
             raise InputError(f"a behavior is an object, found {describe(value)}", remedy='give {"title": "…"}')

@@ -58,7 +58,8 @@ class StreamWords:
     line
         A behavior's line: `{item}`, then `{rating}`. The target's ends before `{rating}`.
     fields
-        The fields of an item that a line shows, in order, as the domain shows them; `average` is the mean rating.
+        The fields of an item that a line shows, in order, as the domain shows them; `average` is the mean rating,
+        unless the domain has a field of its own that is called so.
     levels
         The labels that ratings are written as, from the lowest rating to the highest; two to nine.
     profile
@@ -105,11 +106,6 @@ class StreamWords:
             yield InputError(f"levels are labeled {', '.join(labels)}", remedy="give each label once")
         if any(low >= high for low, high in zip(lows, lows[1:], strict=False)):
             yield InputError("the levels do not ascend", remedy="give each a low above that of the one before")
-
-    @property
-    def shows_averages(self) -> bool:
-        """Whether a line shows an item's mean rating."""
-        return AVERAGE in self.fields
 
     @property
     def around(self) -> tuple[str, str, str]:

@@ -72,15 +72,15 @@ def write_stream(
 
     """
     words = domain.stream_words()
-    averages = any(average_of(behavior) is not None for behavior in behaviors) or item.average is not None
+    average = domain.average_of(item)
     header = words.write_header(
         profile_of(domain, user),
-        averages=averages and words.shows_averages,
+        averages=average is not None or any(domain.average_of(behavior) is not None for behavior in behaviors),
         count=unshown.count,
         mean=unshown.mean,
     )
     lines = tuple(write_line(domain, behavior) for behavior in behaviors)
-    return StreamText(header, lines, domain.stream_item(item, item.average))
+    return StreamText(header, lines, domain.stream_item(item, average))
 
 
 def write_line(domain: Domain, behavior: Behavior) -> Line:
@@ -95,11 +95,5 @@ def write_line(domain: Domain, behavior: Behavior) -> Line:
     words = domain.stream_words()
     if behavior.rating is None:
         raise InputError("a behavior in a stream has no rating", remedy="leave it out, or give it one")
-    return Line(
-        domain.stream_item(behavior.item, average_of(behavior)), words.levels[words.level_of(behavior.rating)].label
-    )
-
-
-def average_of(behavior: Behavior) -> float | None:
-    """Return the mean rating of a behavior's item as it was known then, else as the item has it."""
-    return behavior.item.average if behavior.average is None else behavior.average
+    shown = domain.stream_item(behavior.item, domain.average_of(behavior))
+    return Line(shown, words.levels[words.level_of(behavior.rating)].label)

@@ -24,7 +24,8 @@ def show_data(summary: "Summary", folder: Path, *, as_json: bool, full: bool) ->
     if not full:
         facts(counted | ({"texts": _text(summary.rules["texts"])} if "texts" in summary.rules else {}))
         return
-    facts(counted | {f"rule: {name}": _text(value) for name, value in summary.rules.items()})
+    rules = {name: value for name, value in summary.rules.items() if name != "averages"}  # told in words
+    facts(counted | {f"rule: {name}": _text(value) for name, value in rules.items()})
     if summary.ratings:
         console().print(_bars("ratings", summary.ratings))
     if summary.lengths:
@@ -40,6 +41,11 @@ def _counts(summary: "Summary", folder: Path) -> dict[str, str]:
     for split in summary.splits:
         rate = "" if split.label_rate is None else f", {split.label_rate:.1%} liked"
         counted[split.name] = f"{split.samples:,} samples of {split.users:,} users{rate}"
+    if isinstance(rule := summary.rules.get("averages"), dict):
+        counted["averages"] = (
+            "each item's mean rating as it was known, of training ratings alone; "
+            f"smoothed by {rule.get('smoothing')} of the mean of all items ({rule.get('middle'):g} before any rating)"
+        )
     for file, kinds in summary.left_out.items():
         counted[f"left out of {file}"] = "; ".join(f"{number:,} × {kind}" for kind, number in kinds.items())
     if repaired := [f"{number:,} {kind}" for kind, number in summary.repaired.items() if number]:
