@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from training_llama import LlamaLearner, learns
 from training_model import Learner, load_base, validate, with_lora
 from training_progress import Progress, learning_rate, save_adapter
 from training_rows import Batch, Order, RowReader, read_manifest, sorted_batches
@@ -61,6 +62,7 @@ def options() -> argparse.Namespace:
     add("--lr", float, "highest learning rate")
     parser.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16", help="of the base [bfloat16]")
     add("--seed", int, "of the order and the first matrices [0]", default=0)
+    parser.add_argument("--plain", action="store_true", help="transformers' own passes, where there are quicker ones")
     parser.add_argument("--valid-only", action="store_true", help="check the untuned base, and stop")
     return parser.parse_args()
 
@@ -135,7 +137,8 @@ class Trainer:
         if len({answers.liked[answer] for row in self.valid for answer in row.answers}) < 2:
             raise SystemExit(f"{beside}: its answers are all liked, or none is; export more validation rows")
         self.model = with_lora(base, given, str(given.base))
-        self.learner = Learner(self.model, answers)
+        quick = not given.plain and learns(self.model, given.dropout)
+        self.learner = LlamaLearner(self.model, answers) if quick else Learner(self.model, answers)
         self.weights = [weight for weight in self.model.parameters() if weight.requires_grad]
         self.optimizer = torch.optim.AdamW(self.weights, weight_decay=0.0)
         rows = {name: value for name, value in manifest.items() if name not in ("versions", "sha256")}

@@ -328,3 +328,34 @@ def test_validation_rows_of_one_answer_are_refused(
     path.unlink()
     with pytest.raises(SystemExit, match=r"x\.valid\.jsonl: no such file"):
         run(example, monkeypatch, stream, "--base", base, "-o", tmp_path / "out")
+
+
+@pytest.mark.parametrize("targets", [["all-linear"], ["q_proj", "down_proj"], ["o_proj"]])
+@pytest.mark.parametrize("layers", [0, 2])
+def test_the_passes_by_hand_give_the_gradients_of_autograd(
+    example: Any, base: Path, stream: Path, targets: list[str], layers: int
+) -> None:
+    """By transformers and PEFT on the same batch in float32, with adapters that are not zero."""
+    torch = pytest.importorskip("torch")
+    from types import SimpleNamespace
+
+    llama, plain = importlib.import_module("training_llama"), importlib.import_module("training_model")
+    model, found = reader(example, base, stream)
+    given = SimpleNamespace(rank=3, alpha=6, dropout=0.0, targets=targets, layers=layers)
+    model = plain.with_lora(model, given, "m.gguf")
+    weights = {name: each for name, each in model.named_parameters() if each.requires_grad}
+    torch.manual_seed(1)
+    for each in weights.values():
+        torch.nn.init.normal_(each, std=0.2)
+    rows = [row for row in found if row.places][:5]
+    batch = importlib.import_module("training_rows").side_by_side(rows, found.answers)
+    slow = plain.Learner(model, found.answers)
+    loss, logits = slow.add_gradients(batch), slow.answer_logits(batch)
+    wanted = {name: each.grad.clone() for name, each in weights.items()}
+    model.zero_grad()
+    assert llama.learns(model, 0.0) and not llama.learns(model, 0.1)
+    quick = llama.LlamaLearner(model, found.answers)
+    assert quick.add_gradients(batch) == pytest.approx(loss, abs=1e-5)
+    assert torch.allclose(quick.answer_logits(batch), logits, atol=1e-4)
+    for name, each in weights.items():
+        assert torch.allclose(each.grad, wanted[name], atol=1e-5), name
