@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import torch
 from training_llama import LlamaLearner, learns
 from training_model import Learner, load_base, validate, with_lora
-from training_progress import Progress, learning_rate, save_adapter
+from training_progress import Progress, learning_rate, run, save_adapter
 from training_rows import Batch, Order, RowReader, read_manifest, sorted_batches
 
 DEFAULTS: dict[str, dict[str, Any]] = {
@@ -58,7 +58,7 @@ def options() -> argparse.Namespace:
     length.add_argument("--tokens", type=int, help="train on so many tokens")
     length.add_argument("--minutes", type=float, help="as many tokens as take so long; checks come on top")
     add("--check", int, "tokens between two checks; else an epoch, an eighth of one, or more where checks are long")
-    add("--batch", int, "rows a step; more on a GPU")
+    add("--batch", int, "rows a step; four times as many on a GPU")
     add("--lr", float, "highest learning rate")
     parser.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16", help="of the base [bfloat16]")
     add("--seed", int, "of the order and the first matrices [0]", default=0)
@@ -72,6 +72,8 @@ def complete(given: argparse.Namespace, manifest: dict[str, Any]) -> None:
     known = DEFAULTS["stream" if manifest.get("layout") == "stream" else "question"]
     if given.tokens is not None or given.minutes is not None:
         known = {**known, "epochs": None}
+    if torch.cuda.is_available():
+        known = {**known, "batch": 4 * known["batch"]}
     for name, value in known.items():
         if getattr(given, name) is None:
             setattr(given, name, value)
@@ -140,7 +142,7 @@ class Trainer:
         quick = not given.plain and learns(self.model, given.dropout)
         self.learner = LlamaLearner(self.model, answers) if quick else Learner(self.model, answers)
         self.weights = [weight for weight in self.model.parameters() if weight.requires_grad]
-        self.optimizer = torch.optim.AdamW(self.weights, weight_decay=0.0)
+        self.optimizer = torch.optim.AdamW(self.weights, weight_decay=0.0, fused=True)
         rows = {name: value for name, value in manifest.items() if name not in ("versions", "sha256")}
         self.progress = Progress(given, rows, self.model, self.optimizer, math.inf, fresh=given.valid_only)
         self.losses: list[float] = []
@@ -178,7 +180,7 @@ class Trainer:
             if seen <= begun:
                 continue
             start = time.monotonic()
-            self.step(number, batch, learning_rate(self.given.lr, min(seen, total), total))
+            self.step(number, batch, learning_rate(self.given.lr, (before + min(seen, total)) / 2, total))
             self.progress.seen = seen
             spent += time.monotonic() - start
             due = before // self.course.every != seen // self.course.every or seen >= total
@@ -232,4 +234,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -26,7 +26,7 @@ import torch
 from peft import PromptTuningConfig, get_peft_model
 from safetensors.torch import load_file
 from training_model import answers_only, load_base, with_lora
-from training_progress import Help, Progress, fingerprint, learning_rate, save_adapter
+from training_progress import Help, Progress, fingerprint, learning_rate, run, save_adapter
 
 INITIAL = "Choose the item that comes next after what the person chose before, as a recommender would:"
 WEIGHTS = "adapter_model.safetensors"
@@ -185,7 +185,7 @@ def train(
             seen += len(batches[0])
             if seen <= begun:
                 continue
-            optimizer.param_groups[0]["lr"] = learning_rate(given.lr, seen, total)
+            optimizer.param_groups[0]["lr"] = learning_rate(given.lr, seen - len(batches[0]) / 2, total)
             start = time.monotonic()
             losses.append(0.0)
             for part, batch in zip(parts, batches, strict=True):
@@ -283,4 +283,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -17,6 +17,7 @@ from training_model import Learner
 from training_rows import Answers, Batch, Sequence
 
 BLOCK = 128  # queries at a time
+LONGEST = 2048  # tokens of a row: what attention keeps grows with their square
 STEP = 16  # of lengths, to which rows are padded: kernels are built once for each, and here in little time
 aten = torch.ops.aten
 
@@ -288,6 +289,8 @@ class LlamaLearner(Learner):
 
     def add_gradients(self, batch: Batch) -> float:
         """Set the gradients of a step, and return its loss; see `Learner.add_gradients`."""
+        if _is_long(batch):
+            return super().add_gradients(batch)
         self._refresh()
         count = len(batch.answers)
         found = list(self.pool.map(lambda row: self._row_gradients(row, count), batch.rows))
@@ -297,6 +300,8 @@ class LlamaLearner(Learner):
 
     def answer_logits(self, batch: Batch) -> Any:
         """Return the logits of the answers' tokens before each answer, in float32: (answers, `Answers`)."""
+        if _is_long(batch):
+            return super().answer_logits(batch)
         self._refresh()
         head = self.head[self.tokens]
         return torch.cat(list(self.pool.map(lambda row: linear(self._hidden(row)[0], head), batch.rows)))
@@ -339,6 +344,11 @@ class LlamaLearner(Learner):
                 whole[_before(row)] = gradient
                 gradient = whole
         return float(loss), found
+
+
+def _is_long(batch: Batch) -> bool:
+    """Tell whether a batch has a row that transformers reads with less memory."""
+    return any(len(row.tokens) > LONGEST for row in batch.rows)
 
 
 def _padded(row: Sequence) -> int:

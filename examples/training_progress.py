@@ -4,11 +4,15 @@ import argparse
 import hashlib
 import json
 import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import get_peft_model_state_dict, set_peft_model_state_dict
+
+ELSEWHERE = ("rows", "out", "base", "valid_only")  # what may have another name when a training goes on
 
 
 class Help(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):
@@ -16,7 +20,9 @@ class Help(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFo
 
 
 def fingerprint(path: Path) -> str:
-    """Return a file's SHA-256."""
+    """Return a file's SHA-256; of a folder, its name."""
+    if path.is_dir():
+        return path.resolve().name
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -30,10 +36,21 @@ def save_adapter(model: Any, folder: Path, base: Path, manifest: dict[str, Any])
     (folder / "rella.json").write_text(json.dumps({**manifest, "base": known}, indent=1), encoding="utf-8")
 
 
-def learning_rate(highest: float, seen: int, total: int) -> float:
-    """Return the rate after so much of the training: up over its first twentieth, then down in a line."""
+def run(main: Callable[[], None]) -> None:
+    """Run a command; what it refuses is one line, and exit code 2."""
+    try:
+        main()
+    except SystemExit as refused:
+        if not isinstance(refused.code, str):
+            raise
+        print(refused.code, file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def learning_rate(highest: float, seen: float, total: int) -> float:
+    """Return the rate after so much of the training: up to the highest over a twentieth, then down in a line to 0."""
     share = seen / total
-    return highest * min(share / 0.05, max(1 - share, 0.02) / 0.95)
+    return highest * min(share / 0.05, (1 - share) / 0.95)
 
 
 class Progress:
@@ -47,7 +64,8 @@ class Progress:
         self, given: argparse.Namespace, rows: Any, model: Any, optimizer: Any, worst: float, *, fresh: bool = False
     ) -> None:
         self.path = given.out / "training.pt"
-        self.settings = {name: str(value) for name, value in vars(given).items()} | {"rows": json.dumps(rows)}
+        same = {name: str(value) for name, value in vars(given).items() if name not in ELSEWHERE}
+        self.settings = same | {"base": fingerprint(given.base), "rows": json.dumps(rows)}
         self.model, self.optimizer = model, optimizer
         self.seen, self.best = 0, worst
         self.facts: dict[str, Any] = {}
