@@ -42,10 +42,11 @@ COMMANDS = commands(README)
 PATH, TUNING = commands(section("From a download to a table")), commands(section("Tuning on a few hundred samples"))
 SUMMARIES = commands(section("Long item texts: preference summaries"))
 CHOOSING = commands(section("What comes next: likelihoods and soft prompts"))
+STREAMS = commands(section("Streams: histories of ratings"))
 RELLA = [
     command.partition(" && ")[2] if command.startswith("pip") else command
     for command in COMMANDS
-    if command not in PATH + TUNING + SUMMARIES[3:] + CHOOSING[1:]
+    if command not in PATH + TUNING + STREAMS[2:] + SUMMARIES[3:] + CHOOSING[1:]
 ]
 
 
@@ -110,6 +111,25 @@ def test_the_path_from_a_download_to_a_table_runs(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "tuned.gguf").stat().st_size > (tmp_path / "smollm2.gguf").stat().st_size * 0.99
+
+
+@pytest.mark.model
+@pytest.mark.skipif(packaged_model() is None, reason="the extra smollm2 is not installed")
+def test_the_path_of_streams_runs(tmp_path: Path) -> None:
+    # In place of what an earlier path leaves, and of what trains, which needs torch, files such as these.
+    model = packaged_model()
+    assert model is not None and len(STREAMS) == 6
+    (tmp_path / "smollm2.gguf").symlink_to(model)
+    ratings = random_ratings(seed=1, users=60, movies=30, most=20)
+    write_files(tmp_path / "ml-1m.zip", ml_1m(ratings, movies=30, users=60))
+    write_peft(tmp_path / "stream", shape=SMOLLM2, rank=2, alpha=0.01)
+    for command in STREAMS[2:]:
+        if "convert" in command:
+            shutil.copyfile(tmp_path / "stream.manifest.json", tmp_path / "stream/rella.json")
+        done = shell(re.sub(r"--limit \d+", "--limit 8", command), tmp_path)
+        assert done.returncode == 0 and done.stdout, (command, done.stderr)
+        assert "does not say" not in done.stderr
+    assert '"levels"' in (tmp_path / "runs/stream/predictions.jsonl").read_text()
 
 
 @pytest.mark.model
