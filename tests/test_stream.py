@@ -23,7 +23,7 @@ from rella_cpp import (
 from rella_cpp.domains.stream import Level
 from rella_cpp.prompts.builder import PromptBuilder
 from rella_cpp.prompts.question import AnswerTokens
-from rella_cpp.prompts.stream import Line, StreamText, Unshown, write_stream
+from rella_cpp.prompts.streams.text import Line, StreamText, Unshown, write_stream
 from rella_cpp.scoring.answers import read_answer
 
 MOVIES = load_domain("movies")

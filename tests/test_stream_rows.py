@@ -29,7 +29,7 @@ from rella_cpp import (
 )
 from rella_cpp.domains.domain import Domain
 from rella_cpp.engine.segments import Span
-from rella_cpp.prompts.stream import write_stream
+from rella_cpp.prompts.streams.text import write_stream
 from rella_cpp.retrieval.selection import Selection
 
 HELD_OUT = ("valid", "test")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from rella_cpp import Behavior, FaultsError, InputError, Item, User, builtin_domains, domain_source, load_domain
 from rella_cpp.domains.domain import Domain
 from rella_cpp.domains.stream import StreamWords
-from rella_cpp.prompts.stream import Line, write_stream
+from rella_cpp.prompts.streams.text import Line, write_stream
 
 RATED = [name for name in builtin_domains() if load_domain(name).rating is not None]
 WINES = """

@@ -19,7 +19,7 @@ from rella_cpp.evaluation.models import ScoringModel, ask_together
 from rella_cpp.evaluation.runs import GROUP, Run, RunWriter
 from rella_cpp.metrics.probabilities import Floats, auc_so_far
 from rella_cpp.prompts.layout import Layout
-from rella_cpp.prompts.stream import NOTHING_UNSHOWN, Unshown
+from rella_cpp.prompts.streams.text import NOTHING_UNSHOWN, Unshown
 from rella_cpp.prompts.yes_no import Order
 from rella_cpp.retrieval.samples import Histories
 from rella_cpp.retrieval.selection import Retrieval, Selection, Window

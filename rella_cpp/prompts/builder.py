@@ -21,9 +21,9 @@ from rella_cpp.prompts.lengths import longest_field
 from rella_cpp.prompts.question import Question, yes_no_question
 from rella_cpp.prompts.rendering import PromptText
 from rella_cpp.prompts.soft_marker import at_marker, without_marker
-from rella_cpp.prompts.stream import StreamText
-from rella_cpp.prompts.stream_frame import StreamFrame
-from rella_cpp.prompts.stream_question import StreamTokenizer
+from rella_cpp.prompts.streams.frame import StreamFrame
+from rella_cpp.prompts.streams.text import StreamText
+from rella_cpp.prompts.streams.tokenizer import StreamTokenizer
 
 logger = logging.getLogger("rella_cpp")
 

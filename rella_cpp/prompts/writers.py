@@ -9,7 +9,7 @@ from rella_cpp.prompts.builder import PromptBuilder
 from rella_cpp.prompts.choice import write_choice
 from rella_cpp.prompts.choice_question import ChoiceQuestion
 from rella_cpp.prompts.question import Question
-from rella_cpp.prompts.stream import Unshown, write_stream
+from rella_cpp.prompts.streams.text import Unshown, write_stream
 from rella_cpp.prompts.yes_no import Order, Preference, write_prompt
 
 

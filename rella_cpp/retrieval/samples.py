@@ -9,7 +9,7 @@ from rella_cpp.datasets.dataset import as_written
 from rella_cpp.domains.domain import Domain
 from rella_cpp.domains.values import as_whole
 from rella_cpp.errors import InputError
-from rella_cpp.prompts.stream import Unshown
+from rella_cpp.prompts.streams.text import Unshown
 from rella_cpp.retrieval.index.item_index import ItemIndex
 from rella_cpp.retrieval.nearest import nearest
 from rella_cpp.retrieval.selection import Retrieval, Selection, window_start

@@ -9,7 +9,7 @@ from rella_cpp.domains.records import Behavior, Item, User
 from rella_cpp.domains.values import describe
 from rella_cpp.errors import InputError
 from rella_cpp.prompts.layout import Layout
-from rella_cpp.prompts.stream import NOTHING_UNSHOWN, Unshown
+from rella_cpp.prompts.streams.text import NOTHING_UNSHOWN, Unshown
 from rella_cpp.retrieval.selection import Selection, Shown
 from rella_cpp.summarization.settings import SummarySettings
 

@@ -11,7 +11,7 @@ from rella_cpp.domains.stray_fields import warn_of_mappings
 from rella_cpp.engine.engine import Engine
 from rella_cpp.prompts.builder import PromptBuilder
 from rella_cpp.prompts.question import Question
-from rella_cpp.prompts.stream import Unshown, write_stream
+from rella_cpp.prompts.streams.text import Unshown, write_stream
 from rella_cpp.prompts.writers import StreamWriter, YesNoWriter
 from rella_cpp.prompts.yes_no import Preference, write_prompt
 from rella_cpp.retrieval.history import HistoryRows

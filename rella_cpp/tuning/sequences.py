@@ -17,8 +17,8 @@ from rella_cpp.domains.domain import Domain
 from rella_cpp.domains.records import Behavior, Item, User
 from rella_cpp.domains.stream import AVERAGE
 from rella_cpp.errors import ContextError, InputError
-from rella_cpp.prompts.stream import Line, Unshown, write_stream
-from rella_cpp.prompts.stream_frame import StreamFrame
+from rella_cpp.prompts.streams.frame import StreamFrame
+from rella_cpp.prompts.streams.text import Line, Unshown, write_stream
 from rella_cpp.retrieval.samples import Histories
 from rella_cpp.retrieval.selection import Selection
 from rella_cpp.tuning.samples import located

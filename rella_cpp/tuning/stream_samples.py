@@ -7,7 +7,7 @@ from typing import Literal
 from rella_cpp.datasets.dataset import DataSet, check_seed
 from rella_cpp.domains.domain import Domain
 from rella_cpp.errors import InputError
-from rella_cpp.prompts.stream import StreamText, write_stream
+from rella_cpp.prompts.streams.text import StreamText, write_stream
 from rella_cpp.retrieval.samples import Histories
 from rella_cpp.retrieval.selection import Selection, Window
 from rella_cpp.tuning.samples import located, sample_place

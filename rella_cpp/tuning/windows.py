@@ -9,7 +9,7 @@ import numpy.typing as npt
 from rella_cpp.datasets.averages import training_rows
 from rella_cpp.datasets.dataset import as_written
 from rella_cpp.datasets.sampling import BY_USERS, users_of
-from rella_cpp.prompts.stream import Unshown
+from rella_cpp.prompts.streams.text import Unshown
 
 if TYPE_CHECKING:
     from rella_cpp.datasets.dataset import DataSet

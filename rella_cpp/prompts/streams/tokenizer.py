@@ -9,8 +9,8 @@ import numpy.typing as npt
 from rella_cpp.engine.segments import Encoded, Span
 from rella_cpp.errors import InputError
 from rella_cpp.prompts.question import AnswerTokens, Encode, Question, first_difference
-from rella_cpp.prompts.stream import StreamText
-from rella_cpp.prompts.stream_frame import StreamFrame
+from rella_cpp.prompts.streams.frame import StreamFrame
+from rella_cpp.prompts.streams.text import StreamText
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from rella_cpp.domains.domain import Domain
 from rella_cpp.engine.segments import Span
 from rella_cpp.prompts.chat_template import Turns
-from rella_cpp.prompts.stream import Line, StreamText
+from rella_cpp.prompts.streams.text import Line, StreamText
 
 
 @dataclass(frozen=True, slots=True)

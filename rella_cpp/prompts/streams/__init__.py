@@ -1,0 +1,1 @@
+"""Streams: histories whose lines end in ratings: their text, their frame, their tokens."""
