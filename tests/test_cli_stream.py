@@ -10,7 +10,19 @@ from commands import Run, runner
 from look_alikes import amazon, ml_1m, random_ratings, write_files
 from peft_folder import write_peft
 
-from rella_cpp import DataSet, load_domain, prepare
+from rella_cpp import (
+    Cache,
+    DataSet,
+    EvaluationSettings,
+    Histories,
+    InputError,
+    RankingSettings,
+    Rella,
+    evaluate,
+    evaluate_ranking,
+    load_domain,
+    prepare,
+)
 from rella_cpp.datasets.options import PrepareOptions
 
 PAST = [
@@ -216,3 +228,15 @@ def test_recommendations_are_judged_as_streams(
     rows = rella("recommend", *how, "--layout", "stream", "--retrieval", "both", "-k", 2, "--json").lines()
     assert len(rows) == 3 and all("expected" in json.dumps(row) for row in rows)
     assert rella("recommend", *how, "--layout", "stream", "--order", "shared").code == 2
+
+
+def test_settings_of_another_layout_than_the_models_are_refused(
+    averaged: DataSet, roomy_model: Path, tmp_path: Path
+) -> None:
+    histories = Histories(averaged, None, MOVIES)
+    with Rella.from_gguf(roomy_model, layout="stream", cache=Cache(None)) as judge:
+        with pytest.raises(InputError, match="the settings are of the layout question, the model's is stream"):
+            evaluate(histories, tmp_path / "run", EvaluationSettings(), judge=judge)
+        with pytest.raises(InputError, match="the settings are of the layout question, the model's is stream"):
+            evaluate_ranking(histories, tmp_path / "run", RankingSettings(), judge=judge)
+    assert not (tmp_path / "run").exists()

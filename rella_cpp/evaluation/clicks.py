@@ -15,7 +15,7 @@ from rella_cpp.domains.records import Behavior, Item, User
 from rella_cpp.errors import InputError
 from rella_cpp.evaluation.baselines.clicks import Baselines
 from rella_cpp.evaluation.lines import as_line, run_settings
-from rella_cpp.evaluation.models import ScoringModel, ask_together
+from rella_cpp.evaluation.models import ScoringModel, ask_together, check_layout
 from rella_cpp.evaluation.runs import GROUP, Run, RunWriter
 from rella_cpp.metrics.probabilities import Floats, auc_so_far
 from rella_cpp.prompts.layout import Layout
@@ -109,12 +109,13 @@ def evaluate(
     Raises
     ------
     InputError
-        The split has no samples, `out` holds other runs, or a sample cannot be scored.
+        The split has no samples, the judge has another layout, `out` holds other runs, or a sample cannot be scored.
 
     """
     names = [calibration.name for calibration in calibrations]
     if len(set(names)) < len(names):
         raise InputError(f"two calibrations are of one kind ({', '.join(names)})", remedy="give one of each kind")
+    check_layout(judge, settings.layout)
     if settings.layout == "stream":
         histories.data.check_rated()
     out, rows = Path(out), drawn(histories.data, settings)

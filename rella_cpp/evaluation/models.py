@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from rella_cpp.errors import InputError
+from rella_cpp.prompts.layout import Layout
 from rella_cpp.scoring.query import ChoiceQuery, Query
 from rella_cpp.scoring.results import Likelihood, Score
 
@@ -33,6 +34,22 @@ class ChoosingModel(Model, Protocol):
 
     def likelihoods(self, queries: Sequence[ChoiceQuery]) -> list[list[Likelihood]]:
         """Say how likely each of a query's candidates comes next."""
+
+
+def check_layout(judge: Model | None, layout: Layout) -> None:
+    """Refuse settings of one layout for a model that was loaded with another.
+
+    Raises
+    ------
+    InputError
+        They are.
+
+    """
+    own = layout if judge is None else judge.settings().get("layout", "question")
+    if own != layout:
+        raise InputError(
+            f"the settings are of the layout {layout}, the model's is {own}", remedy="give both one layout"
+        )
 
 
 def ask_together(ask: Callable[[Sequence[Q]], list[list[R]]], queries: Mapping[str, Q], source: Path) -> list[list[R]]:

@@ -20,7 +20,7 @@ from rella_cpp.errors import InputError
 from rella_cpp.evaluation.baselines.popularity import TrainingCounts
 from rella_cpp.evaluation.baselines.rankers import Rankers, SequentialRankings, check_ranking
 from rella_cpp.evaluation.lines import as_line, run_settings
-from rella_cpp.evaluation.models import ChoosingModel, ScoringModel, ask_together
+from rella_cpp.evaluation.models import ChoosingModel, ScoringModel, ask_together, check_layout
 from rella_cpp.evaluation.protocols import CHOOSE, PROTOCOLS, RANK
 from rella_cpp.evaluation.runs import GROUP, Run, RunWriter
 from rella_cpp.metrics.ranking import metric_title, ranking_metrics
@@ -153,6 +153,7 @@ def evaluate_ranking(
 
     """
     data = histories.data
+    check_layout(judge, settings.layout)
     if settings.layout == "stream":
         data.check_rated()
     users: HeldOut = LeaveOneOut(data) if settings.protocol == CHOOSE.name else LastLiked.of(data)
