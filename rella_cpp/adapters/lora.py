@@ -56,9 +56,7 @@ def load_adapters(
         llama.cpp dies with one.
 
     """
-    if not isinstance(given, str | Path | Mapping) and isinstance(given, Iterable):
-        given = [each[:2] if isinstance(each, Adapter) else each for each in given]
-    named = named_adapters(given)
+    named = _named(given)
     found = loaded(lambda used: _load(named, engine, cache, try_out, used), cache)
     for (path, _), adapter in zip(named, found, strict=True):
         record = record_of(adapter)
@@ -101,10 +99,8 @@ def records_of(given: Adapters) -> list[Mapping[str, Any]]:
 
     Adapters that cannot be read, or do not say it, are left out.
     """
-    if not isinstance(given, str | Path | Mapping) and isinstance(given, Iterable):
-        given = [each[:2] if isinstance(each, Adapter) else each for each in given]
     found = []
-    for path, _ in named_adapters(given):
+    for path, _ in _named(given):
         try:
             record = read_json(path / "rella.json", "", sealed=False) if path.is_dir() else read_record(path, path)
         except (RellaError, OSError):  # loading it says what is wrong
@@ -112,6 +108,13 @@ def records_of(given: Adapters) -> list[Mapping[str, Any]]:
         if record is not None and is_record(record):
             found.append(record)
     return found
+
+
+def _named(given: Adapters) -> list[tuple[Path, float]]:
+    """Take adapters as they are given, or as they are loaded."""
+    if not isinstance(given, str | Path | Mapping) and isinstance(given, Iterable):
+        given = [each[:2] if isinstance(each, Adapter) else each for each in given]
+    return named_adapters(given)
 
 
 @lru_cache(maxsize=1024)

@@ -14,8 +14,8 @@ from rella_cpp.prompts.yes_no import Order, Preference, write_prompt
 
 
 @dataclass(frozen=True, slots=True)
-class YesNoWriter:
-    """Asks of each target whether the user will like it (ReLLa).
+class _TargetWriter:
+    """Asks about one target at a time.
 
     Attributes
     ----------
@@ -25,29 +25,17 @@ class YesNoWriter:
         What is known of the user.
     items
         The targets.
-    order
-        The behaviors' order in the prompt; only the wording depends on it.
-    preferences
-        For each target what its prompt says of the user beside the behaviors, if anything.
 
     """
 
     builder: PromptBuilder
     user: User
     items: Sequence[Item]
-    order: Order
-    preferences: Sequence[Preference | None]
 
     @property
     def n_ctx(self) -> int:
         """Tokens that a prompt may have."""
         return self.builder.n_ctx
-
-    def write(self, target: int, behaviors: Sequence[Behavior]) -> Question:
-        """Write the prompt about one target; see `write_prompt`."""
-        item, preference = self.items[target], self.preferences[target]
-        text = write_prompt(self.builder.domain, self.user, behaviors, item, self.order, preference)
-        return self.builder.question(text)
 
     def too_long(self, target: int, tokens: int) -> ContextError:
         """Say that the prompt with no history does not fit, and what makes it long."""
@@ -56,32 +44,41 @@ class YesNoWriter:
 
 
 @dataclass(frozen=True, slots=True)
-class StreamWriter:
+class YesNoWriter(_TargetWriter):
+    """Asks of each target whether the user will like it (ReLLa).
+
+    Attributes
+    ----------
+    order
+        The behaviors' order in the prompt; only the wording depends on it.
+    preferences
+        For each target what its prompt says of the user beside the behaviors, if anything.
+
+    """
+
+    order: Order
+    preferences: Sequence[Preference | None]
+
+    def write(self, target: int, behaviors: Sequence[Behavior]) -> Question:
+        """Write the prompt about one target; see `write_prompt`."""
+        item, preference = self.items[target], self.preferences[target]
+        text = write_prompt(self.builder.domain, self.user, behaviors, item, self.order, preference)
+        return self.builder.question(text)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamWriter(_TargetWriter):
     """Asks of each target which rating the user will give it: the next line of a stream.
 
     Attributes
     ----------
-    builder
-        The model's and the domain's words.
-    user
-        What is known of the user.
-    items
-        The targets.
     rated
         For each target all rated behaviors that are not the target: of those that a prompt does not show its header
         says how many they are, and their mean rating.
 
     """
 
-    builder: PromptBuilder
-    user: User
-    items: Sequence[Item]
     rated: Sequence[Unshown]
-
-    @property
-    def n_ctx(self) -> int:
-        """Tokens that a prompt may have."""
-        return self.builder.n_ctx
 
     def write(self, target: int, behaviors: Sequence[Behavior]) -> Question:
         """Write the prompt about one target; see `write_stream`."""
@@ -89,11 +86,6 @@ class StreamWriter:
         unshown = Unshown(every.count - len(behaviors), every.total - shown)
         text = write_stream(self.builder.domain, self.user, behaviors, self.items[target], unshown)
         return self.builder.stream(text)
-
-    def too_long(self, target: int, tokens: int) -> ContextError:
-        """Say that the prompt with no history does not fit, and what makes it long."""
-        items = {target: self.items[target]}
-        return self.builder.too_long(items, tokens, f"item[{target}]", "raise --ctx, or shorten the item")
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ class Selection:
     Attributes
     ----------
     k
-        How many at most; of an anchored window half as many as it may have, rounded up.
+        How many at most; an anchored window has K to 2K − 1.
     retrieval
         `subr`: those nearest to the target (ReLLa §3.2); `recent`: the latest; `both`, of a stream: the K nearest of
         what stands before the window, then the window.
