@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rella_cpp import DataSet, LeaveOneOut
+from rella_cpp import DataSet, InputError, LeaveOneOut, RellaError
 
 Ints = npt.NDArray[np.int64]
 CHUNK = 500  # targets whose lists are made at a time
@@ -181,10 +181,10 @@ def main() -> None:
     from pyarrow import parquet
 
     if given.out.exists():
-        raise SystemExit(f"{given.out}: is there already; remove it, or name another file")
+        raise InputError("is there already", source=given.out, remedy="remove it, or name another file")
     data = DataSet.open(given.data)
     if not len(LeaveOneOut(data).users):
-        raise SystemExit(f"{given.data}: no user has five interactions")
+        raise InputError("no user has five interactions", source=given.data, remedy="prepare a larger data set")
     with tempfile.TemporaryDirectory() as folder:
         model = train(data, given, folder)
     part, tables = given.out.with_name(f"{given.out.name}.part"), lists(model, data, given)
@@ -197,4 +197,8 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except RellaError as refused:
+        print(refused, file=sys.stderr)
+        raise SystemExit(2) from None

@@ -1,4 +1,6 @@
 import importlib.util
+import subprocess
+import sys
 from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
@@ -91,3 +93,10 @@ def test_training_reads_no_test_target_and_each_other_interaction_once(
         mine = columns["user_id"] == columns["user_id"][rows == row]
         user = int(owner[rows == row][0])
         assert mine.sum() == min(length + 1, row - int(known.starts[user]) + 1)
+
+
+def test_what_is_refused_is_one_line(tmp_path: Path) -> None:
+    asked = [sys.executable, str(EXAMPLE), str(tmp_path / "nowhere"), "-o", str(tmp_path / "lists.parquet")]
+    refused = subprocess.run(asked, capture_output=True, text=True, check=False)
+    assert refused.returncode == 2
+    assert refused.stderr.startswith(f"{tmp_path / 'nowhere'}: no such folder; ") and refused.stderr.count("\n") == 1
