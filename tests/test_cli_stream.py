@@ -23,6 +23,7 @@ from rella_cpp import (
     load_domain,
     prepare,
 )
+from rella_cpp.datasets.averages import training_rows
 from rella_cpp.datasets.options import PrepareOptions
 
 PAST = [
@@ -65,7 +66,7 @@ def test_a_score_of_a_stream_has_the_same_keys_and_three_more(
     assert first["unrated"] == 1 and first["used"] == [0, 2]
     assert "".join(first["levels"]) == "12345"  # type: ignore[arg-type]
     # Heat is the second item itself, so it is left out as that, and not for want of a rating.
-    assert second["excluded"] == 1 and "unrated" not in second
+    assert second["excluded"] == 1 and second["unrated"] == 0
     told = rella("score", *how, "--show-prompt")
     shown = " ".join(told.out.split())
     assert "expected " in shown and "1 without a rating left out" in shown
@@ -83,6 +84,7 @@ def test_a_layout_is_that_of_the_adapters_rows_unless_one_is_named(
     record = {
         "domain": {"name": "movies", "fingerprint": MOVIES.stream_fingerprint},
         "layout": "stream",
+        "form": "text",
         "chat_format": None,
         "samples": {"k": 1},
     }
@@ -95,6 +97,12 @@ def test_a_layout_is_that_of_the_adapters_rows_unless_one_is_named(
     refused = rella("score", *how, "--layout", "question")
     assert refused.code == 2 and "was tuned on the layout stream, not question; add --layout stream" in refused.err
     assert rella("score", *how, "--layout", "question", "--allow-mismatch", "--json").code == 0
+    refused = rella("score", *how, "--chat-format", "chatml")
+    assert refused.code == 2 and "was tuned on the chat format none, not chatml" in refused.err
+    assert "tuned on items with their average" not in rella("score", *how).err
+    (folder / "rella.json").write_text(json.dumps({**record, "averages": True}))
+    told = rella("score", *how).err
+    assert told.count("tuned on items with their average, and here are some without") == 1
     (folder / "rella.json").write_text(json.dumps({**record, "domain": {"name": "movies", "fingerprint": "0" * 64}}))
     assert "was tuned on the domain movies in another wording" in rella("score", *how).err
 
@@ -109,6 +117,7 @@ def test_a_layout_is_that_of_the_adapters_rows_unless_one_is_named(
         (["--layout", "stream", "--context", "summary"], "a stream shows ratings, not a summary"),
         (["--layout", "stream", "--by", "likelihood"], "--layout stream with --by likelihood"),
         (["--layout", "stream", "-k", "0"], "K is '0'"),
+        (["--layout", "stream", "--retrieval", "subr", "--window", "sliding"], "window is 'sliding', and subr shows"),
         (["--layout", "stream", "--domain", "news"], "but the domain news has no ratings"),
     ],
 )
@@ -117,6 +126,41 @@ def test_what_a_layout_does_not_have_is_refused_before_a_model_is_loaded(
 ) -> None:
     refused = rella("rank", *files, "--model", "no-such.gguf", *arguments)
     assert refused.code == 2 and said in refused.err and refused.err.count("\n") == 1
+
+
+def test_a_history_without_ratings_is_as_good_as_empty(rella: Run, roomy_model: Path, tmp_path: Path) -> None:
+    (tmp_path / "past.json").write_text('[{"title": "Alien"}, {"title": "Heat"}]')
+    (tmp_path / "item.json").write_text('{"title": "Up"}')
+    how = ["--history", tmp_path / "past.json", "--item", tmp_path / "item.json", "--model", roomy_model]
+    refused = rella("score", *how, "--layout", "stream")
+    assert refused.code == 2 and "no behavior of the history has a rating; give ratings, take" in refused.err
+    assert rella("score", *how).code == 0
+    (allowed,) = rella("score", *how, "--layout", "stream", "--allow-empty-history", "--json").lines()
+    assert allowed["used"] == [] and allowed["unrated"] == 2
+
+
+def test_an_average_that_is_not_shown_is_told_of(rella: Run, files: list[object], roomy_model: Path) -> None:
+    told = rella("score", *files, "--model", roomy_model)
+    assert "note: average is not shown; --layout stream shows it" in told.err and "does not show" not in told.err
+    items = Path(str(files[3]))
+    for other, said in (("averages", "did you mean average?"), ("vote_average", "average is")):
+        items.write_text(json.dumps([{"title": "Up", other: 3.9}]))
+        assert f"{other} is not read; {said}" in rella("score", *files, "--model", roomy_model).err
+
+
+def test_a_domain_that_likes_other_ratings_than_the_data_is_refused(
+    rella: Run, averaged: DataSet, roomy_model: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "own.toml").write_text(rella("domains", "movies").out.replace("liked = 3.5", "liked = 4.5"))
+    own = ["--domain", tmp_path / "own.toml"]
+    for command in (
+        ["evaluate", averaged.folder, "--model", roomy_model, "--layout", "stream", "-o", tmp_path / "run", *own],
+        ["export", "stream", averaged.folder, "-o", tmp_path / "rows.jsonl", *own],
+        ["tune", "head", averaged.folder, "--model", roomy_model, "--layout", "stream", "-o", tmp_path / "head", *own],
+    ):
+        refused = rella(*command)
+        assert refused.code == 2 and "is liked, and its rating 4 is not so in the domain own; give a" in refused.err
+    assert not any((tmp_path / name).exists() for name in ("run", "rows.jsonl", "head"))
 
 
 def test_a_domain_without_words_for_a_stream_is_refused(
@@ -153,6 +197,9 @@ def test_users_candidates_are_ranked_as_streams(
     done = rella("evaluate", averaged.folder, "--model", roomy_model, *how, "-o", tmp_path / "run", "--json")
     assert done.code == 0, done.err
     assert "levels" in (tmp_path / "run/predictions.jsonl").read_text()
+    how = ["--protocol", "choose", "--candidates", 3, "--limit", 4, "--layout", "stream", "-o", tmp_path / "chosen"]
+    chosen = rella("evaluate", averaged.folder, "--model", roomy_model, *how, "--json")
+    assert chosen.code == 0 and "levels" in (tmp_path / "chosen/predictions.jsonl").read_text(), chosen.err
 
 
 def test_a_head_reads_streams(
@@ -166,7 +213,10 @@ def test_a_head_reads_streams(
     (first, _) = rella("score", *files, *how, "-k", 3, "--head", tmp_path / "head", "--json").lines()
     assert {"head", "levels"} <= set(first)
     refused = rella("score", *files, "--model", roomy_model, "--head", tmp_path / "head")
-    assert refused.code == 2 and "was fitted with another" in refused.err
+    assert refused.code == 2 and "was fitted on the layout stream, not question; add --layout stream" in refused.err
+    for other in (["--window", "sliding"], ["--retrieval", "subr"]):
+        told = rella("score", *files, *how, "-k", 3, *other, "--head", tmp_path / "head")
+        assert told.code == 0 and "the head was fitted on 3 behaviors of a stream (recent, anchored), not" in told.err
     mixed = rella("tune", "head", averaged.folder, *how, "--mix", "both", "-o", tmp_path / "other")
     assert mixed.code == 2 and "--mix chooses among histories of --layout question" in mixed.err
 
@@ -227,6 +277,12 @@ def test_recommendations_are_judged_as_streams(
     how = ["--history", tmp_path / "past.json", "--index", tmp_path / "index", "--model", roomy_model, "-n", 3]
     rows = rella("recommend", *how, "--layout", "stream", "--retrieval", "both", "-k", 2, "--json").lines()
     assert len(rows) == 3 and all("expected" in json.dumps(row) for row in rows)
+    for row in rows:  # the mean of the training ratings, smoothed with five of the mean of all
+        item = row["item"]
+        training = training_rows(averaged.interactions, averaged.samples, by_users=False)
+        own = averaged.interactions.ratings()[training & (averaged.interactions.item == int(item["id"]) - 1)]  # type: ignore[index]
+        every = averaged.interactions.ratings()[training].mean()
+        assert item["average"] == pytest.approx((own.sum() + 5 * every) / (len(own) + 5), abs=1e-6)  # type: ignore[index]
     assert rella("recommend", *how, "--layout", "stream", "--order", "shared").code == 2
 
 

@@ -319,7 +319,7 @@ def test_data_without_ratings_or_training_is_refused(data: DataSet, tmp_path: Pa
     assert len(starts) == made.users.num_rows + 1
     rating = np.where(rated[user], made.interactions.ratings(), np.nan).astype(np.float32)
     made.__dict__["interactions"] = replace(made.interactions, rating=rating)
-    with pytest.raises(InputError, match="no user has 2 ratings in the split train"):
+    with pytest.raises(InputError, match="no user has 2 ratings of the split train before the first of another"):
         sequences(made)
 
 
@@ -331,7 +331,25 @@ def test_a_sequence_longer_than_the_context_is_named(data: DataSet, roomy_model:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_data_without_averages_says_none(small_data: DataSet, tmp_path: Path) -> None:
-    training, _, _ = written(sequences(small_data), tmp_path / "rows.jsonl")
+def test_data_without_averages_says_none(small_data: DataSet, data: DataSet, tmp_path: Path) -> None:
+    training, _, record = written(sequences(small_data), tmp_path / "rows.jsonl")
+    assert record["averages"] is False
+    assert sequences(data).facts(0)["averages"] is True  # each line shows one
+    assert sequences(data, drop=0.3).facts(0)["averages"] is False
     assert all("what people give" not in row["text"] for row in training)
     assert training[0]["text"].splitlines()[1].endswith(tuple(f"): {label}" for label in "12345"))
+
+
+def test_a_rating_alone_at_a_users_end_is_left_out_and_counted(data: DataSet) -> None:
+    pairs, whole = sequences(data, k=1), sequences(data, k=50)  # windows of two; each user one window
+    counts = [sum(len(example.lines) for example in each.training()) + each.alone for each in (pairs, whole)]
+    assert pairs.alone > whole.alone and counts[0] == counts[1]
+
+
+def test_data_without_a_validation_split_says_why_there_are_no_validation_rows(
+    data: DataSet, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = DataSet.open(data.folder)
+    made.__dict__["samples"] = replace(made.samples, split=np.where(made.samples.split == 1, 0, made.samples.split))
+    rows = export_rows(sequences(made), tmp_path / "rows.jsonl", form="text", valid=5)
+    assert rows.valid is None and "has no split valid, so there are no validation rows; prepare it" in caplog.text

@@ -194,3 +194,34 @@ def test_a_field_average_of_the_domains_own_is_shown_as_any_other(tmp_path: Path
 def test_a_long_field_average_of_the_domains_own_is_no_mean_rating(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="the stream's fields name 'average'; some of title, cellar$"):
         wines(tmp_path, ("[item.cellar]", "[item.average]\nlong = true\n[item.cellar]"))
+
+
+@pytest.mark.parametrize(
+    ("levels", "finding"),
+    [
+        ('{label = "1", low = 1}, {label = "2", low = 2.5, value = 3}', "level '2' has ratings that are liked and"),
+        ('{label = "1", low = 1, value = 2}, {label = "3", low = 3, value = 3.5}', "value of the level '3' is 3.5"),
+        ('{label = "1", low = 1}, {label = "3", low = 3}, {label = "9", low = 99}', "low of the level '9' is 99"),
+        ('{label = "1", low = 1, value = nan}, {label = "3", low = 3}', r"\[0\]: value is a number \('NaN'\)"),
+        ('{label = "1", low = -inf}, {label = "3", low = 3}', r"low is a number \('-Infinity'\)"),
+        ('{label = "1", low = 1, value = 3}, {label = "3", low = 3}', "levels do not ascend; give each a value above"),
+        ('{label = "2", low = 1, value = 2}, {label = "3", low = 2.5, value = 3}', "'3' has ratings that are liked"),
+    ],
+)
+def test_levels_that_do_not_cut_the_scale_are_refused(tmp_path: Path, levels: str, finding: str) -> None:
+    known = '{label = "bad", low = 1}, {label = "fair", low = 2}, {label = "good", low = 3}'
+    with pytest.raises(InputError, match=finding):
+        wines(tmp_path, (known, levels))
+
+
+def test_a_level_from_below_the_border_to_above_it_is_refused(tmp_path: Path) -> None:
+    # Liked from 3 on; what is written "bad" would reach from 1 to 3.5.
+    known = '{label = "fair", low = 2}, {label = "good", low = 3}'
+    with pytest.raises(InputError, match="the level 'bad' has ratings that are liked and others"):
+        wines(tmp_path, ("max = 3", "max = 5"), (known, '{label = "good", low = 3.5}'))
+
+
+def test_a_faulty_scale_is_the_only_fault_that_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as refused:
+        wines(tmp_path, ("min = 1", "min = nan"))
+    assert str(refused.value).count("\n") == 0 and "the rating scale goes from" in str(refused.value)

@@ -39,6 +39,11 @@ def for_choices(record: Mapping[str, Any] | None) -> bool:
     return record is not None and "choice" in record["domain"]
 
 
+def shows_averages(record: Mapping[str, Any] | None) -> bool:
+    """Tell whether each line that was tuned on showed an average (`rella export stream`, without --drop)."""
+    return record is not None and record.get("averages") is True
+
+
 def check_record(record: Mapping[str, Any], source: Path, base: Header, made_for: Mapping[str, Any]) -> None:
     """Refuse a base, a wording or a chat format that something was not tuned on; what is not said is not compared.
 
@@ -66,6 +71,9 @@ def check_record(record: Mapping[str, Any], source: Path, base: Header, made_for
     choice = wording.get("choice", made_for["choice"])
     tuned = record.get("base") or {}
     bases = {None, made_for["model"]["fingerprint"], base.text(QUANTIZED_FROM)}
+    frame = record.get("chat_format")
+    if frame is None and (record.get("layout"), record.get("form")) == ("stream", "text"):
+        frame = "none"  # the text of a stream is whole: no trainer frames it
     differences = (
         (
             wording.get("fingerprint") != domain["fingerprint"] or choice != made_for["choice"],
@@ -76,8 +84,8 @@ def check_record(record: Mapping[str, Any], source: Path, base: Header, made_for
             f"the model {tuned.get('name')} ({str(tuned.get('fingerprint'))[:12]}), not this one",
         ),
         (
-            record.get("chat_format") not in (None, made_for["chat_format"]),
-            f"the chat format {record.get('chat_format')}, not {made_for['chat_format']}",
+            frame not in (None, made_for["chat_format"]),
+            f"the chat format {frame}, not {made_for['chat_format']}",
         ),
     )
     layout, used = record.get("layout", "question"), made_for.get("layout", "question")

@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from rella_cpp.datasets.dataset import DataSet, Interactions, Samples
 from rella_cpp.datasets.layout import SPLITS
-from rella_cpp.datasets.sampling import users_of
+from rella_cpp.datasets.sampling import BY_USERS, users_of
+from rella_cpp.domains.records import Item
 
 SMOOTHING = 5
 _UNIT = 1_000_000
@@ -156,6 +157,16 @@ def item_averages(data: DataSet, training: npt.NDArray[np.bool_]) -> npt.NDArray
         return None
     middle = float(data.manifest["rules"]["averages"]["middle"])
     return final_averages(data.interactions, training, data.items.num_rows, middle)
+
+
+def items_with_averages(data: DataSet) -> list[Item]:
+    """Return a data set's items, each with the mean of its training ratings, `average`, where the data has such."""
+    known = data.interactions
+    if known.average is None:
+        return data.all_items()
+    training = training_rows(known, data.samples, by_users=data.manifest["rules"].get("split") == BY_USERS)
+    averages = item_averages(data, training)
+    return [data.candidate(row, averages) for row in range(data.items.num_rows)]
 
 
 def _smoothed(

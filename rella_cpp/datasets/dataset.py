@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rella_cpp.datasets.layout import FORMAT_VERSION, MANIFEST, SPLITS, TABLES
+from rella_cpp.domains.domain import Domain
 from rella_cpp.domains.records import Behavior, Item, User
 from rella_cpp.errors import InputError
 from rella_cpp.storage.artifacts import sha256
@@ -250,17 +251,31 @@ class DataSet:
             self._records[row] = known
         return known
 
-    def check_rated(self) -> None:
-        """Refuse data without ratings where a stream of them is to be read.
+    def check_stream(self, domain: Domain) -> None:
+        """Refuse data that no streams of a domain can be read of.
 
         Raises
         ------
         InputError
-            It has none.
+            It has no ratings, the domain does not say how a stream is written, or the data's samples are called liked
+            where the domain's levels are not.
 
         """
+        words = domain.stream_words()
         if self.interactions.rating is None:
             raise InputError("has no ratings", source=self.folder, remedy="take --layout question: a stream is of them")
+        samples, liked = self.samples, np.array(domain.liked_levels(words))
+        rating = as_written(self.interactions.rating[self.interactions.starts[samples.user] + samples.position])
+        level = np.searchsorted([level.low for level in words.levels], rating, side="right") - 1
+        differs = ~np.isnan(rating) & (liked[np.maximum(level, 0)] != (samples.label == 1))
+        if differs.any():
+            sample = int(np.flatnonzero(differs)[0])
+            called = "liked" if samples.label[sample] else "not liked"
+            raise InputError(
+                f"sample {sample} is {called}, and its rating {rating[sample]:g} is not so in the domain {domain.name}",
+                source=self.folder,
+                remedy="give a --domain whose [rating] liked fits the data, or prepare the data with --liked-from",
+            )
 
     def target(self, sample: int) -> Item:
         """Return a sample's item, with its mean rating as it was known, `average`, where the data has that."""

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 from rella_cpp.domains.field_names import missing_field
 from rella_cpp.domains.rating import RatingScale
 from rella_cpp.domains.records import Behavior, Item, User
-from rella_cpp.domains.stream import AVERAGE, StreamWords
+from rella_cpp.domains.stream import AVERAGE, StreamWords, level_faults
 from rella_cpp.domains.values import as_whole, describe, encodable, id_text, is_absent, is_missing, quoted, same_id
 from rella_cpp.domains.wording import SummaryWords, Templates
 from rella_cpp.errors import InputError, refuse
@@ -169,18 +169,7 @@ class Domain:
         if self.rating is None:
             yield InputError("a domain with a stream has no ratings", remedy="add [rating], or leave [stream] out")
             return
-        if words.levels[0].low > self.rating.min:
-            remedy = f"give the first a low of {self.rating.min:g}"
-            yield InputError(f"the levels begin above the lowest rating, {self.rating.min:g}", remedy=remedy)
-        liked = self.liked_levels(words)
-        if all(liked) or not any(liked):
-            yield InputError(f"the levels are {'all' if liked[0] else 'none of them'} liked", remedy="mend levels")
-        for level, likes in zip(words.levels, liked, strict=True):
-            if likes != self.rating.likes(level.low):
-                remedy = "let a level begin at the lowest rating of what was liked"
-                yield InputError(
-                    f"the level {quoted(level.label)} has ratings that are liked and others", remedy=remedy
-                )
+        yield from level_faults(words.levels, self.rating)
 
     @property
     def fingerprint(self) -> str:

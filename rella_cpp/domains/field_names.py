@@ -12,6 +12,7 @@ _OTHER_WORDS = {
     "title": ("name", "movie", "film", "book", "product", "game", "headline"),
     "rating": ("stars", "score", "points"),
     "timestamp": ("date", "time", "ts", "when", "datetime", "watched_at", "rated_at", "created_at"),
+    "average": ("avg", "mean", "average_rating", "avg_rating", "mean_rating", "vote_average"),
     "genres": ("category", "categories"),
     "author": ("writer", "by"),
     "gender": ("sex",),

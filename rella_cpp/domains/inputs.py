@@ -22,6 +22,9 @@ from rella_gguf.regular import read_stream
 from rella_gguf.strict_json import NotFinite, loads
 
 STANDARD_INPUT = "-"
+ALLOW_EMPTY = 'allow it (--allow-empty-history; "allow_empty_history": true in a request, =True in Python)'
+"""How to score without a history, for messages."""
+
 _HISTORY_KEYS = ("user", "history")
 
 
@@ -204,7 +207,7 @@ def _behaviors(
         raise InputError(
             "the history is empty",
             source=source,
-            remedy="give behaviors, or allow it (--allow-empty-history, in Python allow_empty_history=True)",
+            remedy=f"give behaviors, or {ALLOW_EMPTY}",
         )
     behaviors: list[Behavior] = []
     for entry in entries:

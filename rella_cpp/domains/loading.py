@@ -106,6 +106,8 @@ class _Reader:
         if "templates" in table:  # a domain's own name for what a file calls [template]
             self._add(unknown_key("templates", ["template"]))
         known["templates"] = self._templates(table.get("template", {}))
+        if "rating" in table and known["rating"] is None:
+            known["stream"] = None  # without a scale there is nothing to hold its levels against
         domain = self._record(Domain, known, None)
         refuse(self.faults)
         assert domain is not None

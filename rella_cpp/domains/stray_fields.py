@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from rella_cpp.domains.domain import Domain
 from rella_cpp.domains.field_names import meant_field
 from rella_cpp.domains.records import Behavior, Item, User
+from rella_cpp.domains.stream import AVERAGE
 from rella_gguf.near_names import nearest, shown_name
 
 logger = logging.getLogger("rella_cpp")
@@ -98,7 +99,8 @@ def _warn(source: str | None, records: Iterable[Record], known: Iterable[str]) -
 
 
 def _of_items(domain: Domain) -> tuple[str, ...]:
-    return (*(field.name for field in domain.item), "id")
+    averages = (AVERAGE,) if domain.reads_averages else ()
+    return (*(field.name for field in domain.item), "id", *averages)
 
 
 def _fields_of(behavior: Behavior) -> Mapping[str, object]:

@@ -1,16 +1,20 @@
 """The words of a stream: a line per behavior that ends in its rating; the target's line comes next."""
 
+import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
-from rella_cpp.domains.values import quoted
+from rella_cpp.domains.rating import RatingScale
+from rella_cpp.domains.values import describe, quoted
 from rella_cpp.errors import InputError, refuse
 
 AVERAGE = "average"
 """The name of the field with an item's mean rating, which a line may show beside the domain's own fields."""
 
 _MOST_LEVELS = 9
+_FINEST = 0.01  # what ratings differ by, at least
 _HEADER = ("profile", "averages", "unshown")
 _LINE = ("item", "rating")
 _PLACE = re.compile(r"\{(\w*)\}")
@@ -36,9 +40,18 @@ class Level:
     value: float | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a label that a line cannot end with."""
-        if not self.label or self.label != self.label.strip() or "\n" in self.label:
-            raise InputError(f"label is {quoted(self.label)}", remedy='give a short text without blanks, such as "4"')
+        """Refuse a label that a line cannot end with, and what is no rating."""
+        refuse(self._faults())
+
+    def _faults(self) -> Iterator[InputError]:
+        label: object = self.label
+        if not isinstance(label, str) or not label or label != label.strip() or "\n" in label:
+            shown = quoted(label) if isinstance(label, str) else describe(label)
+            yield InputError(f"label is {shown}", remedy='give a short text without blanks, such as "4"')
+        for name, value in (("low", self.low), ("value", self.rating)):
+            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+                yield InputError(f"{name} is {describe(value)}", remedy="give a rating")
+                return
 
     @property
     def rating(self) -> float:
@@ -104,8 +117,11 @@ class StreamWords:
             yield InputError(f"there are {len(labels)} levels", remedy=f"give 2 to {_MOST_LEVELS}")
         if len(set(labels)) < len(labels):
             yield InputError(f"levels are labeled {', '.join(labels)}", remedy="give each label once")
-        if any(low >= high for low, high in zip(lows, lows[1:], strict=False)):
-            yield InputError("the levels do not ascend", remedy="give each a low above that of the one before")
+        values = [level.rating for level in self.levels]
+        for name, found in (("low", lows), ("value", values)):
+            if any(lower >= higher for lower, higher in pairwise(found)):
+                yield InputError("the levels do not ascend", remedy=f"give each a {name} above that of the one before")
+                return
 
     @property
     def around(self) -> tuple[str, str, str]:
@@ -138,6 +154,30 @@ class StreamWords:
             "unshown": unshown,
         }
         return fill(self.header, texts) + "\n"
+
+
+def level_faults(levels: Sequence[Level], scale: RatingScale) -> Iterator[InputError]:
+    """Find what makes a stream's levels no cut of a rating scale into ratings that are liked and others."""
+    ends = f"{scale.min:g} to {scale.max:g}"
+    if levels[0].low > scale.min:
+        remedy = f"give the first a low of {scale.min:g}"
+        yield InputError(f"the levels begin above the lowest rating, {scale.min:g}", remedy=remedy)
+    for number, level in enumerate(levels):
+        for name, value in (("low", max(level.low, scale.min) if number == 0 else level.low), ("value", level.rating)):
+            if not scale.min <= value <= scale.max:
+                finding = f"the {name} of the level {quoted(level.label)} is {value:g}"
+                yield InputError(finding, remedy=f"give a rating on the scale, {ends}")
+                return
+    liked = [scale.likes(level.rating) for level in levels]
+    if all(liked) or not any(liked):
+        finding = f"the levels are {'all' if liked[0] else 'none of them'} liked"
+        yield InputError(finding, remedy="give levels on both sides of the lowest rating of what was liked")
+    highest = [*(level.low - _FINEST for level in levels[1:]), scale.max]
+    for level, likes, top in zip(levels, liked, highest, strict=True):
+        if {scale.likes(level.low), scale.likes(max(level.low, top))} != {likes}:
+            remedy = "let a level begin at the lowest rating of what was liked"
+            finding = f"the level {quoted(level.label)} has ratings that are liked and others"
+            yield InputError(finding, remedy=remedy)
 
 
 def fill(text: str, values: Mapping[str, str]) -> str:

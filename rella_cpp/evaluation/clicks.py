@@ -117,7 +117,7 @@ def evaluate(
         raise InputError(f"two calibrations are of one kind ({', '.join(names)})", remedy="give one of each kind")
     check_layout(judge, settings.layout)
     if settings.layout == "stream":
-        histories.data.check_rated()
+        histories.data.check_stream(histories.domain)
     out, rows = Path(out), drawn(histories.data, settings)
     if len(settings.ks) > 1 and (out / "run.json").exists():
         raise InputError("is a run", source=out, remedy="name a folder of its own for a sweep")

@@ -155,7 +155,7 @@ def evaluate_ranking(
     data = histories.data
     check_layout(judge, settings.layout)
     if settings.layout == "stream":
-        data.check_rated()
+        data.check_stream(histories.domain)
     users: HeldOut = LeaveOneOut(data) if settings.protocol == CHOOSE.name else LastLiked.of(data)
     drawn = Candidates.draw(data, users, settings.split, settings.limit, settings.seed, settings.negatives)
     count, width = drawn.items.shape

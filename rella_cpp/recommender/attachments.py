@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rella_cpp.adapters.lora import Adapters, check_tuned_behind, load_adapters, record_of
-from rella_cpp.adapters.provenance import for_choices
+from rella_cpp.adapters.provenance import for_choices, shows_averages
 from rella_cpp.adapters.soft_prompt import load_soft_prompt
 from rella_cpp.engine.trial.trial import Kind, TriedModel
 from rella_cpp.recommender.components import Components
@@ -123,6 +123,8 @@ class Attachments:
         if soft is not None and soft.chooses:
             tuned.append(soft.applied.name)
         self._parts.scorer.tuned_on_choices = tuple(tuned)
+        of_averages = [each.path.name for each in reader.adapters if shows_averages(record_of(each))]
+        self._parts.scorer.tuned_on_averages = tuple(of_averages)
 
     @contextmanager
     def _as_before_if_refused(self) -> Iterator[None]:

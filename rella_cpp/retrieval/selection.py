@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple, Self, get_args
 
 from rella_cpp.domains.values import describe, quoted
 from rella_cpp.errors import InputError
-from rella_cpp.prompts.layout import Layout
+from rella_cpp.prompts.layout import Layout, check_layout
 from rella_cpp.prompts.yes_no import Order
 
 _MOST = 1_000_000
@@ -68,7 +68,7 @@ class Selection:
 
     def __post_init__(self) -> None:
         """Check every value."""
-        if not isinstance(self.k, int) or not 1 <= self.k <= _MOST:
+        if not isinstance(self.k, int) or isinstance(self.k, bool) or not 1 <= self.k <= _MOST:
             shown = describe(self.k) if isinstance(self.k, str) else quoted(self.k)
             raise InputError(f"K is {shown}", remedy="give a whole number of behaviors, 1 to 1,000,000 (-k 30)")
         for name, value, known in (
@@ -98,6 +98,7 @@ class Selection:
             A value is out of its range, or the layout does not have it.
 
         """
+        check_layout(layout)
         usual_k, usual = DEFAULTS[layout]
         made = cls(usual_k if k is None else k, retrieval or usual, order, allow_empty_history, window)
         made.shown(layout)
@@ -120,6 +121,11 @@ class Selection:
         if self.order != "time":
             remedy = "leave the order out: each line's rating is read with what came before it"
             raise InputError(f"order is {quoted(self.order)}, and a stream is in the order of time", remedy=remedy)
+        if self.retrieval == "subr" and self.window is not None:
+            remedy = "leave it out, or take --retrieval both"
+            raise InputError(
+                f"window is {quoted(self.window)}, and subr shows the nearest wherever they are", remedy=remedy
+            )
         return Shown(self.k, self.retrieval, self.order, self.window or "anchored")
 
 

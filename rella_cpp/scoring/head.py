@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rella_cpp.errors import InputError
+from rella_cpp.retrieval.selection import Shown
 from rella_cpp.storage.artifacts import brief, digest, first_difference, new_folder, read_json, sha256, write_json
 from rella_cpp.storage.manifests import find_manifest
 
@@ -97,6 +98,13 @@ class Head:
                 source=source,
                 remedy="give the model that the head was fitted for",
             )
+        layout, used = self.made_for.get("layout", "question"), settings.get("layout", "question")
+        if layout != used and not allow_mismatch:
+            raise InputError(
+                f"was fitted on the layout {layout}, not {used}",
+                source=source,
+                remedy=f"add --layout {layout}, or take it as it is with --allow-mismatch",
+            )
         difference = first_difference(self.made_for, settings_for_heads(settings))
         if difference and not allow_mismatch:
             name, was, now = difference
@@ -106,8 +114,8 @@ class Head:
                 remedy="fit one for this (rella tune head), or take it as it is with --allow-mismatch",
             )
 
-    def check_reading(self, k: int, order: str, *, contrast: bool = False, summary: bool = False) -> None:
-        """Refuse a contrast or a summary; say, once a process and K, that it was fitted on histories read otherwise.
+    def check_reading(self, shown: Shown, *, contrast: bool = False, summary: bool = False) -> None:
+        """Refuse a contrast or a summary; say, once a process, that it was fitted on histories read otherwise.
 
         Raises
         ------
@@ -120,7 +128,10 @@ class Head:
         if summary:
             raise InputError("a head was fitted on histories without a summary", remedy="leave one of them out")
         read = self.fitted_on.get("samples", {})
-        _warn_of_reading(read.get("k", k), read.get("order", order), k, order)
+        known = {name: read[name] for name in ("k", "order", "window") if name in read}
+        if "window" in known:
+            known["retrieval"] = "recent"  # a stream's samples are read so
+        _warn_of_reading(shown._replace(**known), shown)
 
     def save(self, folder: Path) -> None:
         """Write it, in place of a head that is there.
@@ -171,12 +182,18 @@ class Head:
 
 
 @cache
-def _warn_of_reading(fitted_k: int, fitted_order: str, k: int, order: str) -> None:
-    if (fitted_k, fitted_order) != (k, order):
+def _warn_of_reading(fitted: Shown, shown: Shown) -> None:
+    if fitted != shown:
         logger.warning(
-            "the head was fitted on %d behaviors in the order %s, not %d in the order %s: its probabilities may be off",
-            *(fitted_k, fitted_order, k, order),
+            "the head was fitted on %s, not %s: its probabilities may be off", *map(_in_words, (fitted, shown))
         )
+
+
+def _in_words(shown: Shown) -> str:
+    """Say which behaviors prompts show."""
+    if shown.window is None:
+        return f"{shown.k} behaviors in the order {shown.order}"
+    return f"{shown.k} behaviors of a stream ({shown.retrieval}, {shown.window})"
 
 
 def settings_for_heads(settings: Mapping[str, Any]) -> dict[str, Any]:

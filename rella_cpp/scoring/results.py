@@ -159,6 +159,11 @@ class Score:
     unrated: int = 0
 
     @property
+    def expected(self) -> float | None:
+        """The mean rating under a stream's levels; None without one."""
+        return None if self.levels is None else self.levels.expected
+
+    @property
     def gap(self) -> float:
         """The logit that calibration takes: the head's if there is one, else the gap yes − no."""
         return self.yes_logit - self.no_logit if self.head_logit is None else self.head_logit
@@ -190,8 +195,8 @@ class Score:
             "calibrated": self.calibrated,
             "summary": None if self.summary is None else self.summary.brief(),
             "levels": None if self.levels is None else self.levels.as_dict(),
-            "expected": None if self.levels is None else self.levels.expected,
-            "unrated": self.unrated or None,
+            "expected": self.expected,
+            "unrated": None if self.levels is None else self.unrated,
         }
         return {name: value for name, value in found.items() if value is not None}
 

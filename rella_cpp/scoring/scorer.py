@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from rella_cpp.domains.inputs import take_history, take_items, take_user
-from rella_cpp.domains.records import Item, User
+from rella_cpp.domains.inputs import ALLOW_EMPTY, take_history, take_items, take_user
+from rella_cpp.domains.records import Behavior, Item, User
 from rella_cpp.domains.stray_fields import warn_of_mappings
 from rella_cpp.engine.engine import Engine
+from rella_cpp.errors import InputError
 from rella_cpp.prompts.builder import PromptBuilder
 from rella_cpp.prompts.question import Question
 from rella_cpp.prompts.streams.text import Unshown, write_stream
@@ -63,6 +64,8 @@ class Scorer:
         Called with a task's name, what is done and the total.
     tuned_on_choices
         Names of what was tuned on choices and takes part all the same; said once.
+    tuned_on_averages
+        Names of adapters whose lines all had averages; said once where some have none.
 
     """
 
@@ -80,6 +83,7 @@ class Scorer:
         self.calibrator: Calibrator | None = None
         self.progress: Progress = no_progress
         self.tuned_on_choices: tuple[str, ...] = ()
+        self.tuned_on_averages: tuple[str, ...] = ()
 
     def settings(self) -> dict[str, object]:
         """Return all that scores depend on besides the request, as JSON."""
@@ -109,6 +113,11 @@ class Scorer:
             names, self.tuned_on_choices = ", ".join(self.tuned_on_choices), ()
             logger.warning("%s: tuned to choose among candidates (--by likelihood), and asked for yes or no", names)
         cases = [self._case(query) for query in queries]
+        if self.tuned_on_averages and not all(map(self._shows_averages, cases)):
+            names, self.tuned_on_averages = ", ".join(self.tuned_on_averages), ()
+            logger.warning(
+                "%s: tuned on items with their average, and here are some without: it may judge worse", names
+            )
         for case in cases:
             if case.query.summary is not None:
                 self._fitter(case)  # refuses what does not fit, before anything is written for nothing
@@ -133,16 +142,21 @@ class Scorer:
         shown, domain = query.shown(self._prompts.layout), self._domain
         behaviors = take_history(query.history, domain, allow_empty=query.selection.allow_empty_history)
         items, user = take_items(query.items, domain), take_user(query.user, domain)
+        if shown.window is not None and not query.selection.allow_empty_history:
+            _check_rated(behaviors)
         warn_of_mappings(query.history, query.items, query.user, domain)
         if self._reader.head is not None:
-            self._reader.head.check_reading(
-                shown.k, shown.order, contrast=self.contrast, summary=query.summary is not None
-            )
+            self._reader.head.check_reading(shown, contrast=self.contrast, summary=query.summary is not None)
         if self.calibrator is not None:
             self.calibrator.check(self.settings(), query.reading(domain, self._prompts.layout))
         targets, earlier = [[item] for item in items], query.earlier.count
         rows = HistoryRows(behaviors, targets, shown, domain.identity, self._vectors, earlier)
         return _Case(query, shown, user, items, rows, [None] * len(items))
+
+    def _shows_averages(self, case: _Case) -> bool:
+        """Tell whether all items have averages, so that each line shows one."""
+        records: list[Item | Behavior] = [*case.rows.behaviors, *case.items]
+        return all(self._domain.average_of(record) is not None for record in records)
 
     def _fitter(self, case: _Case) -> PromptFitter[Question]:
         if self._prompts.layout == "stream":
@@ -220,6 +234,13 @@ def _fit(cases: Sequence[_Case], fitters: Sequence[PromptFitter[Question]]) -> l
     for numbers in same_user.values():
         orders.update(zip(numbers, share_rows([cases[number].rows for number in numbers]), strict=True))
     return [fitter.fit(orders.get(number)) for number, fitter in enumerate(fitters)]
+
+
+def _check_rated(behaviors: Sequence[tuple[int, Behavior]]) -> None:
+    """Refuse a history of which a stream shows nothing: it is as good as empty."""
+    if all(behavior.rating is None for _, behavior in behaviors):
+        remedy = f"give ratings, take --layout question, or {ALLOW_EMPTY}"
+        raise InputError("no behavior of the history has a rating", remedy=remedy)
 
 
 def _rated(case: _Case, target: int) -> Unshown:

@@ -8,6 +8,7 @@ from typing import Protocol
 from rella_cpp.domains.domain import Domain
 from rella_cpp.domains.records import Behavior, Item, User
 from rella_cpp.domains.stray_fields import unshown_fields, warn_of_behaviors, warn_of_items, warn_of_user
+from rella_cpp.domains.stream import AVERAGE
 from rella_cpp.errors import EngineError, InputError
 from rella_cpp.retrieval.selection import Selection
 from rella_cpp.scoring.results import LOW_ANSWER_MASS, Score, ranks, told_answers
@@ -154,7 +155,11 @@ def _warn(request: Request, scores: Sequence[Score], domain: Domain, number: int
     """Say what a reader of results would not see: fields that are not shown, answers in another form."""
     items = [*(Behavior.of(behavior).item for behavior in request.query.history), *(score.item for score in scores)]
     stream = scores[0].levels is not None
-    if unshown := unshown_fields(items, domain, long=request.query.summary is not None, stream=stream):
+    unshown = unshown_fields(items, domain, long=request.query.summary is not None, stream=stream)
+    if AVERAGE in unshown and domain.reads_averages:
+        unshown.remove(AVERAGE)
+        logger.warning("line %d: average is not shown; --layout stream shows it", number)
+    if unshown:
         logger.warning("line %d: the domain %s does not show %s", number, domain.name, ", ".join(unshown[:8]))
     low = [score.answer_mass for score in scores if score.answer_mass < LOW_ANSWER_MASS and score.head is None]
     if low:

@@ -7,6 +7,7 @@ Streams (DTI, 2503.01001): whole histories, of which each rating is an answer.
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ from rella_cpp.storage.versions import library_versions
 from rella_cpp.tuning.sequences import StreamSequences
 from rella_gguf import shard_paths
 from rella_gguf.files import check_output, new_file, part_of
+
+logger = logging.getLogger("rella_cpp")
 
 if TYPE_CHECKING:
     from rella_cpp.datasets.dataset import DataSet
@@ -186,11 +189,19 @@ def export_rows(
     there = validation.rows > 0
     if not there:
         files.valid.unlink()
+        _warn_of_none(valid, source)
     digests = {files.train.name: training.sha256} | ({files.valid.name: validation.sha256} if there else {})
     write_json(files.manifest, _manifest(examples, form, training.labeled, validation.rows, judge, digests))
     checked = files.valid if there else None
     liked = training.liked / training.rows if training.labeled else None
     return TuningRows(files.train, checked, files.manifest, training.rows, validation.rows, training.same, liked)
+
+
+def _warn_of_none(valid: int, source: Path) -> None:
+    """Say why there are no validation rows, where some were wanted."""
+    if valid:
+        said = "%s has no split valid, so there are no validation rows; prepare it with one (--valid 0.1)"
+        logger.warning(said, source)
 
 
 def _check_request(form: str, valid: int, judge: Rella | None, examples: RowSource) -> None:

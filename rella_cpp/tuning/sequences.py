@@ -41,7 +41,8 @@ class SequenceSettings:
     k
         Sequences have up to 2K lines, as anchored windows of that K.
     tokens
-        Stop when the training sequences have so many tokens; None: each rating of the training split once.
+        Stop when the training sequences have so many tokens; None: each rating of the training split once, but for one
+        that would stand alone at a user's end (`alone`), and what comes after a user's first rating of another split.
     drop
         How likely a training sequence goes without its averages, without the profile, and without each field that an
         item need not have; each by itself.
@@ -164,6 +165,8 @@ class StreamSequences:
         What was written so far.
     unrated
         Behaviors of the training split that have no rating, and are left out.
+    alone
+        Rated ones that are left out because they would be a sequence's only line.
 
     Raises
     ------
@@ -181,24 +184,24 @@ class StreamSequences:
         settings: SequenceSettings,
         judge: "Rella | None" = None,
     ) -> None:
-        domain.stream_words()
-        data.check_rated()
+        data.check_stream(domain)
         if judge is not None and judge.prompts.layout != "stream":
             raise InputError(f"the model's layout is {judge.prompts.layout}", remedy="load it with the layout stream")
         if settings.tokens is not None and judge is None:
             raise InputError("tokens are counted by a model's tokenizer", remedy="name the model: --model GGUF")
         self.data, self.histories, self.domain, self.settings = data, histories, domain, settings
+        self._averages = data.interactions.average is not None and domain.reads_averages
         self._judge, self.counts, self._framed = judge, SequenceCounts(), False
         self._frame = StreamFrame(domain) if judge is None else judge.prompts.stream_frame
         self._windows = TrainingWindows.of(data)
         self.unrated = self._windows.unrated
         k, seed = settings.k, settings.seed
+        self.alone = self._windows.alone(k)
         passes = (0,) if settings.tokens is None else (0, k)
         self._drawn = np.concatenate([self._windows.drawn(k, at, (seed, n)) for n, at in enumerate(passes)])
         if not len(self._drawn):
-            raise InputError(
-                f"no user has {FEWEST} ratings in the split train", source=data.folder, remedy="take other data"
-            )
+            finding = f"no user has {FEWEST} ratings of the split train before the first of another split"
+            raise InputError(finding, source=data.folder, remedy="take other data, or prepare it with later splits")
         self._sample_of = np.full(len(data.interactions.item), -1, np.int64)
         places = data.interactions.starts[data.samples.user] + data.samples.position
         self._sample_of[places] = np.arange(len(places))
@@ -221,6 +224,7 @@ class StreamSequences:
         return {
             "domain": {"name": self.domain.name, "fingerprint": self.domain.stream_fingerprint},
             "layout": "stream",
+            "averages": self._averages and not self.settings.drop,
             "levels": [{"label": level.label, "liked": likes, "value": level.rating} for level, likes in levels],
             "samples": asdict(self.settings) | written | {"valid": counts.valid, "valid_rows": valid},
             "chat_format": judge.prompts.chat_format if judge is not None and self._framed else None,

@@ -80,8 +80,7 @@ class StreamSamples:
     """
 
     def __init__(self, data: DataSet, histories: Histories, domain: Domain, settings: StreamSettings) -> None:
-        domain.stream_words()
-        data.check_rated()
+        data.check_stream(domain)
         self.data, self.histories, self.domain, self.settings = data, histories, domain, settings
 
     def training(self) -> Iterator[StreamExample]:

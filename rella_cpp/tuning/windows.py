@@ -68,6 +68,11 @@ class TrainingWindows:
         windows = np.stack([users, offset + numbers * 2 * k], axis=1).astype(np.int64)
         return windows[np.random.default_rng(seed).permutation(len(windows))]
 
+    def alone(self, k: int) -> int:
+        """Count the behaviors that no window of `drawn` has: those that would be its only line."""
+        rest = np.diff(self.starts) % (2 * k)
+        return int(rest[rest < FEWEST].sum())
+
     def lines(self, user: int, first: int, count: int) -> npt.NDArray[np.int64]:
         """Return the rows of up to `count` behaviors of a user, from one on."""
         start = int(self.starts[user]) + first

@@ -27,8 +27,8 @@ _FILES = (
 )
 _WORKER = (
     "\n\nWith --jsonl, a worker for other programs: each line of standard input is a request, "
-    '{"id": 1, "user": {…}, "history": […], "item": {…}} or "items": […], with "k", "retrieval", "order" and '
-    '"allow_empty_history" where they differ from the options; each gets one line, in order, at once: '
+    '{"id": 1, "user": {…}, "history": […], "item": {…}} or "items": […], with "k", "retrieval", "order", "window" '
+    'and "allow_empty_history" where they differ from the options; each gets one line, in order, at once: '
     '{"id": 1, "line": 1, "score": {…}}, "scores": […] or "error": {…}. End of input or SIGTERM ends it.'
 )
 _SCORE = f"Score items: how likely is the user to like each? Shows what was read for each of them.{_FILES}{_WORKER}"

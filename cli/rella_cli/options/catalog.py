@@ -46,6 +46,7 @@ def read_catalog(catalog: str, domain: str | None, index: "ItemIndex | None" = N
     """Read items from a prepared data set or a file, in the domain chosen, else that of the index or the data."""
     from rella_cli.log import listen
     from rella_cpp import DataSet, load_domain
+    from rella_cpp.datasets.averages import items_with_averages
     from rella_cpp.domains.inputs import Places, read_placed_items
 
     listen(False)
@@ -57,7 +58,7 @@ def read_catalog(catalog: str, domain: str | None, index: "ItemIndex | None" = N
     else:
         words = load_domain(domain or "movies")
     if data is not None:
-        items = data.all_items()
+        items = items_with_averages(data)
         places = Places(str(data.folder), tuple(f"the item {item.fields['id']}" for item in items))
         return CatalogItems(words, items, places)
     found, places = read_placed_items(catalog, words)

@@ -150,7 +150,8 @@ class ProtocolOptions:
         self._check(given)
         if self.protocol == "clicks":
             return None
-        by: Any = self.by or ("likelihood" if self.protocol == "choose" else "yes-no")
+        likely = self.protocol == "choose" and layout == "question"
+        by: Any = self.by or ("likelihood" if likely else "yes-no")
         by_likelihood(context, by, "contrast", "head")
         known = {name: given[name] for name in ("split", "limit", "seed")}
         known |= {name: getattr(selection, name) for name in ("k", "retrieval", "order", "window")} | {"layout": layout}

@@ -36,7 +36,7 @@ ChatFormat = Annotated[
     typer.Option(
         "--chat-format",
         metavar="NAME",
-        help="vicuna, chatml, llama-2, zephyr or none; else the model's own chat template.",
+        help="vicuna, chatml, llama-2, zephyr or none; else the model's own chat template, for streams none.",
         rich_help_panel=MODEL,
     ),
 ]

@@ -59,7 +59,10 @@ class SequenceOptions:
 
     tokens: Annotated[
         int | None,
-        typer.Option("--tokens", help="Stop at so many training tokens of --model; else each training rating once."),
+        typer.Option(
+            "--tokens",
+            help="Stop at so many training tokens of --model; else each rating once.",
+        ),
     ] = None
     drop: Annotated[
         float,

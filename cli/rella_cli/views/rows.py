@@ -33,7 +33,8 @@ def show_sequences(rows: "TuningRows", sequences: "StreamSequences", *, as_json:
     told = {"answers": f"{counts.answers:,}{tokens}"}
     if counts.valid:
         told["validation answers"] = f"{counts.valid:,}"
-    if unrated:
-        told["left out"] = f"{unrated:,} behaviors of the training split without a rating"
+    left = {"without a rating": unrated, "that would be a sequence's only line": sequences.alone}
+    if said := [f"{count:,} behaviors {why}" for why, count in left.items() if count]:
+        told["left out"] = ", ".join(said)
     more = {"answers": counts.answers, "tokens": counts.tokens or None, "valid_answers": counts.valid}
-    show_rows(rows, told, as_json=as_json, more=more | {"left_out": unrated})
+    show_rows(rows, told, as_json=as_json, more=more | {"left_out": unrated, "alone": sequences.alone})

@@ -234,8 +234,13 @@ def hint_of_packaged(model: "ModelIdentity") -> None:
 def note_unshown(domain: "Domain", items: "Sequence[Item]", *, long: bool, stream: bool = False) -> None:
     """Name the fields that items have and no prompt shows; see `unshown_fields`."""
     from rella_cpp.domains.stray_fields import unshown_fields
+    from rella_cpp.domains.stream import AVERAGE
 
-    if unshown := unshown_fields(items, domain, long=long, stream=stream):
+    unshown = unshown_fields(items, domain, long=long, stream=stream)
+    if AVERAGE in unshown and domain.reads_averages:
+        unshown.remove(AVERAGE)
+        note("note: average is not shown; --layout stream shows it")
+    if unshown:
         note(
             f"note: the domain {domain.name} does not show {', '.join(unshown[:8])}"
             f"{' …' if len(unshown) > 8 else ''}; another --domain, or a file of your own, may"
