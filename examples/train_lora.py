@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from training_files import read_manifest
 from training_llama import LlamaLearner, learns
 from training_model import Learner, load_base, validate, with_lora
 from training_progress import Progress, learning_rate, run, save_adapter
-from training_rows import Batch, Order, RowReader, read_manifest, sorted_batches
+from training_rows import Batch, Order, RowReader, sorted_batches
 
 DEFAULTS: dict[str, dict[str, Any]] = {
     "stream": {
