@@ -34,7 +34,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "rank": 8, "alpha": 16, "dropout": 0.05, "targets": ["q_proj", "v_proj"], "epochs": 5, "batch": 16, "lr": 1e-3,
     },
 }  # fmt: skip
-HIGHEST = {
+HIGHEST = {  # of numbers that are more than 0; a seed may be 0
     "rank": 4096, "alpha": 10**6, "epochs": 10**6, "tokens": 10**12, "minutes": 10**6, "check": 10**12, "batch": 10**6,
     "lr": 100, "seed": 10**12,
 }  # fmt: skip
