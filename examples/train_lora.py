@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from training_files import read_manifest
 from training_llama import LlamaLearner, learns
-from training_model import Learner, load_base, validate, with_lora
-from training_progress import Progress, learning_rate, run, save_adapter
-from training_rows import Batch, Order, RowReader, read_manifest, sorted_batches
+from training_model import Learner, load_model, load_tokenizer, validate, with_lora
+from training_progress import Parser, Progress, learning_rate, run, save_adapter, try_folder
+from training_rows import Batch, Order, RowReader, sorted_batches
 
 DEFAULTS: dict[str, dict[str, Any]] = {
     "stream": {
@@ -33,12 +34,16 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "rank": 8, "alpha": 16, "dropout": 0.05, "targets": ["q_proj", "v_proj"], "epochs": 5, "batch": 16, "lr": 1e-3,
     },
 }  # fmt: skip
+HIGHEST = {  # of numbers that are more than 0; a seed may be 0
+    "rank": 4096, "alpha": 10**6, "epochs": 10**6, "tokens": 10**12, "minutes": 10**6, "check": 10**12, "batch": 10**6,
+    "lr": 100, "seed": 10**12,
+}  # fmt: skip
 SAID, SAVED = 20, 60  # seconds between two lines of progress, and between two checkpoints
 
 
 def options() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 
     def add(name: str, kind: Any, text: str, **more: Any) -> None:
         known = [str(DEFAULTS[layout].get(name[2:])) for layout in ("stream", "question")]
@@ -77,10 +82,13 @@ def complete(given: argparse.Namespace, manifest: dict[str, Any]) -> None:
     for name, value in known.items():
         if getattr(given, name) is None:
             setattr(given, name, value)
-    for name in ("rank", "alpha", "epochs", "tokens", "minutes", "check", "batch", "lr"):
-        value = getattr(given, name)
-        if value is not None and value <= 0:
-            raise SystemExit(f"--{name} is {value:g}; give more than 0")
+    for name, highest in HIGHEST.items():
+        value, zero = getattr(given, name), name == "seed"
+        if value is not None and not (0 < value <= highest or zero and value == 0):  # nan is neither
+            wanted = f"0 to {highest}" if zero else f"more than 0, and at most {highest}"
+            raise SystemExit(f"--{name} is {value}; give {wanted}")
+    if not 0 <= given.dropout < 1:
+        raise SystemExit(f"--dropout is {given.dropout}; give 0 or more, and less than 1")
 
 
 class Course(NamedTuple):
@@ -128,17 +136,17 @@ class Trainer:
     def __init__(self, given: argparse.Namespace, manifest: dict[str, Any]) -> None:
         self.given, self.manifest = given, manifest
         self.stream = manifest.get("layout") == "stream"
-        torch.manual_seed(given.seed)
-        base, tokenizer = load_base(given.base, given.dtype)
         beside = given.rows.with_name(f"{given.rows.stem}.valid.jsonl")
         if not beside.is_file():
             raise SystemExit(f"{beside}: no such file; export validation rows too: one cannot choose an epoch without")
+        tokenizer = load_tokenizer(given.base)
         self.valid = list(RowReader(beside, manifest, tokenizer))
         self.order = Order(RowReader(given.rows, manifest, tokenizer), given.batch, given.seed)
         answers = self.order.reader.answers
         if len({answers.liked[answer] for row in self.valid for answer in row.answers}) < 2:
             raise SystemExit(f"{beside}: its answers are all liked, or none is; export more validation rows")
-        self.model = with_lora(base, given, str(given.base))
+        torch.manual_seed(given.seed)
+        self.model = with_lora(load_model(given.base, given.dtype), given, str(given.base))
         quick = not given.plain and learns(self.model, given.dropout)
         self.learner = LlamaLearner(self.model, answers) if quick else Learner(self.model, answers)
         self.weights = [weight for weight in self.model.parameters() if weight.requires_grad]
@@ -230,6 +238,9 @@ def main() -> None:
     given = options()
     manifest = read_manifest(given.rows)
     complete(given, manifest)
+    if not given.valid_only:
+        for folder in (given.out, given.out / "last"):
+            try_folder(folder)
     Trainer(given, manifest).run()
 
 

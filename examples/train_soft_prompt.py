@@ -26,7 +26,7 @@ import torch
 from peft import PromptTuningConfig, get_peft_model
 from safetensors.torch import load_file
 from training_model import answers_only, load_base, with_lora
-from training_progress import Help, Progress, fingerprint, learning_rate, run, save_adapter
+from training_progress import Help, Progress, fingerprint, learning_rate, run, save_adapter, try_folder
 
 INITIAL = "Choose the item that comes next after what the person chose before, as a recommender would:"
 WEIGHTS = "adapter_model.safetensors"
@@ -278,6 +278,7 @@ def read_soft(given: argparse.Namespace, manifest: dict[str, Any], base: Any) ->
 def main() -> None:
     """Run a stage."""
     given = options()
+    try_folder(given.out)
     torch.manual_seed(given.seed)
     {"stage1": stage1, "stage2": stage2}[given.stage](given)
 

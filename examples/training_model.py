@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from peft import LoraConfig, get_peft_model
 from sklearn.metrics import log_loss, roc_auc_score
+from training_progress import reason
 from training_rows import Answers, Batch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -16,11 +17,32 @@ ALL_LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "d
 
 def load_base(path: Path, dtype: str) -> tuple[Any, Any]:
     """Load the model, on a GPU if there is one, and its tokenizer."""
+    return load_model(path, dtype), load_tokenizer(path)
+
+
+def load_model(path: Path, dtype: str) -> Any:
+    """Load the model, on a GPU if there is one."""
+    model = read_base(AutoModelForCausalLM, path, dtype=getattr(torch, dtype), **dequantized(path))
+    return model.to("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def load_tokenizer(path: Path) -> Any:
+    """Load the tokenizer alone, which takes less time."""
+    return read_base(AutoTokenizer, path)
+
+
+def read_base(kind: Any, path: Path, **how: Any) -> Any:
+    """Let transformers read a GGUF or a folder; refuse what is neither in one line."""
+    if not path.exists():
+        raise SystemExit(f"{path}: no such file; give --base a GGUF, or a Hugging Face folder")
+    if path.is_file() and path.suffix != ".gguf":
+        raise SystemExit(f"{path}: is no folder, and its name does not end in .gguf; give --base a GGUF, or a folder")
     source, gguf = (path.parent, {"gguf_file": path.name}) if path.suffix == ".gguf" else (path, {})
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    how = {**gguf, **dequantized(path)}
-    model = AutoModelForCausalLM.from_pretrained(source, dtype=getattr(torch, dtype), **how).to(device)
-    return model, AutoTokenizer.from_pretrained(source, **gguf)
+    try:
+        return kind.from_pretrained(source, **gguf, **how)
+    except Exception as error:  # of a damaged file, four libraries raise what they like, Exception itself among it
+        said = f"is no model that transformers reads ({reason(error)})"
+        raise SystemExit(f"{path}: {said}; give --base a whole GGUF, or a Hugging Face folder") from error
 
 
 def dequantized(path: Path) -> dict[str, Any]:
@@ -51,7 +73,11 @@ def with_lora(base: Any, given: Any, name: str) -> Any:
         layers_to_transform=list(range(first, layers)) if first else None,
         task_type="CAUSAL_LM",
     )
-    model = get_peft_model(base, config)
+    try:
+        model = get_peft_model(base, config)
+    except ValueError as error:  # of names that the base has not, or not as layers that can be adapted
+        said = f"--targets {' '.join(given.targets)}: {reason(error)}"
+        raise SystemExit(f"{said}; give names such as q_proj v_proj, or all-linear") from None
     model.peft_config["default"].base_model_name_or_path = name  # PEFT puts the GGUF's folder there
     return model
 
@@ -118,5 +144,7 @@ def validate(learner: Learner, batches: Iterator[Batch]) -> tuple[float, float]:
         chances.append(logits.softmax(1)[:, liked].sum(1))
         labels.append(liked[batch.answers])
     learner.model.train()
-    known, said = torch.cat(labels).numpy(), torch.cat(chances).numpy()
-    return float(roc_auc_score(known, said)), float(log_loss(known, said, labels=[False, True]))
+    known, said = torch.cat(labels).numpy(), torch.cat(chances)
+    if said.isnan().any():
+        raise SystemExit("the model gives no numbers any more; begin anew in another folder, with a lower --lr")
+    return float(roc_auc_score(known, said.numpy())), float(log_loss(known, said.numpy(), labels=[False, True]))

@@ -2,21 +2,37 @@
 
 import argparse
 import hashlib
+import io
 import json
 import os
+import re
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from pickle import UnpicklingError
+from typing import Any, NoReturn
 
 import torch
 from peft import get_peft_model_state_dict, set_peft_model_state_dict
+from safetensors import SafetensorError
 
 ELSEWHERE = ("rows", "out", "base", "valid_only")  # what may have another name when a training goes on
+AGAIN = "make room, and run the same command again: it goes on from the last checkpoint there is"
+DAMAGES = (EOFError, LookupError, RuntimeError, TypeError, UnpicklingError, ValueError)  # what torch says of a bad file
 
 
 class Help(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):
     """The docstring as it stands, and each option's default."""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that refuses in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse what was given, as `run` says it."""
+        raise SystemExit(f"{message}; --help tells what there is")
 
 
 def fingerprint(path: Path) -> str:
@@ -27,24 +43,62 @@ def fingerprint(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def reason(error: Exception) -> str:
+    """Say in a few words what went wrong."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    said = re.split(r"\.\s|\n", str(error).strip())[0][:200]
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+
+
+@contextmanager
+def writing(folder: Path, remedy: str) -> Iterator[None]:
+    """Turn the failure to write into a folder into one line."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        raise SystemExit(f"{folder}: cannot be written to ({reason(error)}); {remedy}") from None
+
+
+def try_folder(folder: Path) -> None:
+    """Refuse a folder that cannot be written to, before anything is computed for it; leave nothing there."""
+    with writing(folder, "name another folder"):
+        new = [each for each in (folder, *folder.parents) if not each.exists()]
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with tempfile.NamedTemporaryFile(dir=folder) as file:
+                file.write(bytes(4096))
+        finally:
+            for each in new:
+                each.rmdir()
+
+
 def save_adapter(model: Any, folder: Path, base: Path, manifest: dict[str, Any]) -> None:
     """Save the adapter, with the record by which `rella` knows what it was tuned on."""
-    model.save_pretrained(folder, save_embedding_layers=False)
     known: dict[str, str] = {"name": base.name}
     if base.is_file():
         known["fingerprint"] = fingerprint(base)
-    (folder / "rella.json").write_text(json.dumps({**manifest, "base": known}, indent=1), encoding="utf-8")
+    with writing(folder, AGAIN):
+        model.save_pretrained(folder, save_embedding_layers=False)
+        (folder / "rella.json").write_text(json.dumps({**manifest, "base": known}, indent=1), encoding="utf-8")
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a command; what it refuses is one line, and exit code 2."""
+    """Run a command; what it refuses, and a file that cannot be read, is one line, and exit code 2."""
     try:
         main()
     except SystemExit as refused:
         if not isinstance(refused.code, str):
             raise
-        print(refused.code, file=sys.stderr)
-        raise SystemExit(2) from None
+        said = refused.code
+    except OSError as error:
+        if error.filename is None:
+            raise
+        said = f"{error.filename}: {error.strerror}; see that it can be read"
+    else:
+        return
+    print(said, file=sys.stderr)
+    raise SystemExit(2)
 
 
 def learning_rate(highest: float, seen: float, total: int) -> float:
@@ -74,12 +128,16 @@ class Progress:
 
     def load(self) -> None:
         """Go on from the file."""
-        state = torch.load(self.path, weights_only=True)
-        if state["settings"] != self.settings:
-            raise SystemExit(f"{self.path.parent}: holds a training with other settings; name another folder")
-        set_peft_model_state_dict(self.model, state["adapter"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.seen, self.best, self.facts = state["seen"], state["best"], state["facts"]
+        whole = io.BytesIO(self.path.read_bytes())
+        try:
+            state = torch.load(whole, weights_only=True)
+            if state["settings"] != self.settings:
+                raise SystemExit(f"{self.path.parent}: holds a training with other settings; name another folder")
+            set_peft_model_state_dict(self.model, state["adapter"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.seen, self.best, self.facts = state["seen"], state["best"], state["facts"]
+        except DAMAGES as error:
+            raise SystemExit(f"{self.path}: is damaged ({reason(error)}); remove it to begin anew") from None
 
     def save(self) -> None:
         """Write the file, in place of the last one."""
@@ -91,6 +149,9 @@ class Progress:
             "adapter": get_peft_model_state_dict(self.model, save_embedding_layers=False),
             "optimizer": self.optimizer.state_dict(),
         }
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(state, self.path.with_suffix(".part"))
-        os.replace(self.path.with_suffix(".part"), self.path)
+        whole, part = io.BytesIO(), self.path.with_suffix(".part")
+        torch.save(state, whole)  # which, writing a file itself, hides why it could not
+        with writing(self.path.parent, AGAIN):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            part.write_bytes(whole.getbuffer())
+            os.replace(part, self.path)

@@ -1,13 +1,13 @@
 """Rows that `rella export` wrote, as sequences of tokens with the places of their answers, and as batches."""
 
 import itertools
-import json
 from array import array
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from training_files import Layout, Row, read_rows
 
 TOGETHER = 256  # rows that are tokenised at once
 POOL = 8  # batches whose sequences are put in order of length
@@ -38,99 +38,60 @@ class Batch(NamedTuple):
     tokens: int
 
 
-def read_manifest(rows: Path) -> dict[str, Any]:
-    """Read what rows come from; refuse such as have no answers to choose from."""
-    path = rows.with_name(f"{rows.stem}.manifest.json")
-    for file in (rows, path):
-        if not file.is_file():
-            raise SystemExit(f"{file}: no such file; rella export writes rows and their manifest")
-    manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    if manifest["form"] != "text":
-        raise SystemExit(f"{rows}: holds rows of the form {manifest['form']!r}; export them with --format text")
-    if manifest.get("answers") is None and not manifest.get("levels"):
-        raise SystemExit(f"{rows}: holds rows that no yes or no answers; train_soft_prompt.py reads them")
-    return manifest
-
-
 class RowReader:
-    """Reads rows as sequences, no sooner than they are asked for: a short training waits for no long file."""
+    """Reads rows as sequences, no sooner than they are asked for: a short training waits for no long file.
+
+    That every row is whole, which takes little time, is seen before: nobody is told so after hours of training.
+    """
 
     def __init__(self, path: Path, manifest: dict[str, Any], tokenizer: Any) -> None:
-        self.path, self.tokenizer = path, tokenizer
-        self.stream = manifest.get("layout") == "stream"
-        if self.stream:
-            self.labels = [level["label"] for level in manifest["levels"]]
-            liked = [level["liked"] for level in manifest["levels"]]
-        else:
-            self.labels, liked = list(manifest["answers"]), [True, False]
-        with path.open(encoding="utf-8") as file:
-            line = next(file, None)
-        if line is None:
-            raise SystemExit(f"{path}: holds no rows; export some")
+        self.path, self.tokenizer, self.layout = path, tokenizer, Layout.of(manifest)
+        answered: Row | None = None
+        for row in read_rows(path, self.layout):
+            if answered is None and row.spans:
+                answered = row
+        if answered is None:
+            raise SystemExit(f"{path}: no row has an answer; export other rows")
         self.shared = 0  # tokens with which all answers begin
-        self.answers = Answers(self._answer_tokens(self._row(line, 1)), liked)
+        self.answers = Answers(self._answer_tokens(answered), self.layout.liked)
 
     def __iter__(self) -> Iterator[Sequence]:
         """Yield the sequences in the order of the file."""
-        with self.path.open(encoding="utf-8") as file:
-            numbered = enumerate(file, start=1)
-            while lines := list(itertools.islice(numbered, TOGETHER)):
-                rows = [self._row(line, number) for number, line in lines]
-                texts = [row["text"] for row in rows]
-                encoded = self.tokenizer(texts, return_offsets_mapping=True)
-                for place, (row, (number, _)) in enumerate(zip(rows, lines, strict=True)):
-                    yield self._sequence(row, encoded["input_ids"][place], encoded["offset_mapping"][place], number)
+        rows = read_rows(self.path, self.layout)
+        while some := list(itertools.islice(rows, TOGETHER)):
+            encoded = self.tokenizer([row.text for row in some], return_offsets_mapping=True)
+            for row, tokens, offsets in zip(some, encoded["input_ids"], encoded["offset_mapping"], strict=True):
+                yield self._sequence(row, tokens, offsets)
 
-    def _row(self, line: str, number: int) -> dict[str, Any]:
-        """Parse a row."""
-        try:
-            row = json.loads(line)
-        except ValueError:
-            row = None
-        wanted = {"text", "answers" if self.stream else "label"}
-        if not isinstance(row, dict) or not wanted <= row.keys():
-            said = " and ".join(sorted(wanted))
-            raise SystemExit(f"{self.path}, row {number}: {line[:40]!r}… is no row with {said}; export the rows again")
-        return row
-
-    def _answer_tokens(self, row: dict[str, Any]) -> list[int]:
+    def _answer_tokens(self, row: Row) -> list[int]:
         """Return each answer's first token of its own after what stands before a row's first answer."""
-        start = self._spans(row)[0][0]
-        texts = [row["text"][:start] + label for label in self.labels]
+        start, labels = row.spans[0][0], self.layout.labels
+        texts = [row.text[:start] + label for label in labels]
         encoded = self.tokenizer(texts, return_offsets_mapping=True)
         columns = enumerate(zip(*encoded["input_ids"], strict=False))
         first = next((place for place, column in columns if len(set(column)) > 1), None)
         tokens = [] if first is None else [tokens[first] for tokens in encoded["input_ids"]]
         if first is not None:
             self.shared = first - next(at for at, (_, end) in enumerate(encoded["offset_mapping"][0]) if end > start)
-        if len(set(tokens)) < len(self.labels):
-            said = ", ".join(map(repr, self.labels))
+        if len(set(tokens)) < len(labels):
+            said = ", ".join(map(repr, labels))
             raise SystemExit(f"{self.path}: the answers {said} begin with no tokens of their own in this base's words")
         return tokens
 
-    def _spans(self, row: dict[str, Any]) -> list[tuple[int, int]]:
-        """Return the character at which each answer of a row begins, and which answer it is."""
-        if self.stream:
-            return [(answer["start"], answer["level"]) for answer in row["answers"]]
-        answer = 0 if row["label"] else 1
-        return [(len(row["text"]) - len(self.labels[answer]), answer)]
-
-    def _sequence(
-        self, row: dict[str, Any], tokens: list[int], offsets: list[tuple[int, int]], number: int
-    ) -> Sequence:
-        spans, places, at = self._spans(row), [], 0
-        for start, answer in spans:
+    def _sequence(self, row: Row, tokens: list[int], offsets: list[tuple[int, int]]) -> Sequence:
+        places, at = [], 0
+        for start, answer in row.spans:
             while at < len(offsets) and offsets[at][1] <= start:
                 at += 1
             place = at + self.shared
             if not 0 < place < len(tokens) or tokens[place] != self.answers.tokens[answer]:
                 raise SystemExit(
-                    f"{self.path}, row {number}: at character {start} stands no {self.labels[answer]!r} "
+                    f"{self.path}, row {row.number}: at character {start} stands no {self.layout.labels[answer]!r} "
                     "that is one token; export the rows again, with this base's tokenizer"
                 )
             places.append(place)
         end = places[-1] if places else 0  # nothing is foretold from the last answer on
-        return Sequence(array("i", tokens[:end]), places, [answer for _, answer in spans])
+        return Sequence(array("i", tokens[:end]), places, [answer for _, answer in row.spans])
 
 
 class Order:
@@ -154,16 +115,12 @@ class Order:
         """Yield batches without end."""
         for number in itertools.count():
             random = torch.Generator().manual_seed(self.seed + number)
-            rows = self._shuffled(random) if number or not self.reader.stream else self._first_pass()
-            found = False
+            rows = self._shuffled(random) if number or not self.reader.layout.stream else self._first_pass()
             while pool := list(itertools.islice(rows, POOL * self.size)):
-                found = True
                 pool.sort(key=lambda row: len(row.tokens))
                 starts = range(0, len(pool), self.size)
                 for place in torch.randperm(len(starts), generator=random).tolist():
                     yield self.batch(pool[starts[place] : starts[place] + self.size])
-            if not found:
-                raise SystemExit(f"{self.reader.path}: no row has an answer; export other rows")
 
     def batch(self, rows: list[Sequence]) -> Batch:
         """Put sequences side by side."""

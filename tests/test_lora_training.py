@@ -81,7 +81,7 @@ def run(example: Any, monkeypatch: pytest.MonkeyPatch, *arguments: object) -> No
 
 
 def reader(example: Any, base: Path, rows: Path) -> tuple[Any, Any]:
-    model, tokenizer = example.load_base(base, "float32")
+    model, tokenizer = importlib.import_module("training_model").load_base(base, "float32")
     return model.eval(), example.RowReader(rows, example.read_manifest(rows), tokenizer)
 
 
@@ -138,7 +138,7 @@ def test_one_pass_gives_every_answer_the_logits_that_it_has_alone(example: Any, 
 
 def test_logits_of_a_bfloat16_base_are_not_rounded(example: Any, base: Path, stream: Path) -> None:
     torch = pytest.importorskip("torch")
-    model, tokenizer = example.load_base(base, "bfloat16")
+    model, tokenizer = importlib.import_module("training_model").load_base(base, "bfloat16")
     found = example.RowReader(stream, example.read_manifest(stream), tokenizer)
     batch = importlib.import_module("training_rows").side_by_side(list(found)[:9], found.answers)
     with torch.no_grad():
@@ -283,7 +283,7 @@ def test_fewer_tokens_of_a_stream_are_the_first_of_more(example: Any, base: Path
         ({}, ("--layers", 3), "--layers is 3; the base has 3 layers: give 0 to 2"),
         ({}, ("--tokens", 0), "--tokens is 0; give more than 0"),
         (
-            {"levels": [{"label": label, "liked": True, "value": 1} for label in ("1", "10")]},
+            {"levels": [{"label": label, "liked": True, "value": 1} for label in ("1", "10", "11", "12", "13")]},
             (),
             "no tokens of their own",
         ),
