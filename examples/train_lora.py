@@ -165,11 +165,14 @@ class Trainer:
     def run(self) -> None:
         """Train to the end, from wherever a killed run was."""
         answers, begun = sum(len(row.places) for row in self.valid), self.progress.seen
+        checked = sum(len(row.tokens) for row in self.valid)
         if not begun:
+            print(
+                f"checking {answers:,} answers in {checked:,} tokens; fewer take less time (export --valid)", flush=True
+            )
             print(f"untuned, {answers:,} answers: {self.check()[1]}", flush=True)
         if self.given.valid_only:
             return
-        checked = sum(len(row.tokens) for row in self.valid)
         self.course = course(self.given, self.learner, self.order, self.progress, checked)
         if begun:
             print(f"going on after {begun:,} of {self.course.total:,} tokens", flush=True)
