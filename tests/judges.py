@@ -35,6 +35,10 @@ class Mean:
         self.calls: list[tuple[int, ...]] = []
         self.stop_after = stop_after
 
+    @property
+    def judged_tokens(self) -> tuple[int, int]:
+        return 7 * len(self.calls), 5 * len(self.calls)
+
     def judge(self, queries: Sequence[Query]) -> list[list[Score]]:
         return [[self.score(query.history, Item.of(item)) for item in query.items] for query in queries]
 

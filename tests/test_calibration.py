@@ -13,6 +13,7 @@ from rella_cpp import fit_calibration as fit
 from rella_cpp.evaluation.baselines.statistics import RatingStatistics
 from rella_cpp.evaluation.runs import RunWriter
 from rella_cpp.metrics.probabilities import Losses
+from rella_cpp.scoring.rating_models import Rated
 from rella_cpp.scoring.statistics import STATISTICS, statistics_of
 from rella_cpp.storage.artifacts import write_json
 
@@ -44,7 +45,7 @@ def fake_run(folder: Path, n: int = 2000, split: str = "valid", one_label: bool 
         lines.append(line)
     writer.write(lines)
     run = writer.finish()
-    write_json(folder / "items.json", {"mean": 3.0, "items": {"7": [4.5, 12]}})
+    write_json(folder / "ratings.json", {"mean": 3.0, "items": {"7": ["Seven", 4.5, 12], "9": [3.5, 2]}})
     return run
 
 
@@ -69,7 +70,7 @@ def test_a_blend_finds_every_weight_and_is_better(tmp_path: Path) -> None:
     assert found.weights["gap"] == pytest.approx(0.4, abs=0.03)
     assert found.weights["mean_all"] == pytest.approx(0.8, abs=0.06)
     chances = np.array(
-        [found.probability(gap, line["statistics"]) for gap, line in zip(run.gaps, run.lines, strict=True)]
+        [found.probability(gap, None, line["statistics"]) for gap, line in zip(run.gaps, run.lines, strict=True)]
     )
     blended = Losses.of(run.labels, chances).log_loss.mean()
     # Cross-validated figures are a little worse than those of the fit on its own samples, and say what to expect.
@@ -83,11 +84,15 @@ def test_a_blend_does_not_go_beyond_what_it_was_fitted_on(tmp_path: Path) -> Non
     assert found.ranges is not None
     low, mean, high = found.ranges["mean_all"]
     inside = dict.fromkeys(STATISTICS, 1.0)
-    assert found.probability(0, inside | {"mean_all": 99.0}) == found.probability(0, inside | {"mean_all": high})
-    assert found.probability(0, inside | {"mean_all": -9.0}) == found.probability(0, inside | {"mean_all": low})
+    for beyond, end in ((99.0, high), (-9.0, low)):
+        ends = [found.probability(0, None, inside | {"mean_all": value}) for value in (beyond, end)]
+        assert ends[0] == ends[1]
     # An item that it does not know is an average one, not one that nobody ever rated.
-    assert found.knows(7) and found.knows("7") and not found.knows(8) and not found.knows(None)
-    unknown, known = found.statistics([4.0], None), found.statistics([4.0], 7)
+    models = found.models
+    assert models is not None
+    assert models.row(7) == models.row("7") == models.row(None, "seven") == 0 and models.row("9") == 1
+    assert models.row(8) is None and models.row(None) is None
+    unknown, known = found.ratings([Rated(None, 4.0)], None), found.ratings([Rated(None, 4.0)], 0)
     assert unknown is not None and known is not None
     assert unknown["item_mean"] == found.ranges["item_mean"][1] and known["item_mean"] == 4.5
 
@@ -96,9 +101,23 @@ def test_it_is_readable_json_and_comes_back_the_same(tmp_path: Path) -> None:
     for blend in (False, True):
         found = fit(fake_run(tmp_path / f"run{blend}"), blend=blend)
         found.save(tmp_path / "cal.json")
-        assert Calibration.load(tmp_path / "cal.json") == found
+        again = Calibration.load(tmp_path / "cal.json")
+        assert again == found and again.fingerprint == found.fingerprint
         value = json.loads((tmp_path / "cal.json").read_text())
-        assert value["kind"] == ("blend" if blend else "platt") and ("popularity" in value) == blend
+        assert value["kind"] == ("blend" if blend else "platt") and ("ratings" in value) == blend
+
+
+def test_a_blend_of_before_is_read(tmp_path: Path) -> None:
+    found = fit(fake_run(tmp_path / "run"), blend=True)
+    found.save(tmp_path / "cal.json")
+    value = json.loads((tmp_path / "cal.json").read_text())
+    del value["ratings"]
+    value |= {"format": 1, "popularity": {"mean": 3.0, "items": {"7": [4.5, 12]}}}
+    (tmp_path / "cal.json").write_text(json.dumps(value))
+    before = Calibration.load(tmp_path / "cal.json")
+    assert before.weights == found.weights and before.models is not None
+    assert before.models.as_dict() == value["popularity"]
+    assert before.ratings([Rated(None, 4.0)], 0) == found.ratings([Rated(None, 4.0)], 0)
 
 
 def test_it_is_fitted_on_validation_only(tmp_path: Path) -> None:
@@ -139,7 +158,7 @@ def test_a_key_that_is_missing_is_found_by_another_name(tmp_path: Path) -> None:
     [
         ("[]", "no JSON object"),
         ("{", "is damaged"),
-        ({"format": 2}, "is of format '2'"),
+        ({"format": 3}, "is of format '3'"),
         ({"weights": {}}, r"is no calibration: its weights is an object \('{}'\)"),
         ({"weights": {"gap": "steep"}}, r"""is no calibration: its weights is an object \('{"gap": "steep"}'\)"""),
         ({"offset": None}, "is no calibration: its offset is null; make one"),

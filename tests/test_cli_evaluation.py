@@ -69,7 +69,18 @@ def test_from_a_data_set_to_a_calibrated_comparison(
     common = ("-m", roomy_model, "--index", index, "-k", 3)
     valid = rella("evaluate", small_data.folder, *common, "--split", "valid", "-o", tmp_path / "valid", "--json")
     assert valid.code == 0 and set(valid.lines()[0]["metrics"]) == {  # type: ignore[call-overload]
-        *("model", "base_rate", "last_5", "last_3", "item_mean", "similarity", "logistic")
+        *(
+            "model",
+            "base_rate",
+            "last_5",
+            "last_3",
+            "item_mean",
+            "similarity",
+            "logistic",
+            "boosting",
+            "bias",
+            "factors",
+        )
     }
     fitted = rella("calibrate", tmp_path / "valid", "--blend", "-o", tmp_path / "cal.json")
     assert fitted.code == 0 and "weight of gap" in fitted.out

@@ -25,7 +25,12 @@ from rella_cpp.evaluation.clicks import drawn
 
 def test_a_run_has_one_line_a_sample_and_metrics_from_that_file(small_data: DataSet, tmp_path: Path) -> None:
     (done,) = run(small_data, tmp_path / "run", Mean())
-    assert sorted(path.name for path in done.folder.iterdir()) == ["items.json", "predictions.jsonl", "run.json"]
+    assert sorted(path.name for path in done.folder.iterdir()) == [
+        "cost.json",
+        "predictions.jsonl",
+        "ratings.json",
+        "run.json",
+    ]
     rows = drawn(small_data, EvaluationSettings("train", 60))
     assert done.samples == rows.tolist() and (np.diff(rows) > 0).all()
     samples, known = small_data.samples, small_data.interactions

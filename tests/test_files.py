@@ -203,7 +203,7 @@ def write_file(out: Path) -> None:
 
 def write_lines(out: Path) -> None:
     layout = JournalFiles("a run", "settings.json", "lines.jsonl", (), "do it again")
-    with Journal(out, layout, {}, [{"n": 1}], group=1) as journal:
+    with Journal(out, layout, {}, [{"n": 1}], groups=[range(1)]) as journal:
         journal.write([{"n": 1}])
         journal.publish()
 

@@ -4,14 +4,14 @@ from pathlib import Path
 import pytest
 
 from rella_cpp import InputError
-from rella_cpp.storage.journal import Journal, JournalFiles
+from rella_cpp.storage.journal import Journal, JournalFiles, groups_of
 
 LAYOUT = JournalFiles("a list", "list.json", "lines.jsonl", (), "make it again")
 LINES = [{"n": number} for number in range(20)]
 
 
 def begin(folder: Path, settings: dict[str, object] | None = None) -> Journal:
-    return Journal(folder, LAYOUT, settings or {"of": "lines"}, LINES, group=8)
+    return Journal(folder, LAYOUT, settings or {"of": "lines"}, LINES, groups=groups_of(len(LINES), 8))
 
 
 @pytest.mark.parametrize(

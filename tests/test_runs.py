@@ -30,9 +30,14 @@ def test_killed_anywhere_and_run_again_the_file_is_the_same(small_data: DataSet,
     rest = Mean()
     (done,) = run(small_data, tmp_path / "cut", rest)
     assert len(rest.calls) < 60
-    for name in ("predictions.jsonl", "run.json", "items.json"):
+    for name in ("predictions.jsonl", "run.json", "ratings.json"):
         assert (done.folder / name).read_bytes() == (wanted.folder / name).read_bytes()
-    assert sorted(path.name for path in done.folder.iterdir()) == ["items.json", "predictions.jsonl", "run.json"]
+    assert {path.name for path in done.folder.iterdir()} == {
+        "cost.json",
+        "predictions.jsonl",
+        "ratings.json",
+        "run.json",
+    }
 
 
 def test_a_finished_run_is_not_judged_again_and_other_settings_are_refused(small_data: DataSet, tmp_path: Path) -> None:

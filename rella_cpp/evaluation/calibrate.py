@@ -1,24 +1,34 @@
 """Calibration: from the model's logit gap to a probability that holds, fitted on a validation run.
 
-Platt scaling fits a slope and an offset for the gap; a blend fits the gap together with six plain statistics of the
-user's ratings and the item's.
+Platt scaling fits a slope and an offset for the gap; a blend fits what the model says together with what ratings say:
+six plain statistics, trees on them, offsets and factors (`rella_cpp.scoring.rating_models`).
 """
+
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from rella_cpp.engine.machine.address_space import warm_scipy
 from rella_cpp.errors import InputError
+from rella_cpp.evaluation.lines import rating_features
+from rella_cpp.evaluation.reports.verdicts import as_json
 from rella_cpp.evaluation.runs import Run
+from rella_cpp.metrics.bootstrap import Bootstrap
 from rella_cpp.metrics.probabilities import Floats, Losses, Ranked, Reliability
-from rella_cpp.scoring.calibration import Calibration, made_for
+from rella_cpp.scoring.calibration import Calibration, made_for, model_features
 from rella_cpp.scoring.logistic import Logistic
 from rella_cpp.scoring.statistics import STATISTICS
 
 _LEAST = 20  # samples: fewer say nothing
+_DRAWS = 200  # of the intervals of what parts are worth
+_BLEND = "blend"
 
 
 def fit_calibration(run: Run, *, blend: bool = False, contrast: bool = False) -> Calibration:
-    """Fit Platt scaling of a validation run's logit gaps, or a blend of gaps and statistics, by maximum likelihood.
+    """Fit Platt scaling of a validation run's logit gaps, or a blend with what ratings say, by maximum likelihood.
+
+    Of a blend `fitted_on` says what each part is worth (`parts`): the AUC that a blend without it has less.
 
     Raises
     ------
@@ -40,45 +50,70 @@ def fit_calibration(run: Run, *, blend: bool = False, contrast: bool = False) ->
             source=run.folder,
             remedy="calibrate on validation only: rella evaluate --split valid",
         )
-    gaps, labels = run.gaps, run.labels
+    labels = run.labels
+    if len(labels) < _LEAST or labels.min() == labels.max():
+        finding = f"has {len(labels)} samples" if len(labels) < _LEAST else "has one label only"
+        raise InputError(finding, source=run.folder, remedy=f"give at least {_LEAST} samples of both labels")
+    own, ratings = _of_model(run, contrast=contrast, levels=blend), _of_ratings(run) if blend else {}
+    columns = {**own, **ratings}
+    features = np.stack(list(columns.values()), axis=1)
+    fitted, chances = _fit(features, labels), _cross_validated(features, labels)
+    settings = run.settings
+    predictors = run.predictors()
+    before = predictors["contrast" if contrast else "head" if "head" in predictors else "model"]
+    figures = {
+        "LogLoss": [float(Losses.of(labels, p).log_loss.mean()) for p in (before, chances)],
+        "ECE": [Reliability(labels, p).ece() for p in (before, chances)],
+        "AUC": [Ranked(labels, p).auc() for p in (before, chances)],
+    }
+    facts = {"samples": len(labels), "data": settings["data"], "draw": settings["samples"], "figures": figures}
+    return Calibration(
+        dict(zip(columns, map(float, fitted.weights), strict=True)),
+        fitted.offset,
+        contrast,
+        made_for(settings["judge"], settings["reading"]),
+        facts | ({"parts": _worth(run, columns, len(own), chances)} if blend else {}),
+        run.ratings() if blend else None,
+        {name: (float(v.min()), float(v.mean()), float(v.max())) for name, v in ratings.items()} if blend else None,
+    )
+
+
+def _of_model(run: Run, *, contrast: bool, levels: bool) -> dict[str, Floats]:
+    """Return what the model says, by feature: the gap; with `levels`, of a stream, what it says of each level."""
+    gaps = run.gaps
     if contrast:
         empty = run.column("empty_gap")
         if empty is None:
             raise InputError("was made without --contrast", source=run.folder, remedy="evaluate with --contrast")
         gaps = gaps - empty
-    if len(labels) < _LEAST or labels.min() == labels.max():
-        finding = f"has {len(labels)} samples" if len(labels) < _LEAST else "has one label only"
-        raise InputError(finding, source=run.folder, remedy=f"give at least {_LEAST} samples of both labels")
-    features, names = gaps[:, None], ["gap"]
-    if blend:
-        statistics = run.statistics()
-        if statistics is None:
-            raise InputError("has no statistics to blend", source=run.folder, remedy="calibrate without --blend")
-        features, names = np.hstack([features, statistics]), ["gap", *STATISTICS]
-    fitted = _fit(features, labels)
-    settings = run.settings
-    predictors = run.predictors()
-    plain = "contrast" if contrast else "head" if "head" in predictors else "model"
-    before, after = predictors[plain], _cross_validated(features, labels)
-    figures = {
-        "LogLoss": [float(Losses.of(labels, p).log_loss.mean()) for p in (before, after)],
-        "ECE": [Reliability(labels, p).ece() for p in (before, after)],
-        "AUC": [Ranked(labels, p).auc() for p in (before, after)],
-    }
-    return Calibration(
-        dict(zip(names, map(float, fitted.weights), strict=True)),
-        fitted.offset,
-        contrast,
-        made_for(settings["judge"], settings["reading"]),
-        {"samples": len(labels), "data": settings["data"], "draw": settings["samples"], "figures": figures},
-        run.popularity() if blend else None,
-        _ranges(features[:, 1:]) if blend else None,
-    )
+    if not levels or contrast or "levels" not in run.lines[0] or "head" in run.lines[0]:
+        return {"gap": gaps}
+    rows = [model_features(0.0, line["levels"]) for line in run.lines]
+    return {name: np.array([row[name] for row in rows]) for name in rows[0]}
 
 
-def _ranges(statistics: Floats) -> dict[str, tuple[float, float, float]]:
-    columns = zip(STATISTICS, statistics.T, strict=True)
-    return {name: (float(values.min()), float(values.mean()), float(values.max())) for name, values in columns}
+def _of_ratings(run: Run) -> dict[str, Floats]:
+    """Return what ratings say, by feature."""
+    rows = [rating_features(line) for line in run.lines]
+    if rows[0] is None:
+        raise InputError("has no statistics to blend", source=run.folder, remedy="calibrate without --blend")
+    return {name: np.array([(row or {})[name] for row in rows]) for name in rows[0]}
+
+
+def _worth(run: Run, columns: Mapping[str, Floats], own: int, chances: Floats) -> dict[str, dict[str, Any]]:
+    """Say what AUC each part of a blend adds: how much less a blend of the others has, cross-validated.
+
+    The first `own` columns are the model's.
+    """
+    names = list(columns)
+    parts = {"model": names[:own], "statistics": list(STATISTICS)}
+    parts |= {name: [name] for name in names[own:] if name not in STATISTICS}
+    without = {}
+    for part, dropped in parts.items():
+        left = np.stack([column for name, column in columns.items() if name not in dropped], axis=1)
+        without[part] = _cross_validated(left, run.labels)
+    draws = Bootstrap(run.labels, run.users, {_BLEND: chances, **without}, draws=_DRAWS)
+    return {part: as_json(draws.difference(_BLEND, part, "auc"), difference=True) for part in parts}
 
 
 def _cross_validated(features: Floats, labels: Floats) -> Floats:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ from rella_cpp.domains.domain import Domain
 from rella_cpp.domains.records import Behavior, Item, User
 from rella_cpp.errors import InputError
 from rella_cpp.evaluation.baselines.clicks import Baselines
-from rella_cpp.evaluation.lines import as_line, run_settings
+from rella_cpp.evaluation.cost import CostMeter
+from rella_cpp.evaluation.groups import sample_groups
+from rella_cpp.evaluation.lines import as_line, rating_features, run_settings
 from rella_cpp.evaluation.models import ScoringModel, ask_together, check_layout
-from rella_cpp.evaluation.runs import GROUP, Run, RunWriter
-from rella_cpp.metrics.probabilities import Floats, auc_so_far
+from rella_cpp.evaluation.runs import Run, RunWriter
+from rella_cpp.metrics.probabilities import Floats, RunningAUC
 from rella_cpp.prompts.layout import Layout
 from rella_cpp.prompts.streams.text import NOTHING_UNSHOWN, Unshown
 from rella_cpp.prompts.yes_no import Order
@@ -126,7 +129,9 @@ def evaluate(
         for k in settings.ks:
             folder = out if len(settings.ks) == 1 else out / f"k{k}"
             facts = _run_settings(histories, settings, k, len(rows), judge, calibrations)
-            writers[k] = stack.enter_context(closing(RunWriter(folder, facts, rows.tolist(), force=force)))
+            groups = _groups(histories.data, rows, settings, k)
+            writer = RunWriter(folder, facts, rows.tolist(), groups=groups, force=force)
+            writers[k] = stack.enter_context(closing(writer))
         if not all(writer.complete for writer in writers.values()):
             baselines = Baselines(histories.data, histories, settings.ks, progress=progress)
             _Predictions(histories, settings, judge, baselines, rows, calibrations, progress).write(writers)
@@ -150,6 +155,11 @@ def _run_settings(
     return facts
 
 
+def _groups(data: DataSet, rows: npt.NDArray[np.int64], settings: EvaluationSettings, k: int) -> list[range] | None:
+    """Group the samples of one K; None: as is usual."""
+    return None if settings.summary is not None else sample_groups(data, rows, settings.selection(k), settings.layout)
+
+
 def drawn(data: DataSet, settings: EvaluationSettings) -> npt.NDArray[np.int64]:
     """Draw the samples to evaluate: their row numbers, int64, ascending; all where the limit is greater.
 
@@ -160,6 +170,11 @@ def drawn(data: DataSet, settings: EvaluationSettings) -> npt.NDArray[np.int64]:
 
     """
     return data.draw_sorted(settings.split, settings.limit, settings.seed)
+
+
+def _start(group: tuple[range, int]) -> int:
+    """Return the first place of a group of one K."""
+    return group[0].start
 
 
 class _Predictions:
@@ -177,24 +192,27 @@ class _Predictions:
     ) -> None:
         self._data, self._histories, self._settings, self._judge = histories.data, histories, settings, judge
         self._rows, self._calibrations, self._progress = rows, calibrations, progress
-        self._popularity = None if baselines.statistics is None else baselines.statistics.popularity
+        self._ratings = baselines.models()
         self._baselines, self._statistics = baselines.of(rows, progress=progress)
         self._known: dict[tuple[tuple[int, bytes], ...], list[Score]] = {}
-        self._seen: list[tuple[int, float]] = []
+        self._seen = RunningAUC()
 
     def write(self, writers: Mapping[int, RunWriter]) -> None:
         """Write what each K's run still lacks."""
-        if self._popularity is not None:
-            ids = [self._data.item_id(item) for item in range(self._data.items.num_rows)]
+        if self._ratings is not None:
             for writer in writers.values():
-                writer.save_items(self._popularity, ids)
-        for start in range(0, len(self._rows), GROUP):
-            self._known.clear()  # only the runs of one group share scores
-            for k, writer in writers.items():
-                if writer.done <= start:
-                    end = min(start + GROUP, len(self._rows))
-                    writer.write(self._lines(range(start, end), k))
-                    self._progress("evaluating", end, len(self._rows), auc_so_far(self._seen))
+                writer.save_ratings(self._ratings)
+        meters = {k: CostMeter(writer.folder, self._judge) for k, writer in writers.items()}
+        left = [(part, k) for k, writer in writers.items() for part in writer.left]
+        for _, together in groupby(sorted(left, key=_start), _start):
+            self._known.clear()  # only groups that begin with one sample may share scores
+            for part, k in together:
+                with meters[k].measuring():
+                    lines = self._lines(part, k)
+                writers[k].write(lines)
+                self._progress("evaluating", part.stop, len(self._rows), self._seen.text)
+        for meter in meters.values():
+            meter.save()
 
     def _lines(self, places: Sequence[int], k: int) -> list[dict[str, Any]]:
         """Return the predictions of samples that are scored together."""
@@ -213,7 +231,7 @@ class _Predictions:
         }
         line |= score
         if score and k == self._settings.ks[0]:  # scores of several K are not one ranking
-            self._seen.append((line["label"], line.get("head", line["probability"])))
+            self._seen.add(line["label"], line.get("head", line["probability"]))
         found: dict[str, Floats] = self._baselines[k]
         line["baselines"] = {name: float(values[place]) for name, values in found.items()}
         if self._statistics is not None:
@@ -223,7 +241,8 @@ class _Predictions:
             for calibration in self._calibrations:
                 gap = line.get("head_logit", line["yes_logit"] - line["no_logit"])
                 gap -= line["empty_gap"] if calibration.contrast else 0
-                line["calibrated"][calibration.name] = calibration.probability(gap, line.get("statistics"))
+                chance = calibration.probability(gap, line.get("levels"), rating_features(line))
+                line["calibrated"][calibration.name] = chance
         return line
 
     def _scores(self, rows: Sequence[int], k: int, judge: ScoringModel) -> list[dict[str, Any]]:

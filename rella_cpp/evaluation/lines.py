@@ -1,10 +1,13 @@
 """What evaluations share: the model that scores, and how its scores and the settings stand in a run's files."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rella_cpp.evaluation.models import Model
+from rella_cpp.evaluation.runs import FORMAT
 from rella_cpp.retrieval.samples import Histories
+from rella_cpp.scoring.rating_models import FITTED
 from rella_cpp.scoring.results import Likelihood, Score
 from rella_cpp.storage.versions import library_versions
 
@@ -24,6 +27,20 @@ def as_line(score: Score | Likelihood, positions: Sequence[int]) -> dict[str, An
     }
 
 
+def rating_features(line: Mapping[str, Any]) -> dict[str, float] | None:
+    """Return what ratings say of a prediction's sample, as `RatingModels.features` does; None where nothing is said."""
+    if "statistics" not in line:
+        return None
+    chances = {name: line["baselines"][name] for name in FITTED if name in line.get("baselines", {})}
+    return {**line["statistics"], **{name: log_odds(chance) for name, chance in chances.items()}}
+
+
+def log_odds(chance: float) -> float:
+    """Return the log odds of a probability; its ends are kept finite."""
+    chance = min(max(chance, 1e-15), 1 - 1e-15)
+    return math.log(chance / (1 - chance))
+
+
 def run_settings(
     histories: Histories,
     samples: Mapping[str, object],
@@ -33,7 +50,7 @@ def run_settings(
     """Return all that a run's predictions depend on, as JSON."""
     data, index = histories.data, histories.vectors
     return {
-        "format": 1,
+        "format": FORMAT,
         "data": data.identity,
         "samples": dict(samples),
         "reading": dict(reading),

@@ -25,6 +25,10 @@ class Model(Protocol):
 class ScoringModel(Model, Protocol):
     """A model that scores; `Rella` is one."""
 
+    @property
+    def judged_tokens(self) -> tuple[int, int]:
+        """Prompt tokens of the scores so far, and decoded tokens."""
+
     def judge(self, queries: Sequence[Query]) -> list[list[Score]]:
         """Score the targets of queries."""
 

@@ -30,6 +30,7 @@ from rella_cpp.retrieval.samples import Histories
 from rella_cpp.retrieval.selection import Retrieval, Selection, Window
 from rella_cpp.scoring.query import By, ChoiceQuery, Query
 from rella_cpp.scoring.results import Likelihood, Score
+from rella_cpp.storage.journal import groups_of
 from rella_cpp.storage.progress import Progress, no_progress
 from rella_cpp.summarization.settings import SummarySettings
 
@@ -166,15 +167,15 @@ def evaluate_ranking(
         facts["ranking"] = {"name": ranking.name, "fingerprint": ranking.fingerprint}
     samples = [drawn.sample(place, column) for place in range(count) for column in range(width)]
     items = [data.item_id(item) for item in drawn.items.ravel().tolist()]
-    with closing(RunWriter(Path(out), facts, samples, items=items, group=GROUP * width, force=force)) as writer:
+    groups = [range(part.start * width, part.stop * width) for part in groups_of(count, GROUP)]
+    with closing(RunWriter(Path(out), facts, samples, items=items, groups=groups, force=force)) as writer:
         if not writer.complete:
             rankers = Rankers(TrainingCounts(data, users.trains()), histories, ranking)
             averages = item_averages(data, users.trains()) if settings.layout == "stream" else None
             predictions = _Predictions(data, settings, judge, drawn, rankers, averages)
-            for start in range(writer.done // width, count, GROUP):
-                end = min(start + GROUP, count)
-                writer.write(predictions.lines(range(start, end)))
-                progress("evaluating", end, count, predictions.so_far)
+            for group in writer.left:
+                writer.write(predictions.lines(range(group.start // width, group.stop // width)))
+                progress("evaluating", group.stop // width, count, predictions.so_far)
         return writer.finish()
 
 

@@ -14,8 +14,8 @@ from rella_cpp.domains.inputs import read_values
 from rella_cpp.domains.values import describe
 from rella_cpp.errors import ContextError, InputError
 from rella_cpp.evaluation.clicks import EvaluationSettings
-from rella_cpp.evaluation.runs import GROUP, Run, RunWriter
-from rella_cpp.metrics.probabilities import auc_so_far
+from rella_cpp.evaluation.runs import FORMAT, Run, RunWriter
+from rella_cpp.metrics.probabilities import RunningAUC
 from rella_cpp.prompts.question import Question
 from rella_cpp.scoring.answers import Answer
 from rella_cpp.storage.artifacts import digest
@@ -106,22 +106,23 @@ def evaluate_prompts(
         except ContextError as error:
             raise error.located(ready.path, ready.prompts[place].place) from None
     facts = {
-        "format": 1,
+        "format": FORMAT,
         "prompts": {"name": ready.path.name, "fingerprint": ready.fingerprint},
         "samples": {"limit": settings.limit, "seed": settings.seed, "count": len(chosen)},
         "judge": dict(judge.settings()),
         "versions": library_versions(),
     }
-    seen: list[tuple[int, float]] = []
+    seen = RunningAUC()
     with closing(RunWriter(Path(out), facts, chosen.tolist(), force=force)) as writer:
-        for start in range(writer.done, len(chosen), GROUP):
-            places = chosen[start : start + GROUP].tolist()
+        for part in writer.left:
+            places = chosen[part.start : part.stop].tolist()
             group = [questions[place] for place in places]
             answers = zip(places, group, judge.answers(group), strict=True)
             lines = [_line(place, ready.prompts[place], question, answer) for place, question, answer in answers]
-            seen += [(line["label"], line.get("head", line["probability"])) for line in lines]
+            for line in lines:
+                seen.add(line["label"], line.get("head", line["probability"]))
             writer.write(lines)
-            progress("evaluating", start + len(lines), len(chosen), auc_so_far(seen))
+            progress("evaluating", part.stop, len(chosen), seen.text)
         return writer.finish()
 
 

@@ -13,20 +13,26 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from rella_cpp.domains.values import quoted
 from rella_cpp.errors import InputError
-from rella_cpp.evaluation.baselines.statistics import Popularity
+from rella_cpp.evaluation.cost import COST
 from rella_cpp.evaluation.protocols import PROTOCOLS, RankingProtocol
 from rella_cpp.evaluation.reports.verdicts import OWN
 from rella_cpp.metrics.probabilities import Floats
+from rella_cpp.scoring.rating_models import RatingModels
 from rella_cpp.storage.artifacts import read_json, sha256, write_json
-from rella_cpp.storage.journal import Journal, JournalFiles, Line, read_lines
+from rella_cpp.storage.journal import Journal, JournalFiles, Line, groups_of, read_lines
 from rella_cpp.storage.manifests import find_manifest
 from rella_gguf.strict_json import loads
 
-GROUP = 8
-"""Samples, or ranked users, written together: the unit of resume."""
+FORMAT = 2
+"""Of the folder: 1 has no `ratings.json`, and all its groups are of eight."""
 
-_SETTINGS, _PREDICTIONS, _METRICS, _ITEMS = "run.json", "predictions.jsonl", "metrics.json", "items.json"
+GROUP = 8
+"""Samples, or ranked users, written together: the unit of resume where nothing says otherwise."""
+
+_SETTINGS, _PREDICTIONS, _METRICS, _RATINGS = "run.json", "predictions.jsonl", "metrics.json", "ratings.json"
+_ITEMS = "items.json"  # of format 1, in place of `ratings.json`
 _REMEDY = "evaluate again into another folder, or with --force"
 
 _OWN = (
@@ -55,7 +61,9 @@ class RunWriter(Journal):
         The samples' numbers, in the order in which lines will be written.
     items
         Their items' ids, where a sample's number does not say its item.
-    folder, settings, group, force
+    groups
+        See `Journal`; None: groups of eight.
+    folder, settings, force
         See `Journal`.
 
     Raises
@@ -72,18 +80,19 @@ class RunWriter(Journal):
         samples: Sequence[int],
         *,
         items: Sequence[str] | None = None,
-        group: int = GROUP,
+        groups: Sequence[range] | None = None,
         force: bool = False,
     ) -> None:
         keys: list[dict[str, object]] = [{"sample": sample} for sample in samples]
         for key, item in zip(keys, items or (), strict=items is not None):
             key["item"] = item
-        super().__init__(folder, _LAYOUT, settings, keys, group=group, force=force)
+        groups = groups_of(len(samples), GROUP) if groups is None else groups
+        super().__init__(folder, _LAYOUT, settings, keys, groups=groups, force=force)
 
-    def save_items(self, popularity: Popularity, ids: Sequence[str]) -> None:
-        """Write the items' training statistics beside the predictions: a blend needs them."""
-        if not (self.folder / _ITEMS).is_file():
-            write_json(self.folder / _ITEMS, popularity.as_dict(ids))
+    def save_ratings(self, models: RatingModels) -> None:
+        """Write what was fitted on training ratings beside the predictions: a blend needs it."""
+        if not (self.folder / _RATINGS).is_file():
+            write_json(self.folder / _RATINGS, models.as_dict())
 
     def finish(self) -> "Run":
         """Let the predictions appear under their own name; return the run."""
@@ -120,6 +129,9 @@ class Run:
         folder = Path(folder)
         path = find_manifest(folder, _SETTINGS, "run", "make one: rella evaluate … -o DIR")
         settings = read_json(path, _REMEDY)
+        if settings.get("format", 1) not in (1, FORMAT):
+            finding = f"is a run of format {quoted(settings['format'])}"
+            raise InputError(finding, source=path, remedy="read it with the version of rella-cpp that made it")
         if not isinstance(settings.get("samples"), dict):
             raise InputError("is no run.json of a run", source=path, remedy=_REMEDY)
         if not (folder / _PREDICTIONS).is_file():
@@ -209,20 +221,24 @@ class Run:
         """Return a number of every line, float64 of shape (n,); None where lines do not have it."""
         return self._column(name) if name in self.lines[0] else None
 
-    def popularity(self) -> dict[str, Any]:
-        """Return the items' training statistics, as `Popularity.as_dict` gives them.
+    def ratings(self) -> RatingModels:
+        """Return what was fitted on training ratings; of a run of format 1 the items' statistics.
 
         Raises
         ------
         InputError
-            The run has none.
+            The run has none, or its file is damaged.
 
         """
-        if not (self.folder / _ITEMS).is_file():
+        found = [path for name in (_RATINGS, _ITEMS) if (path := self.folder / name).is_file()]
+        if not found:
             raise InputError(
                 "has no statistics of items", source=self.folder, remedy="evaluate data with ratings, or do not blend"
             )
-        return read_json(self.folder / _ITEMS, _REMEDY)
+        try:
+            return RatingModels.from_dict(read_json(found[0], _REMEDY))
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError):
+            raise InputError("is damaged", source=found[0], remedy=_REMEDY) from None
 
     @property
     def metrics(self) -> dict[str, Any] | None:
@@ -286,4 +302,4 @@ def _prediction(text: str, first: Line | None) -> Line:
     return dict(line)
 
 
-_LAYOUT = JournalFiles("a run", _SETTINGS, _PREDICTIONS, (_METRICS, _ITEMS), _REMEDY, _prediction)
+_LAYOUT = JournalFiles("a run", _SETTINGS, _PREDICTIONS, (_METRICS, _RATINGS, _ITEMS, COST), _REMEDY, _prediction)

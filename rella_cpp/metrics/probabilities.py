@@ -3,7 +3,7 @@
 All take arrays of shape (n,): labels 0 or 1, scores or probabilities, and weights of samples, float64.
 """
 
-from collections.abc import Sequence
+import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -108,10 +108,22 @@ class Reliability:
         return float((mass[full] * np.abs(predicted - observed)[full]).sum() / mass.sum())
 
 
-def auc_so_far(seen: Sequence[tuple[int, float]]) -> str:
-    """Say the AUC of labels and scores, for a progress line; empty while it is undefined."""
-    if not seen:
-        return ""
-    labels, scores = np.array(seen, dtype=np.float64).T
-    area = Ranked(labels, scores).auc()
-    return "" if np.isnan(area) else f"AUC {area:.3f}"
+class RunningAUC:
+    """The AUC of what was scored so far, for a progress line; computed anew once a second at most."""
+
+    def __init__(self) -> None:
+        self._labels, self._scores = list[int](), list[float]()
+        self._text, self._told = "", 0.0
+
+    def add(self, label: int, score: float) -> None:
+        """Add a sample."""
+        self._labels.append(label)
+        self._scores.append(score)
+
+    @property
+    def text(self) -> str:
+        """The AUC in words; empty while it is undefined."""
+        if self._labels and time.monotonic() - self._told > 1:
+            area = Ranked(np.array(self._labels, np.float64), np.array(self._scores)).auc()
+            self._text, self._told = "" if np.isnan(area) else f"AUC {area:.3f}", time.monotonic()
+        return self._text

@@ -2,25 +2,30 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 from rella_cpp.domains.field_names import missing_field
-from rella_cpp.domains.values import as_whole, describe, id_text, quoted
+from rella_cpp.domains.values import describe, quoted
 from rella_cpp.errors import InputError
+from rella_cpp.scoring.rating_models import FITTED, Rated, RatingModels
 from rella_cpp.scoring.results import click_probability
-from rella_cpp.scoring.statistics import STATISTICS, statistics_of
+from rella_cpp.scoring.statistics import STATISTICS
 from rella_cpp.storage.artifacts import brief, digest, first_difference, read_json, write_json
 from rella_cpp.storage.versions import library_versions
 
-_FORMAT = 1
+_FORMAT = 2  # 1: blends of the gap and the six statistics alone
+_LEVEL = "level "
 
 
 _JUDGE = ("model", "domain", "chat_format")
 
 
 _REMEDY = "make one: rella calibrate RUN_VALID -o FILE"
+
+
+_LEAST = 1e-12  # of a level's probability, where it is taken to the logarithm
 
 
 _ENOUGH = 50
@@ -34,7 +39,8 @@ class Calibration:
     Attributes
     ----------
     weights
-        By feature: `gap`, and in a blend the names in `STATISTICS`.
+        By feature: `gap`, or of a blend of streams `level 1` and so on, the logarithms of the levels' probabilities;
+        in a blend also what `RatingModels.features` gives.
     offset
         Added to the weighted sum.
     contrast
@@ -43,10 +49,10 @@ class Calibration:
         The scorer's settings and the reading that it was fitted for.
     fitted_on
         Which run, and what the fit changed there.
-    popularity
-        In a blend: the items' training means and counts.
+    models
+        In a blend: what was fitted on training ratings.
     ranges
-        In a blend: the least, mean and greatest of each statistic where it was fitted. Values beyond are taken for the
+        In a blend: the least, mean and greatest of what they say where it was fitted. Values beyond are taken for the
         ends: a line fitted to long histories says nothing of short ones.
 
     """
@@ -56,7 +62,7 @@ class Calibration:
     contrast: bool
     made_for: Mapping[str, Any]
     fitted_on: Mapping[str, Any]
-    popularity: Mapping[str, Any] | None = None
+    models: RatingModels | None = field(default=None, compare=False)
     ranges: Mapping[str, tuple[float, float, float]] | None = None
 
     @property
@@ -66,7 +72,7 @@ class Calibration:
 
     @property
     def blend(self) -> bool:
-        """Whether statistics take part."""
+        """Whether what ratings say takes part."""
         return len(self.weights) > 1
 
     @property
@@ -77,36 +83,38 @@ class Calibration:
     @property
     def fingerprint(self) -> str:
         """SHA-256 of all that decides its probabilities."""
-        return digest([dict(self.weights), self.offset, self.contrast, self.popularity, self.ranges])
+        models = None if self.models is None else self.models.as_dict()
+        return digest([dict(self.weights), self.offset, self.contrast, models, self.ranges])
 
-    def probability(self, gap: float, statistics: Mapping[str, float] | None = None) -> float:
-        """Return the calibrated probability of a gap.
+    def probability(
+        self, gap: float, levels: Mapping[str, float] | None = None, ratings: Mapping[str, float] | None = None
+    ) -> float:
+        """Return the calibrated probability.
+
+        Parameters
+        ----------
+        gap, levels
+            What the model says: its gap, and of a stream the levels' probabilities by label.
+        ratings
+            What ratings say; see `RatingModels.features`.
 
         Raises
         ------
         InputError
-            It is a blend, and there are no statistics.
+            It is a blend, and something that it takes is not there.
 
         """
-        if self.blend and statistics is None:
-            raise InputError("the calibration blends ratings, and there are none", remedy="calibrate without --blend")
-        features = {"gap": gap}
+        features = model_features(gap, levels) | {"gap": gap}
         for name, (low, _, high) in (self.ranges or {}).items():
-            features[name] = min(max((statistics or {})[name], low), high)
+            if ratings is None or name not in ratings:
+                finding = f"the calibration blends ratings, and there is no {name} of them"
+                raise InputError(finding, remedy="calibrate without --blend")
+            features[name] = min(max(ratings[name], low), high)
         total = self.offset + sum(weight * features[name] for name, weight in self.weights.items())
         return click_probability(total)
 
-    def knows(self, item_id: object) -> bool:
-        """Tell whether a blend has statistics of an item; without a blend there is nothing to know."""
-        return self.popularity is None or self._name(item_id) is not None
-
-    def _name(self, item_id: object) -> str | None:
-        """Return the id by which the statistics know an item; None where they do not."""
-        known, text = (self.popularity or {"items": {}})["items"], id_text(item_id)
-        return None if text is None else next((name for name in (text, as_whole(text)) if name in known), None)
-
-    def statistics(self, ratings: Sequence[float | None], item_id: object) -> Mapping[str, float] | None:
-        """Return a blend's statistics of a history, oldest first, and a target by its id; None where none are needed.
+    def ratings(self, history: Sequence[Rated | None], target: int | None) -> Mapping[str, float] | None:
+        """Return what ratings say of a history, oldest first, and a target by its row; None where none are needed.
 
         An item that the blend does not know is taken for an average one.
 
@@ -116,19 +124,15 @@ class Calibration:
             There are behaviors, and none has a rating.
 
         """
-        if self.popularity is None:
+        if self.models is None or self.ranges is None:
             return None
-        if ratings and all(rating is None for rating in ratings):
+        if history and not any(history):
             raise InputError(
                 "the calibration blends ratings, and no behavior has one",
                 remedy="give ratings, or calibrate without --blend",
             )
-        name = self._name(item_id)
-        known = (0.0, 0.0) if name is None else self.popularity["items"][name]
-        found = statistics_of(ratings, known, self.popularity["mean"])
-        if self.ranges is not None and name is None:
-            found |= {name: self.ranges[name][1] for name in ("item_mean", "log_item_count")}
-        return found
+        average = self.ranges["item_mean"][1], math.expm1(self.ranges["log_item_count"][1])
+        return self.models.features(history, target, average)
 
     def check(
         self,
@@ -167,7 +171,7 @@ class Calibration:
                 "fitted_on": dict(self.fitted_on),
                 "made_for": dict(self.made_for),
                 "versions": library_versions(),
-                **({"ranges": self.ranges, "popularity": self.popularity} if self.blend else {}),
+                **({} if self.models is None else {"ranges": self.ranges, "ratings": self.models.as_dict()}),
             },
             sealed=False,  # a person may read it, and change it
         )
@@ -184,33 +188,44 @@ class Calibration:
         """
         value = read_json(Path(path), _REMEDY, sealed=False)
         try:
-            if value["format"] != _FORMAT:
+            if value["format"] not in (1, _FORMAT):
                 raise InputError(f"is of format {quoted(value['format'])}", source=path, remedy=_REMEDY)
             _check_values(value, path)
             weights = {str(name): float(weight) for name, weight in dict(value["weights"]).items()}
-            names = ("gap", *STATISTICS) if value["kind"] == "blend" else ("gap",)
-            popularity: Any = value["popularity"] if value["kind"] == "blend" else None
-            if tuple(weights) != names or not all(map(math.isfinite, weights.values())):
+            own = [name for name in weights if name == "gap" or name.startswith(_LEVEL)]
+            if not own or not all(map(math.isfinite, weights.values())):
                 raise KeyError("weights")
             made: Any = value["made_for"]
             dict(made["judge"]), dict(made["reading"])
             if not isinstance(value["contrast"], bool):
                 raise TypeError("contrast")
-            ranges = None
-            if popularity is not None:
-                float(popularity["mean"])
-                for mean, count in popularity["items"].values():
-                    float(mean), float(count)
-                found: Any = value["ranges"]
-                ranges = {name: (float(low), float(mean), float(high)) for name, (low, mean, high) in found.items()}
-                if tuple(ranges) != STATISTICS:
-                    raise KeyError("ranges")
+            models, ranges = None, None
+            if value["kind"] == "blend":
+                models = RatingModels.from_dict(value["ratings" if value["format"] == _FORMAT else "popularity"])
+                known: Any = value["ranges"]
+                ranges = {name: (float(low), float(mean), float(high)) for name, (low, mean, high) in known.items()}
+            if [*own, *(ranges or {})] != list(weights) or not set(ranges or {}) <= {*STATISTICS, *FITTED}:
+                raise KeyError("ranges")
             fitted: Any = value["fitted_on"]
-            return cls(weights, float(value["offset"]), value["contrast"], made, fitted, popularity, ranges)
+            return cls(weights, float(value["offset"]), value["contrast"], made, fitted, models, ranges)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(
                 f"is no calibration (its {error} is missing or wrong)", source=path, remedy=_REMEDY
             ) from None
+
+
+def model_features(gap: float, levels: Mapping[str, float] | None) -> dict[str, float]:
+    """Return what a blend takes of a model, by name: the logarithms of a stream's levels, else the gap.
+
+    Parameters
+    ----------
+    gap, levels
+        See `Calibration.probability`.
+
+    """
+    if levels is None:
+        return {"gap": gap}
+    return {f"{_LEVEL}{label}": math.log(max(probability, _LEAST)) for label, probability in levels.items()}
 
 
 def _check_values(value: Mapping[str, Any], path: str | Path) -> None:

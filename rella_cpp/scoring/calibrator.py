@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from rella_cpp.domains.domain import Domain
 from rella_cpp.domains.records import Behavior, Item
-from rella_cpp.domains.values import id_text
+from rella_cpp.scoring.rating_models import Rated
 from rella_cpp.scoring.results import Score
 
 if TYPE_CHECKING:
@@ -79,29 +79,39 @@ class Calibrator:
 
     def calibrated(self, score: Score, behaviors: Sequence[Behavior]) -> Score:
         """Add the calibrated probability. The target's own ratings do not count."""
-        identity = self._domain.identity
-        target = identity(score.item)
-        ratings = [behavior.rating for behavior in behaviors if not identity(behavior.item).same(target)]
-        gap = score.gap - (score.empty_gap or 0.0 if self.calibration.contrast else 0.0)
-        statistics = self.calibration.statistics(ratings, self._known_id(score.item))
-        return replace(score, calibrated=self.calibration.probability(gap, statistics))
+        identity, calibration = self._domain.identity, self.calibration
+        ratings = None
+        if calibration.blend:
+            target = identity(score.item)
+            others = [behavior for behavior in behaviors if not identity(behavior.item).same(target)]
+            ratings = calibration.ratings([self._rated(behavior) for behavior in others], self._row(score.item))
+        gap = score.gap - (score.empty_gap or 0.0 if calibration.contrast else 0.0)
+        levels = None if score.levels is None else score.levels.as_dict()
+        return replace(score, calibrated=calibration.probability(gap, levels, ratings))
 
     def warn_of_unknown(self, items: Sequence[Item]) -> None:
         """Say which items a blend takes for average ones."""
-        unknown = [item for item in items if not self.calibration.knows(self._known_id(item))]
-        if unknown:
+        if not self.calibration.blend:
+            return
+        if unknown := [item for item in items if self._row(item) is None]:
             logger.warning(
                 "the blend does not know %d of %d items and takes them for average ones (the first: %s); "
-                "it knows items by the id that they have in its data set, or by an index of it (--index)",
+                "it knows items by the id or the name that they have in its data set, or by an index of it (--index)",
                 len(unknown),
                 len(items),
                 self._domain.show_item(unknown[0])[:60],
             )
 
-    def _known_id(self, item: Item) -> object:
-        """Return the id that a blend may know an item by: its own, else that of the same item in the index."""
-        known, index = id_text(item.fields.get("id")), self._index()
-        if index is None or self.calibration.knows(known):
-            return known
-        row = index.row(item, self._domain)
-        return known if row is None else index.id(row)
+    def _rated(self, behavior: Behavior) -> Rated | None:
+        return None if behavior.rating is None else Rated(self._row(behavior.item), behavior.rating)
+
+    def _row(self, item: Item) -> int | None:
+        """Return an item's row in a blend, by its id, its name, or the id of the same item in the index."""
+        models, index = self.calibration.models, self._index()
+        if models is None:
+            return None
+        row = models.row(item.fields.get("id"), self._domain.name_item(item))
+        if row is not None or index is None:
+            return row
+        place = index.row(item, self._domain)
+        return None if place is None else models.row(index.id(place))

@@ -3,9 +3,9 @@
 While it goes on the lines stand in `NAME.jsonl.part`, synced group by group; a killed process loses at most the group
 that it was in, and the same settings go on from there.
 
-Of 20 lines in groups of 8, say that a kill came while line 19 was written. The file then has 18 whole lines and a part
-of one; its whole groups end with line 16. It is cut there, `done` is 16, and lines 17 to 20 are made again, in the
-company that they would have had. Where all 20 lines are there, the last group is whole as well, though it is shorter.
+Of 20 lines in groups of 8, 8 and 4, say that a kill came while line 19 was written. The file then has 18 whole lines
+and a part of one; its whole groups end with line 16. It is cut there, `done` is 16, and lines 17 to 20 are made again,
+in the company that they would have had.
 """
 
 import json
@@ -65,8 +65,8 @@ class Journal:
         All that the lines depend on; no times.
     keys
         For each line, in order, entries by which it is known again: their names, with the value in the line.
-    group
-        How many lines are written together: the unit of resume.
+    groups
+        The lines that are written together, by number from 0 on: the units of resume. See `groups_of`.
     force
         Start anew over whatever is there of this kind.
 
@@ -91,10 +91,10 @@ class Journal:
         settings: Mapping[str, object],
         keys: Sequence[Mapping[str, object]],
         *,
-        group: int,
+        groups: Sequence[range],
         force: bool = False,
     ) -> None:
-        self.folder, self._layout, self._keys, self._group = folder, layout, keys, group
+        self.folder, self._layout, self._keys, self._groups = folder, layout, keys, groups
         self._part, self._final = folder / f"{layout.lines}.part", folder / layout.lines
         self._file: Any = None
         self.done = 0
@@ -110,6 +110,11 @@ class Journal:
     def complete(self) -> bool:
         """Whether every line is there."""
         return self.done == len(self._keys)
+
+    @property
+    def left(self) -> list[range]:
+        """The groups that are still to be written."""
+        return [group for group in self._groups if group.start >= self.done]
 
     def write(self, lines: Sequence[Line]) -> None:
         """Add the next group of lines; they are on the disk when this returns."""
@@ -178,7 +183,8 @@ class Journal:
         total = len(self._keys)
         path = self._final if self._final.is_file() else self._part
         lines = _whole_lines(path)
-        wanted = total if path == self._final or len(lines) == total else len(lines) // self._group * self._group
+        whole = [group.stop for group in self._groups if group.stop <= len(lines)]
+        wanted = total if path == self._final else max(whole, default=0)
         if len(lines) > total or len(lines) < wanted:
             raise InputError(f"holds {len(lines)} lines of {total}", source=path, remedy=self._layout.remedy)
         if self._layout.parse is not None and path.exists():
@@ -196,6 +202,11 @@ class Journal:
             with open(path, "r+b", opener=no_follow) as file:
                 file.truncate(sum(len(line) for line in lines[:wanted]))
         return wanted
+
+
+def groups_of(count: int, size: int) -> list[range]:
+    """Cut lines into groups of one size; the last may be shorter."""
+    return [range(start, min(start + size, count)) for start in range(0, count, size)]
 
 
 def read_lines(

@@ -17,7 +17,7 @@ from rella_cpp.domains.domain import Domain
 from rella_cpp.domains.records import Behavior
 from rella_cpp.errors import InputError
 from rella_cpp.prompts.summary import words_of
-from rella_cpp.storage.journal import Journal
+from rella_cpp.storage.journal import Journal, groups_of
 from rella_cpp.storage.progress import Progress, no_progress
 from rella_cpp.storage.versions import library_versions
 from rella_cpp.summarization.settings import SummarySettings
@@ -135,12 +135,13 @@ def write_summaries(
     rows = settings.rows(data).tolist()
     generated = reused = 0
     keys = [sample_key(data, row) for row in rows]
-    with Journal(Path(out), LAYOUT, _facts(data, settings, len(rows), author), keys, group=GROUP, force=force) as log:
-        for start in range(log.done, len(rows), GROUP):
-            group = rows[start : start + GROUP]
-            lines = _summarized(data, group, settings.summary, author, _within(progress, start, len(group), len(rows)))
+    facts, groups = _facts(data, settings, len(rows), author), groups_of(len(rows), GROUP)
+    with Journal(Path(out), LAYOUT, facts, keys, groups=groups, force=force) as log:
+        for group in log.left:
+            told = _within(progress, group, len(rows))
+            lines = _summarized(data, rows[group.start : group.stop], settings.summary, author, told)
             log.write([line.as_line() for line in lines])
-            progress("summarising", start + len(group), len(rows))
+            progress("summarising", group.stop, len(rows))
             generated += sum(line.summary.generated for line in lines)
             reused += sum(line.summary.texts - line.summary.generated for line in lines)
         log.publish()
@@ -158,11 +159,11 @@ def _facts(data: DataSet, settings: CollectionSettings, count: int, author: Auth
     }
 
 
-def _within(progress: Progress, start: int, size: int, total: int) -> Progress:
+def _within(progress: Progress, group: range, total: int) -> Progress:
     """Return what tells of a group's texts as of samples: a bar over groups alone would stand still for long."""
 
     def tell(task: str, done: int, texts: int, _note: str = "") -> None:
-        progress(task, start + size * done // max(1, texts), total)
+        progress(task, group.start + len(group) * done // max(1, texts), total)
 
     return tell
 

@@ -1,5 +1,6 @@
 """How what was fitted on samples looks: a calibration, a head."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,9 +34,17 @@ def show_calibration(fitted: "Calibration", file: Path, *, as_json: bool) -> Non
             "kind": "blend" if fitted.blend else "Platt scaling",
             "samples": f"{fitted.fitted_on['samples']:,}",
             **{f"{name}, cross-validated": f"{was:.4f} → {now:.4f}" for name, (was, now) in figures.items()},
+            **{f"{name} adds": _worth(found) for name, found in fitted.fitted_on.get("parts", {}).items()},
             **{f"weight of {name}": f"{weight:+.4f}" for name, weight in fitted.weights.items()},
         }
     )
+
+
+def _worth(found: Mapping[str, float | None]) -> str:
+    """Say what AUC a part of a blend adds."""
+    if found["low"] is None:
+        return f"{found['value']:+.4f} AUC"
+    return f"{found['value']:+.4f} AUC [{found['low']:+.4f}, {found['high']:+.4f}]"
 
 
 def show_head(fitted: "Head", folder: Path, *, as_json: bool) -> None:

@@ -1,6 +1,7 @@
 """How a run's report looks."""
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from rich.padding import Padding
@@ -106,6 +107,7 @@ def _conclude(run: "Run", found: Mapping[str, Any], *facts: str) -> None:
         *facts,
         *([f"answer mass {found['answer_mass']['mean']:.2f}"] if "answer_mass" in found else []),
         *([f"{found['prompt_tokens']:.0f} tokens a prompt"] if "prompt_tokens" in found else []),
+        *([_cost(found["cost"])] if "cost" in found else []),
         *([f"{found['shortened']} prompts shortened to fit"] if found.get("shortened") else []),
         *(_of_summaries(found["summaries"]) if "summaries" in found else []),
     ]
@@ -118,6 +120,13 @@ def _conclude(run: "Run", found: Mapping[str, Any], *facts: str) -> None:
             f"warning: in {found['answer_mass']['low_share']:.0%} of the samples the two answers hold little of the "
             "model's whole answer: it does not answer in that form"
         )
+
+
+def _cost(cost: Mapping[str, Any]) -> str:
+    """Say what a run cost: prompt tokens, how many of them were decoded, and the time."""
+    decoded, seconds = cost["decoded_tokens"], cost["seconds"]
+    rate = f" ({decoded / seconds:,.0f} a second)" if seconds else ""
+    return f"{cost['prompt_tokens']:,} prompt tokens, {decoded:,} decoded in {timedelta(seconds=round(seconds))}{rate}"
 
 
 def _of_summaries(counts: Mapping[str, int]) -> list[str]:

@@ -4,10 +4,14 @@ import numpy as np
 import numpy.typing as npt
 
 from rella_cpp.datasets.dataset import DataSet, as_written
+from rella_cpp.evaluation.baselines.boosting import fit_trees
+from rella_cpp.evaluation.baselines.factorization import Factorization
 from rella_cpp.evaluation.baselines.statistics import RatingStatistics
 from rella_cpp.metrics.probabilities import Floats
 from rella_cpp.retrieval.samples import Histories
 from rella_cpp.scoring.logistic import Logistic
+from rella_cpp.scoring.rating_models import FittedFactors, RatingModels
+from rella_cpp.scoring.trees import BoostedTrees
 from rella_cpp.storage.progress import Progress, no_progress
 
 _ROWS = 1_000_000  # training samples that the regressions are fitted on at most
@@ -19,8 +23,9 @@ class Baselines:
 
     `base_rate` (the share of positives in training), and, where the data has ratings: `last_5` and `last_K` (means of
     the user's last ratings), `item_mean`, `similarity` (mean over the K retrieved behaviors, weighted by cosine; with
-    an index only) and `logistic` (logistic regression on six statistics). Each number becomes a probability by a
-    logistic regression fitted on the training split.
+    an index only), `logistic` (logistic regression on six statistics), `boosting` (gradient-boosted trees on them),
+    `bias` (offsets of items and of the user) and `factors` (a matrix factorization). Each number becomes a probability
+    by a logistic regression fitted on the training split.
 
     Parameters
     ----------
@@ -35,6 +40,8 @@ class Baselines:
     ----------
     statistics
         The six statistics; None without ratings.
+    trees, factorization
+        What is fitted of ratings alone; None without ratings, or where there are too few.
     notes
         What is left out, and why.
 
@@ -46,6 +53,8 @@ class Baselines:
         self._data, self._histories, self._ks = data, histories, ks
         self.notes: list[str] = []
         self.statistics: RatingStatistics | None = None
+        self.trees: BoostedTrees | None = None
+        self.factorization: Factorization | None = None
         samples = data.samples
         train = samples.rows("train")
         if not len(train):
@@ -64,8 +73,12 @@ class Baselines:
             self.statistics = None
             return
         labels = samples.label[self._train]
-        for name, features in self._numbers(self._train).items():
+        numbers = self._numbers(self._train)
+        for name, features in numbers.items():
             self._fits[name] = Logistic.fit(features, labels)
+        progress("fitting the trees", 0, 1)
+        self.trees = fit_trees(numbers["logistic"], labels)
+        self.factorization = Factorization.fit(data, self.statistics, progress=progress)
         if histories.vectors is None:
             self.notes.append("similarity baseline left out: it needs --index")
             return
@@ -81,14 +94,37 @@ class Baselines:
         if self.statistics is None:
             return {k: dict(base) for k in self._ks}, None
         plain = {name: self._fits[name](features) for name, features in self._numbers(rows).items()}
+        six, fitted = self.statistics.of(rows), dict[str, Floats]()
+        if self.trees is not None:
+            fitted["boosting"] = 1 / (1 + np.exp(-self.trees(six)))
+        if self.factorization is not None:
+            fitted |= self.factorization.of(rows, progress=progress)
         result = {}
         for k in self._ks:
             last = ["last_5"] if k == 5 else ["last_5", f"last_{k}"]
             found = {**base, **{name: plain[name] for name in (*last, "item_mean")}}
             if (fit := self._fits.get(f"similarity@{k}")) is not None:
                 found["similarity"] = fit(self._similarity(rows, k, progress))
-            result[k] = {**found, "logistic": plain["logistic"]}
-        return result, self.statistics.of(rows)
+            result[k] = {**found, "logistic": plain["logistic"], **fitted}
+        return result, six
+
+    def models(self) -> RatingModels | None:
+        """Return what was fitted on ratings, by item, for a blend; None without ratings."""
+        if self.statistics is None:
+            return None
+        data, domain = self._data, self._histories.domain
+        rows = range(data.items.num_rows)
+        means, counts = self.statistics.popularity.smoothed(np.arange(len(rows)))
+        fitted = self.factorization
+        return RatingModels(
+            self.statistics.popularity.mean,
+            [data.item_id(row) for row in rows],
+            [domain.name_item(data.item(row)) for row in rows],
+            means,
+            counts,
+            self.trees,
+            None if fitted is None else FittedFactors(fitted.factors, fitted.links),
+        )
 
     def _numbers(self, rows: npt.NDArray[np.int64]) -> dict[str, Floats]:
         """Return the features of each regression, float64 of shape (n, features)."""

@@ -1,6 +1,5 @@
 """Six statistics of a sample, from the training split and the sample's own earlier behaviors only."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,15 +29,6 @@ class Popularity:
             sums, counts = sums - np.where(known, without, 0), counts - known
         return (sums + SMOOTHING * self.mean) / (counts + SMOOTHING), counts
 
-    def as_dict(self, ids: Sequence[str]) -> dict[str, object]:
-        """Return a JSON object: the mean, and for each item, by id, its smoothed mean and its training count."""
-        means, counts = self.smoothed(np.arange(len(self.counts)))
-        rows = zip(ids, means.tolist(), counts.tolist(), strict=True)
-        return {
-            "mean": self.mean,
-            "items": {name: [mean, int(count)] for name, mean, count in rows},
-        }
-
 
 class RatingStatistics:
     """Computes the statistics of a data set's samples.
@@ -50,6 +40,11 @@ class RatingStatistics:
     ----------
     data
         A data set with ratings.
+
+    Attributes
+    ----------
+    training
+        Which interactions are training ratings, bool of shape (n,).
 
     """
 
@@ -63,7 +58,7 @@ class RatingStatistics:
         train = samples.rows("train")
         ends = np.zeros(len(rows.starts) - 1, np.int64)
         np.maximum.at(ends, samples.user[train], samples.position[train].astype(np.int64) + 1)
-        counted = known & (history_lengths(rows) < ends[users_of(rows)])
+        self.training = counted = known & (history_lengths(rows) < ends[users_of(rows)])
         sums = np.bincount(rows.item[counted], self._rating[counted], data.items.num_rows).astype(np.float64)
         counts = np.bincount(rows.item[counted], minlength=data.items.num_rows).astype(np.float64)
         self.popularity = Popularity(sums, counts, float(sums.sum() / max(1.0, counts.sum())))

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from rella_cpp.evaluation.cost import read_cost
 from rella_cpp.evaluation.reports.ranking import ranking_figures
 from rella_cpp.evaluation.reports.verdicts import OWN, as_json, standing, subject
 from rella_cpp.evaluation.runs import Run
@@ -25,7 +26,8 @@ def report(run: Run) -> dict[str, Any]:
         protocol = run.ranking
         known = (_figures(run) if protocol is None else ranking_figures(run, protocol)) | _reading(run)
         run.save_metrics(known)
-    return known
+    cost = read_cost(run.folder)
+    return known if cost is None else {**known, "cost": dict(cost)}
 
 
 def _figures(run: Run) -> dict[str, Any]:
