@@ -46,12 +46,22 @@ def test_a_run_has_one_line_a_sample_and_metrics_from_that_file(small_data: Data
         assert line["probability"] == pytest.approx(float(np.mean(ratings[-5:])) / 5)
         assert line["statistics"]["mean_last_5"] == pytest.approx(float(np.mean(ratings[-5:])))
     found = report(done)
+    assert found.pop("cost")["decoded_tokens"] == 300
     assert found["samples"] == 60 and found.items() <= json.loads((done.folder / "metrics.json").read_text()).items()
     # The judge is the mean of the last five, so it ranks as that baseline does.
     assert found["metrics"]["model"]["auc"] == found["metrics"]["last_5"]["auc"]
     assert not found["differences"]["model"]["last_5"]["auc"]["distinguishable"]
     assert any("last_5" in sentence and "not distinguishable" in sentence for sentence in found["verdicts"])
     assert "similarity baseline left out: it needs --index" in found["notes"]
+
+
+def test_users_are_drawn_with_all_their_samples(small_data: DataSet) -> None:
+    owner = small_data.samples.user
+    few, many, every = (drawn(small_data, EvaluationSettings("train", limit_users=count)) for count in (3, 6, 10**6))
+    assert [len(set(owner[rows].tolist())) for rows in (few, many)] == [3, 6]
+    assert set(few.tolist()) < set(many.tolist()) < set(every.tolist())
+    assert every.tolist() == small_data.samples.rows("train").tolist()
+    assert few.tolist() == [row for row in every.tolist() if owner[row] in owner[few]]
 
 
 def test_the_same_samples_are_drawn_and_a_smaller_limit_is_part_of_a_greater(small_data: DataSet) -> None:
@@ -130,6 +140,8 @@ def test_a_split_with_one_label_only_has_no_auc(small_data: DataSet, tmp_path: P
     [
         ({"split": "all"}, "split is 'all'"),
         ({"limit": 0}, "limit is 0"),
+        ({"limit_users": 0}, "limit is 0"),
+        ({"limit_users": 3, "limit": 3}, "samples and users are both drawn"),
         ({"seed": -1}, "seed is -1"),
         ({"ks": (0,)}, "K is '0'"),
         ({"ks": (10**23,)}, "K is '1"),

@@ -237,6 +237,22 @@ class DataSet:
         available = len(self.samples.rows(split))
         return np.sort(self.draw(split, None if limit is None else min(limit, available), seed))
 
+    def draw_users(self, split: str, users: int, seed: int) -> npt.NDArray[np.int64]:
+        """Draw users of a split at random: the row numbers of all their samples in it, int64, ascending.
+
+        The first hundred users of a greater number are those of a smaller; all where it is greater than there are.
+
+        Raises
+        ------
+        InputError
+            The split has no samples.
+
+        """
+        rows = np.sort(self.draw(split, None, seed))
+        owner = self.samples.user[rows]
+        drawn = np.random.default_rng(seed).permutation(np.unique(owner))[:users]
+        return rows[np.isin(owner, drawn)]
+
     def others(self, sample: int) -> npt.NDArray[np.int64]:
         """Return the positions of a sample's earlier behaviors, those with the target itself left out; ascending."""
         start, target = int(self.interactions.starts[self.samples.user[sample]]), self.samples.item[sample]
@@ -342,33 +358,6 @@ class DataSet:
             return parquet.ParquetFile(self.folder / name).read(use_threads=False)  # threads may not start
         except (OSError, pa.ArrowException) as error:
             raise InputError(f"cannot be read: {error}", source=self.folder / name, remedy=_AGAIN) from None
-
-
-def check_drawing(limit: int | None, seed: int, noun: str) -> None:
-    """Refuse a limit or a seed out of its range.
-
-    Raises
-    ------
-    InputError
-        One is.
-
-    """
-    if limit is not None and limit < 1:
-        raise InputError(f"limit is {limit}", remedy=f"give at least 1 {noun}, or leave it out")
-    check_seed(seed)
-
-
-def check_seed(seed: int) -> None:
-    """Refuse a seed out of its range.
-
-    Raises
-    ------
-    InputError
-        It is.
-
-    """
-    if seed < 0:
-        raise InputError(f"seed is {seed}", remedy="give 0 or more")
 
 
 def split_number(name: str) -> int:

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rella_cpp.datasets.dataset import DataSet, check_drawing
+from rella_cpp.datasets.dataset import DataSet
+from rella_cpp.datasets.drawing import check_drawing
 from rella_cpp.domains.domain import Domain
 from rella_cpp.domains.records import Behavior, Item, User
 from rella_cpp.errors import InputError
@@ -39,9 +40,10 @@ class EvaluationSettings:
     """What is evaluated.
 
     `limit` samples are drawn with `seed` from the split, the same for every model and K, and the first hundred of a
-    greater limit are those of the smaller. Several `ks` make one run each. With `summary` prompts show a summary of the
-    history and its latest behaviors; `retrieval` and `order` then do not matter, and K counts for baselines alone. The
-    `layout` is the model's, the `window` a stream's.
+    greater limit are those of the smaller; or `limit_users` users are drawn the same way, with all their samples.
+    Several `ks` make one run each. With `summary` prompts show a summary of the history and its latest behaviors;
+    `retrieval` and `order` then do not matter, and K counts for baselines alone. The `layout` is the model's, the
+    `window` a stream's.
 
     Raises
     ------
@@ -59,10 +61,14 @@ class EvaluationSettings:
     summary: SummarySettings | None = None
     layout: Layout = "question"
     window: Window | None = None
+    limit_users: int | None = None
 
     def __post_init__(self) -> None:
         """Check every value."""
         check_drawing(self.limit, self.seed, "sample")
+        check_drawing(self.limit_users, self.seed, "user")
+        if self.limit_users is not None and self.limit is not None:
+            raise InputError("samples and users are both drawn", remedy="give --limit or --limit-users")
         if not self.ks or len(set(self.ks)) != len(self.ks):
             raise InputError(f"K is {', '.join(map(str, self.ks)) or 'missing'}", remedy="give each value of K once")
         for k in self.ks:
@@ -148,6 +154,8 @@ def _run_settings(
 ) -> dict[str, object]:
     """Return all that the predictions of one K depend on, as JSON; `count` samples were drawn."""
     drawing = {"split": settings.split, "limit": settings.limit, "seed": settings.seed, "count": count}
+    if settings.limit_users is not None:
+        drawing["limit_users"] = settings.limit_users
     facts = run_settings(histories, drawing, settings.reading(k, histories.domain), judge)
     if settings.summary is not None:
         facts["baselines"] = {"k": k}
@@ -161,7 +169,7 @@ def _groups(data: DataSet, rows: npt.NDArray[np.int64], settings: EvaluationSett
 
 
 def drawn(data: DataSet, settings: EvaluationSettings) -> npt.NDArray[np.int64]:
-    """Draw the samples to evaluate: their row numbers, int64, ascending; all where the limit is greater.
+    """Draw the samples to evaluate: their row numbers, int64, ascending; all where more are wanted than there are.
 
     Raises
     ------
@@ -169,6 +177,8 @@ def drawn(data: DataSet, settings: EvaluationSettings) -> npt.NDArray[np.int64]:
         The split has none.
 
     """
+    if settings.limit_users is not None:
+        return data.draw_users(settings.split, settings.limit_users, settings.seed)
     return data.draw_sorted(settings.split, settings.limit, settings.seed)
 
 

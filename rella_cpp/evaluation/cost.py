@@ -14,6 +14,7 @@ from rella_cpp.evaluation.models import ScoringModel
 from rella_cpp.storage.artifacts import read_json, write_json
 
 COST = "cost.json"
+_NAMES = ("seconds", "prompt_tokens", "decoded_tokens")
 _SAVED = 5  # seconds between two writes: what a kill can lose
 
 
@@ -32,7 +33,7 @@ class CostMeter:
     def __init__(self, folder: Path, judge: ScoringModel | None) -> None:
         self._path, self._judge, self._saved = folder / COST, judge, time.monotonic()
         known = read_cost(folder) or {}
-        self._total = {name: known.get(name, 0) for name in ("seconds", "prompt_tokens", "decoded_tokens")}
+        self._total = {name: known.get(name, 0) for name in _NAMES}
 
     @contextmanager
     def measuring(self) -> Iterator[None]:
@@ -62,6 +63,6 @@ def read_cost(folder: Path) -> Mapping[str, Any] | None:
         return None
     with suppress(InputError):
         found = read_json(folder / COST, "remove it")
-        if all(type(found.get(name)) in (int, float) for name in ("seconds", "prompt_tokens", "decoded_tokens")):
-            return found
+        if all(type(found.get(name)) in (int, float) for name in _NAMES):
+            return {name: found[name] for name in _NAMES}
     return None

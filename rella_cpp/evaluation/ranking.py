@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from rella_cpp.datasets.averages import item_averages
-from rella_cpp.datasets.dataset import DataSet, check_drawing
+from rella_cpp.datasets.dataset import DataSet
+from rella_cpp.datasets.drawing import check_drawing
 from rella_cpp.datasets.last_liked import LastLiked
 from rella_cpp.datasets.leave_one_out import LeaveOneOut
 from rella_cpp.datasets.negatives import MOST, Candidates, HeldOut

@@ -11,7 +11,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from rella_cpp.datasets.dataset import DataSet, check_drawing
+from rella_cpp.datasets.dataset import DataSet
+from rella_cpp.datasets.drawing import check_drawing
 from rella_cpp.datasets.layout import SPLITS
 from rella_cpp.domains.domain import Domain
 from rella_cpp.domains.records import Behavior

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from rella_cpp.datasets.dataset import DataSet, check_seed
+from rella_cpp.datasets.dataset import DataSet
+from rella_cpp.datasets.drawing import check_seed
 from rella_cpp.datasets.negatives import MOST, Negatives
 from rella_cpp.domains.domain import Domain
 from rella_cpp.domains.records import Item

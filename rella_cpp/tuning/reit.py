@@ -8,7 +8,8 @@ from typing import Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from rella_cpp.datasets.dataset import DataSet, check_seed
+from rella_cpp.datasets.dataset import DataSet
+from rella_cpp.datasets.drawing import check_seed
 from rella_cpp.domains.domain import Domain
 from rella_cpp.errors import InputError
 from rella_cpp.prompts.yes_no import Order, write_prompt

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from rella_cpp.datasets.dataset import DataSet, check_seed
+from rella_cpp.datasets.dataset import DataSet
+from rella_cpp.datasets.drawing import check_seed
 from rella_cpp.domains.domain import Domain
 from rella_cpp.domains.records import Behavior, Item, User
 from rella_cpp.domains.stream import AVERAGE

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from rella_cpp.datasets.dataset import DataSet, check_seed
+from rella_cpp.datasets.dataset import DataSet
+from rella_cpp.datasets.drawing import check_seed
 from rella_cpp.domains.domain import Domain
 from rella_cpp.errors import InputError
 from rella_cpp.prompts.streams.text import StreamText, write_stream

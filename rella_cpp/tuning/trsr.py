@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rella_cpp.datasets.dataset import DataSet, check_seed
+from rella_cpp.datasets.dataset import DataSet
+from rella_cpp.datasets.drawing import check_seed
 from rella_cpp.datasets.negatives import Negatives
 from rella_cpp.domains.records import Behavior
 from rella_cpp.errors import ContextError, InputError

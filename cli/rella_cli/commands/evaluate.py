@@ -8,7 +8,7 @@ import typer
 
 from rella_cli.options.data import OpenedData
 from rella_cli.options.engine import EngineOptions
-from rella_cli.options.evaluation import EvaluatedOptions, ProtocolOptions, RunOptions
+from rella_cli.options.evaluation import EvaluatedOptions, ProtocolOptions, RunOptions, SampleOptions
 from rella_cli.options.groups import with_groups, without
 from rella_cli.options.model import ModelOptions, calibration_option
 from rella_cli.options.selection import LayoutOptions, ReadingOptions
@@ -36,6 +36,7 @@ def evaluate(
     reading: Annotated[ReadingOptions, without("by", "allow_empty_history")],
     layout: LayoutOptions,
     protocol: ProtocolOptions,
+    drawing: SampleOptions,
     calibration: Annotated[
         list[str] | None,
         calibration_option("Also show calibrated probabilities (rella calibrate); may be repeated."),
@@ -51,11 +52,11 @@ def evaluate(
     from rella_cpp import Calibration, Rankings
 
     summary = summarizing.wanted(reading, what.sweep)
-    _check(what, protocol, reading, model, calibration, summary)
+    _check(what, protocol, drawing, reading, model, calibration, summary)
     tuned = layout.tuned(model, summary)
     selection = reading.selection(layout, tuned)
     ranked = protocol.ranking_settings(context, selection, tuned.layout, summary)
-    settings = protocol.settings(what.ks(selection.k), selection, tuned.layout, summary)
+    settings = drawing.settings(what.ks(selection.k), selection, tuned.layout, summary)
     engine.settings()
     listen(engine.verbose)
     rella = None
@@ -156,6 +157,7 @@ def _evaluate_prompts(
 def _check(
     what: EvaluatedOptions,
     protocol: ProtocolOptions,
+    drawing: SampleOptions,
     reading: ReadingOptions,
     model: ModelOptions,
     calibration: list[str] | None,
@@ -166,12 +168,12 @@ def _check(
 
     if (what.data is None) == (what.prompts is None):
         raise InputError("give DATA or --prompts FILE, and not both", remedy="see rella evaluate --help")
-    read = what.sweep or calibration or reading.index or reading.contrast
-    if what.prompts is not None and (read or protocol.split != "test" or protocol.protocol != "clicks"):
+    read = what.sweep or calibration or reading.index or reading.contrast or drawing.limit_users is not None
+    if what.prompts is not None and (read or drawing.split != "test" or protocol.protocol != "clicks"):
         raise InputError(
             "ready prompts have no histories and no splits",
             source=str(what.prompts),
-            remedy="leave out --split, --sweep, --index, --contrast, --calibration and --protocol",
+            remedy="leave out --split, --limit-users, --sweep, --index, --contrast, --calibration and --protocol",
         )
     if summary is not None and (what.prompts is not None or model.head):
         raise InputError("ready prompts and heads know no summaries", remedy="leave out --context summary")

@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 
 _SAMPLES = "Samples"
 _PROTOCOLS = ("clicks", "rank", "choose")
-_OWN = {"negatives": ("rank",), "candidates": ("choose",), "ranking": ("choose",), "by": ("rank", "choose")}
+_OWN = {
+    "limit_users": ("clicks",),
+    "negatives": ("rank",),
+    "candidates": ("choose",),
+    "ranking": ("choose",),
+    "by": ("rank", "choose"),
+}
 """Options that not every protocol has."""
 
 
@@ -61,8 +67,48 @@ class EvaluatedOptions:
 
 
 @group
+class SampleOptions:
+    """Of which samples or users a model is asked."""
+
+    split: Annotated[str, split_option("train|valid|test", "Whose samples.", _SAMPLES)] = "test"
+    limit: Annotated[
+        int | None, limit_option("How many samples (rank, choose: users) to draw; else all of the split.", _SAMPLES)
+    ] = None
+    limit_users: Annotated[
+        int | None,
+        typer.Option(
+            "--limit-users",
+            metavar="N",
+            help="clicks: draw so many users, and take all their samples: they share what is read.",
+            show_default=False,
+            rich_help_panel=_SAMPLES,
+        ),
+    ] = None
+    seed: Annotated[int, seed_option("Which samples (rank, choose: users, negatives) are drawn.", _SAMPLES)] = 0
+
+    def settings(
+        self, ks: tuple[int, ...], selection: "Selection", layout: "Layout", summary: "SummarySettings | None"
+    ) -> "EvaluationSettings":
+        """Make the settings of an evaluation with each K, which checks the options."""
+        from rella_cpp import EvaluationSettings
+
+        return EvaluationSettings(
+            self.split,
+            self.limit,
+            self.seed,
+            ks,
+            selection.retrieval,
+            selection.order,
+            summary,
+            layout,
+            selection.window,
+            self.limit_users,
+        )
+
+
+@group
 class ProtocolOptions:
-    """What is asked of a model, and of which samples or users."""
+    """What is asked of a model."""
 
     protocol: Annotated[
         str,
@@ -74,10 +120,6 @@ class ProtocolOptions:
             rich_help_panel=_SAMPLES,
         ),
     ] = "clicks"
-    split: Annotated[str, split_option("train|valid|test", "Whose samples.", _SAMPLES)] = "test"
-    limit: Annotated[
-        int | None, limit_option("How many samples (rank, choose: users) to draw; else all of the split.", _SAMPLES)
-    ] = None
     negatives: Annotated[
         int | None,
         typer.Option(
@@ -96,7 +138,6 @@ class ProtocolOptions:
         Path | None,
         ranking_option("choose: also show what another recommender's lists say (rella data import-ranking).", _SAMPLES),
     ] = None
-    seed: Annotated[int, seed_option("Which samples (rank, choose: users, negatives) are drawn.", _SAMPLES)] = 0
     by: Annotated[
         str | None,
         by_option(
@@ -105,24 +146,6 @@ class ProtocolOptions:
             "comes next (choose's).",
         ),
     ] = None
-
-    def settings(
-        self, ks: tuple[int, ...], selection: "Selection", layout: "Layout", summary: "SummarySettings | None"
-    ) -> "EvaluationSettings":
-        """Make the settings of an evaluation with each K, which checks the options."""
-        from rella_cpp import EvaluationSettings
-
-        return EvaluationSettings(
-            self.split,
-            self.limit,
-            self.seed,
-            ks,
-            selection.retrieval,
-            selection.order,
-            summary,
-            layout,
-            selection.window,
-        )
 
     def ranking_settings(
         self, context: typer.Context, selection: "Selection", layout: "Layout", summary: "SummarySettings | None"
@@ -174,7 +197,9 @@ class ProtocolOptions:
             if given[name] is not None and self.protocol not in protocols:
                 which = " and ".join(protocols)
                 verb = "are those" if name.endswith("s") else "is that"
-                raise InputError(f"--{name} {verb} of --protocol {which}", remedy="leave one out, or give both")
+                raise InputError(
+                    f"--{name.replace('_', '-')} {verb} of --protocol {which}", remedy="leave one out, or give both"
+                )
         if self.protocol == "clicks":
             return
         if given["sweep"]:

@@ -250,7 +250,7 @@ def _configuration(runs: Sequence[Run]) -> str:
             f"{model['name']} ({model['fingerprint'][:12]}){adapters}" if model else "baselines only",
             judge.get("chat_format", "–"),
             f"K = {reading['k']}, {reading['retrieval']}, {reading['order']}" if reading else "–",
-            drawn if samples.get("limit") is None else f"{drawn}, seed {samples['seed']}",
+            f"{drawn}, seed {samples['seed']}" if samples.get("limit") or samples.get("limit_users") else drawn,
             (settings.get("index") or {}).get("model", "–"),
         )
         rows.append(f"<tr>{''.join(f'<td>{_text(str(cell))}</td>' for cell in cells)}</tr>")
