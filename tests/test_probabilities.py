@@ -114,3 +114,10 @@ def test_with_one_label_auc_is_undefined_and_not_one_half(label: float) -> None:
         assert boot.interval("m", metric) == Interval(None, None, None)
     assert boot.interval("m", "brier").value is not None
     assert not boot.difference("m", "m", "auc").excludes_zero
+
+
+def test_one_user_has_no_interval() -> None:
+    labels = np.array([1.0, 0.0, 1.0])
+    boot = Bootstrap(labels, np.zeros(3), {"a": np.array([0.9, 0.2, 0.4]), "b": np.array([0.1, 0.2, 0.4])})
+    assert boot.interval("a", "auc").value == 1.0 and boot.interval("a", "auc").low is None
+    assert not boot.difference("a", "b", "auc").excludes_zero

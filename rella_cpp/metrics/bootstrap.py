@@ -76,8 +76,9 @@ class Bootstrap:
         parts = {name: _Parts(labels, scores, self._users, both) for name, scores in predictors.items()}
         self._with_both = max((len(part.own.users) for part in parts.values()), default=0)
         self.values = {name: part.all(None, None) for name, part in parts.items()}
-        self._draws = {name: np.empty((draws, len(METRICS))) for name in parts}
-        for number, user_weights in enumerate(self._weights(draws, seed)):
+        # One user drawn with replacement is always the same one: no interval can be had.
+        self._draws = {name: np.full((draws, len(METRICS)), np.nan) for name in parts}
+        for number, user_weights in enumerate(self._weights(draws if self._count > 1 else 0, seed)):
             weights = user_weights[self._users]
             for name, part in parts.items():
                 self._draws[name][number] = part.all(weights, user_weights)

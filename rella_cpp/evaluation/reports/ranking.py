@@ -7,12 +7,11 @@ import numpy.typing as npt
 
 from rella_cpp.errors import InputError
 from rella_cpp.evaluation.protocols import CHOOSE, RANK, RankingProtocol
-from rella_cpp.evaluation.reports.verdicts import OWN, as_json, standing, subject
+from rella_cpp.evaluation.reports.verdicts import OWN, as_json, few_users, standing, subject
 from rella_cpp.evaluation.runs import Run
 from rella_cpp.metrics.probabilities import Floats
 from rella_cpp.metrics.ranking import RankingBootstrap, chance
 
-_FEW = 30
 _MANY = 0.1  # of the users: so many targets whose order is not known are worth a word
 
 
@@ -83,9 +82,7 @@ def rankings(run: Run) -> tuple[npt.NDArray[np.int64], dict[str, Floats]]:
 
 
 def _notes(run: Run, protocol: RankingProtocol, users: int, others: list[str]) -> list[str]:
-    notes = []
-    if users < _FEW:
-        notes.append(f"{users} users are few: their intervals are too narrow, and say little")
+    notes = few_users(users)
     if protocol == RANK and run.settings["samples"].get("split_by") != "users as prepared":
         notes.append(
             "the data is not split by users, so they were split again: what was tuned on its training split "

@@ -6,7 +6,7 @@ import numpy as np
 
 from rella_cpp.evaluation.cost import read_cost
 from rella_cpp.evaluation.reports.ranking import ranking_figures
-from rella_cpp.evaluation.reports.verdicts import OWN, as_json, standing, subject
+from rella_cpp.evaluation.reports.verdicts import OWN, as_json, few_users, standing, subject
 from rella_cpp.evaluation.runs import Run
 from rella_cpp.metrics.bootstrap import METRICS, Bootstrap
 from rella_cpp.scoring.results import LOW_ANSWER_MASS
@@ -109,7 +109,7 @@ def _verdicts(differences: dict[str, dict[str, dict[str, Any]]], boot: Bootstrap
 
 
 def _notes(run: Run, labels: Any, others: list[str]) -> list[str]:
-    notes = []
+    notes = few_users(len(np.unique(run.users)), "user" if "user" in run.lines[0] else "sample")
     if labels.min() == labels.max():
         notes.append(f"every label is {int(labels[0])}: AUC is undefined, and the other figures say little")
     if "data" in run.settings:

@@ -7,12 +7,20 @@ from rella_cpp.metrics.bootstrap import Interval
 
 OWN = ("model", "per_token", "head", "contrast", "platt", "blend", "platt-contrast", "blend-contrast")
 """Predictors that come from the model; all others are baselines."""
+_FEW = 30  # users
 
 
 def as_json(interval: Interval, *, difference: bool = False) -> dict[str, Any]:
     """Return a figure as JSON; of a difference also whether it can be told from none."""
     found: dict[str, Any] = {"value": interval.value, "low": interval.low, "high": interval.high}
     return found | {"distinguishable": interval.excludes_zero} if difference else found
+
+
+def few_users(count: int, noun: str = "user") -> list[str]:
+    """Return a note where there are too few users to draw from; without users each sample is one."""
+    if count == 1:
+        return [f"one {noun}: there are no intervals, which come from drawing {noun}s"]
+    return [f"{count} {noun}s are few: their intervals are too narrow, and say little"] if count < _FEW else []
 
 
 def subject(name: str) -> str:
