@@ -13,8 +13,8 @@ from rella_cpp import fit_calibration as fit
 from rella_cpp.evaluation.baselines.statistics import RatingStatistics
 from rella_cpp.evaluation.runs import RunWriter
 from rella_cpp.metrics.probabilities import Losses
-from rella_cpp.scoring.rating_models import Rated
-from rella_cpp.scoring.statistics import STATISTICS, statistics_of
+from rella_cpp.scoring.ratings.models import Rated
+from rella_cpp.scoring.ratings.statistics import STATISTICS, statistics_of
 from rella_cpp.storage.artifacts import write_json
 
 JUDGE = {"model": {"name": "m", "fingerprint": "f"}, "domain": {"fingerprint": "d"}, "chat_format": "none"}

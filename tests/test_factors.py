@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rella_cpp import DataSet
 from rella_cpp.evaluation.baselines.factorization import Factorization, fit_factors
 from rella_cpp.evaluation.baselines.statistics import RatingStatistics
-from rella_cpp.scoring.factors import ItemFactors
+from rella_cpp.scoring.ratings.factors import ItemFactors
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(1, 5)), max_size=8), st.integers(0, 4))

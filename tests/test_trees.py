@@ -8,7 +8,7 @@ import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from rella_cpp.evaluation.baselines import boosting
-from rella_cpp.scoring.trees import BoostedTrees
+from rella_cpp.scoring.ratings.trees import BoostedTrees
 
 
 @pytest.fixture(scope="module")

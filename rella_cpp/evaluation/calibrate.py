@@ -1,7 +1,7 @@
 """Calibration: from the model's logit gap to a probability that holds, fitted on a validation run.
 
 Platt scaling fits a slope and an offset for the gap; a blend fits what the model says together with what ratings say:
-six plain statistics, trees on them, offsets and factors (`rella_cpp.scoring.rating_models`).
+six plain statistics, trees on them, offsets and factors (`rella_cpp.scoring.ratings.models`).
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from rella_cpp.metrics.bootstrap import Bootstrap
 from rella_cpp.metrics.probabilities import Floats, Losses, Ranked, Reliability
 from rella_cpp.scoring.calibration import Calibration, made_for, model_features
 from rella_cpp.scoring.logistic import Logistic
-from rella_cpp.scoring.statistics import STATISTICS
+from rella_cpp.scoring.ratings.statistics import STATISTICS
 
 _LEAST = 20  # samples: fewer say nothing
 _DRAWS = 200  # of the intervals of what parts are worth

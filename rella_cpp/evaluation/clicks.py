@@ -29,8 +29,8 @@ from rella_cpp.retrieval.samples import Histories
 from rella_cpp.retrieval.selection import Retrieval, Selection, Window
 from rella_cpp.scoring.calibration import Calibration
 from rella_cpp.scoring.query import Query
+from rella_cpp.scoring.ratings.statistics import STATISTICS
 from rella_cpp.scoring.results import Score
-from rella_cpp.scoring.statistics import STATISTICS
 from rella_cpp.storage.progress import Progress, no_progress
 from rella_cpp.summarization.settings import SummarySettings
 

@@ -7,7 +7,7 @@ from typing import Any
 from rella_cpp.evaluation.models import Model
 from rella_cpp.evaluation.runs import FORMAT
 from rella_cpp.retrieval.samples import Histories
-from rella_cpp.scoring.rating_models import FITTED
+from rella_cpp.scoring.ratings.models import FITTED
 from rella_cpp.scoring.results import Likelihood, Score
 from rella_cpp.storage.versions import library_versions
 

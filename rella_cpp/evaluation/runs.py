@@ -19,7 +19,7 @@ from rella_cpp.evaluation.cost import COST
 from rella_cpp.evaluation.protocols import PROTOCOLS, RankingProtocol
 from rella_cpp.evaluation.reports.verdicts import OWN
 from rella_cpp.metrics.probabilities import Floats
-from rella_cpp.scoring.rating_models import RatingModels
+from rella_cpp.scoring.ratings.models import RatingModels
 from rella_cpp.storage.artifacts import read_json, sha256, write_json
 from rella_cpp.storage.journal import Journal, JournalFiles, Line, groups_of, read_lines
 from rella_cpp.storage.manifests import find_manifest

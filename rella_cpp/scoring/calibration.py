@@ -9,9 +9,9 @@ from typing import Any, Self
 from rella_cpp.domains.field_names import missing_field
 from rella_cpp.domains.values import describe, quoted
 from rella_cpp.errors import InputError
-from rella_cpp.scoring.rating_models import FITTED, Rated, RatingModels
+from rella_cpp.scoring.ratings.models import FITTED, Rated, RatingModels
+from rella_cpp.scoring.ratings.statistics import STATISTICS
 from rella_cpp.scoring.results import click_probability
-from rella_cpp.scoring.statistics import STATISTICS
 from rella_cpp.storage.artifacts import brief, digest, first_difference, read_json, write_json
 from rella_cpp.storage.versions import library_versions
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from rella_cpp.domains.domain import Domain
 from rella_cpp.domains.records import Behavior, Item
-from rella_cpp.scoring.rating_models import Rated
+from rella_cpp.scoring.ratings.models import Rated
 from rella_cpp.scoring.results import Score
 
 if TYPE_CHECKING:

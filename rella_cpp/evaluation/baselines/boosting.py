@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from rella_cpp.engine.machine.address_space import check_room, warm_scipy
 from rella_cpp.metrics.probabilities import Floats
-from rella_cpp.scoring.trees import BoostedTrees, Tree
+from rella_cpp.scoring.ratings.trees import BoostedTrees, Tree
 
 _ITERATIONS, _RATE, _LEAVES, _LEAST = 150, 0.05, 15, 200
 

@@ -10,8 +10,8 @@ from rella_cpp.evaluation.baselines.statistics import RatingStatistics
 from rella_cpp.metrics.probabilities import Floats
 from rella_cpp.retrieval.samples import Histories
 from rella_cpp.scoring.logistic import Logistic
-from rella_cpp.scoring.rating_models import FittedFactors, RatingModels
-from rella_cpp.scoring.trees import BoostedTrees
+from rella_cpp.scoring.ratings.models import FittedFactors, RatingModels
+from rella_cpp.scoring.ratings.trees import BoostedTrees
 from rella_cpp.storage.progress import Progress, no_progress
 
 _ROWS = 1_000_000  # training samples that the regressions are fitted on at most

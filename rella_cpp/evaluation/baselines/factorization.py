@@ -10,8 +10,8 @@ from rella_cpp.datasets.dataset import DataSet, as_written
 from rella_cpp.datasets.sampling import users_of
 from rella_cpp.evaluation.baselines.statistics import RatingStatistics
 from rella_cpp.metrics.probabilities import Floats
-from rella_cpp.scoring.factors import ItemFactors
 from rella_cpp.scoring.logistic import Logistic
+from rella_cpp.scoring.ratings.factors import ItemFactors
 from rella_cpp.storage.progress import Progress, no_progress
 
 Ints = npt.NDArray[np.integer]

@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from rella_cpp.domains.values import as_whole, id_text
-from rella_cpp.scoring.factors import ItemFactors
 from rella_cpp.scoring.logistic import Logistic
-from rella_cpp.scoring.statistics import STATISTICS, statistics_of
-from rella_cpp.scoring.trees import BoostedTrees
+from rella_cpp.scoring.ratings.factors import ItemFactors
+from rella_cpp.scoring.ratings.statistics import STATISTICS, statistics_of
+from rella_cpp.scoring.ratings.trees import BoostedTrees
 
 Floats = npt.NDArray[np.float64]
 
