@@ -280,3 +280,39 @@ def test_contrast_is_the_gap_above_that_with_no_history_and_is_kept(judge: Rella
     before = judge.engine.decoded_tokens
     again = judge.score(history, item, user={"age": "25-34"})
     assert again == score and judge.engine.decoded_tokens - before < score.prompt_tokens  # no second prompt
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda file: file["ratings"]["items"].update({"7": []}),
+        lambda file: file["ratings"]["items"].update({"7": [3.5]}),
+        lambda file: file["weights"].update(gap=10**400),
+        lambda file: file.update(offset=10**400),
+        lambda file: file["ranges"].pop("item_mean"),
+        lambda file: file["ranges"].update(item_mean=[3, 2, 1]),
+        lambda file: file["ranges"].update(log_item_count=[0, 1000, 2000]),
+        lambda file: file["ratings"]["items"].update({"7": [3.5, -2]}),
+        lambda file: file.update(fitted_on=[1]),
+        lambda file: file.update(fitted_on={"samples": "many"}),
+    ],
+)
+def test_a_blend_that_was_changed_by_hand_is_one_line(tmp_path: Path, change: Any) -> None:
+    fit(fake_run(tmp_path / "run"), blend=True).save(tmp_path / "blend.json")
+    file = json.loads((tmp_path / "blend.json").read_text())
+    change(file)
+    (tmp_path / "blend.json").write_text(json.dumps(file))
+    with pytest.raises(InputError, match="is no calibration"):
+        Calibration.load(tmp_path / "blend.json")
+
+
+def test_a_blend_of_levels_refuses_a_model_that_does_not_say_them(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="the calibration takes the level 1, which this model does not say"):
+        Calibration({"level 1": 1.0, "level 2": 2.0}, 0.0, False, {}, {}).probability(1.0)
+
+
+def test_a_blend_of_other_data_is_refused(tmp_path: Path) -> None:
+    found = fit(fake_run(tmp_path / "run", data={"name": "mine", "fingerprint": "a"}), blend=True)
+    found.check_data({"name": "moved", "fingerprint": "a"})
+    with pytest.raises(InputError, match="fitted on the data 'mine', not 'other'"):
+        found.check_data({"name": "other", "fingerprint": "b"})

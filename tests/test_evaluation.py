@@ -140,7 +140,7 @@ def test_a_split_with_one_label_only_has_no_auc(small_data: DataSet, tmp_path: P
     [
         ({"split": "all"}, "split is 'all'"),
         ({"limit": 0}, "limit is 0"),
-        ({"limit_users": 0}, "limit is 0"),
+        ({"limit_users": 0}, "limit_users is 0"),
         ({"limit_users": 3, "limit": 3}, "samples and users are both drawn"),
         ({"seed": -1}, "seed is -1"),
         ({"ks": (0,)}, "K is '0'"),

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from rella_cpp import DataSet
 from rella_cpp.evaluation.baselines.factorization import Factorization, fit_factors
 from rella_cpp.evaluation.baselines.statistics import RatingStatistics
+from rella_cpp.scoring.logistic import Logistic
 from rella_cpp.scoring.ratings.factors import ItemFactors
+from rella_cpp.scoring.ratings.models import FittedFactors, RatingModels
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(1, 5)), max_size=8), st.integers(0, 4))
@@ -68,3 +70,18 @@ def test_no_estimate_of_a_held_out_sample_sees_what_is_held_out_later(small_data
         if place % 20 == 0:
             refitted = Factorization.fit(changed, RatingStatistics(changed))
             assert refitted is not None and np.array_equal(refitted.factors.vectors, fitted.factors.vectors)
+
+
+def test_rare_items_have_no_vector_and_a_file_does_not_grow_by_them() -> None:
+    users, items = np.arange(400) % 40, np.arange(400) // 40
+    rare = fit_factors(np.append(users, 3), np.append(items, 11), np.append(1.0 + np.arange(400) % 5, 5.0), 12)
+    assert rare.vectors[:10].any(axis=1).all() and not rare.vectors[10:].any() and rare.offsets[11] > 0
+    link = Logistic(np.ones(1), 0.5)
+    names, one = [str(row) for row in range(12)], np.ones(12)
+    made = RatingModels(3.0, names, [""] * 12, one, one, None, FittedFactors(rare, (link, link)))
+    written = made.as_dict()
+    assert len(written["items"]["11"]) == 3 < len(written["items"]["0"])  # type: ignore[index]
+    read = RatingModels.from_dict(written)
+    assert read.factors is not None and np.array_equal(read.factors.items.vectors, rare.vectors)
+    with pytest.raises(ValueError, match="too few"):
+        RatingModels.from_dict(written | {"items": written["items"] | {"0": [1.0, 2.0, 3.0, 4.0]}})  # type: ignore[operator]

@@ -13,6 +13,8 @@ from rella_cpp import (
     open_runs,
     report,
 )
+from rella_cpp.evaluation.baselines import clicks
+from rella_cpp.evaluation.baselines.factorization import Factorization
 from rella_cpp.evaluation.runs import GROUP, RunWriter
 from rella_cpp.storage.artifacts import write_json
 
@@ -83,6 +85,19 @@ def test_a_full_disk_loses_no_finished_sample(
     assert (done.folder / "predictions.jsonl").read_bytes() == (whole.folder / "predictions.jsonl").read_bytes()
 
 
+def test_what_goes_on_takes_what_was_fitted(
+    small_data: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (whole,) = run(small_data, tmp_path / "whole", Mean())
+    with pytest.raises(Killed):
+        run(small_data, tmp_path / "run", Mean(20))
+    monkeypatch.setattr(clicks, "fit_trees", None)  # to fit again would fail
+    monkeypatch.setattr(Factorization, "fit", None)
+    (done,) = run(small_data, tmp_path / "run", Mean())
+    for name in ("predictions.jsonl", "ratings.json"):
+        assert (done.folder / name).read_bytes() == (whole.folder / name).read_bytes()
+
+
 def test_two_processes_do_not_write_one_run(small_data: DataSet, tmp_path: Path) -> None:
     first = RunWriter(tmp_path / "run", {"samples": {}}, [1, 2, 3])
     with pytest.raises(InputError, match="another process"):
@@ -117,6 +132,9 @@ def test_metrics_of_other_predictions_are_made_anew(small_data: DataSet, tmp_pat
         {"probability": None},
         {"baselines": {}},
         {"yes_logit": "x"},
+        {"yes_logit": 10**400},
+        {"statistics": {"foo": 1}},
+        {"levels": {}},
         {"extra": 1},
         None,
     ],

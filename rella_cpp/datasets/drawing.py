@@ -3,7 +3,7 @@
 from rella_cpp.errors import InputError
 
 
-def check_drawing(limit: int | None, seed: int, noun: str) -> None:
+def check_drawing(limit: int | None, seed: int, noun: str, *, name: str = "limit") -> None:
     """Refuse a limit or a seed out of its range.
 
     Raises
@@ -13,7 +13,7 @@ def check_drawing(limit: int | None, seed: int, noun: str) -> None:
 
     """
     if limit is not None and limit < 1:
-        raise InputError(f"limit is {limit}", remedy=f"give at least 1 {noun}, or leave it out")
+        raise InputError(f"{name} is {limit}", remedy=f"give at least 1 {noun}, or leave it out")
     check_seed(seed)
 
 

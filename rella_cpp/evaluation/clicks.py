@@ -1,7 +1,7 @@
 """Evaluation: a model and the baselines on the same samples, into a run's folder."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -66,7 +66,7 @@ class EvaluationSettings:
     def __post_init__(self) -> None:
         """Check every value."""
         check_drawing(self.limit, self.seed, "sample")
-        check_drawing(self.limit_users, self.seed, "user")
+        check_drawing(self.limit_users, self.seed, "user", name="limit_users")
         if self.limit_users is not None and self.limit is not None:
             raise InputError("samples and users are both drawn", remedy="give --limit or --limit-users")
         if not self.ks or len(set(self.ks)) != len(self.ks):
@@ -125,6 +125,8 @@ def evaluate(
     if len(set(names)) < len(names):
         raise InputError(f"two calibrations are of one kind ({', '.join(names)})", remedy="give one of each kind")
     check_layout(judge, settings.layout)
+    for calibration in calibrations:
+        calibration.check_data(histories.data.identity)
     if settings.layout == "stream":
         histories.data.check_stream(histories.domain)
     out, rows = Path(out), drawn(histories.data, settings)
@@ -139,7 +141,9 @@ def evaluate(
             writer = RunWriter(folder, facts, rows.tolist(), groups=groups, force=force)
             writers[k] = stack.enter_context(closing(writer))
         if not all(writer.complete for writer in writers.values()):
-            baselines = Baselines(histories.data, histories, settings.ks, progress=progress)
+            items = histories.data.items.num_rows
+            known = next(filter(None, (writer.known_ratings(items) for writer in writers.values())), None)
+            baselines = Baselines(histories.data, histories, settings.ks, known=known, progress=progress)
             _Predictions(histories, settings, judge, baselines, rows, calibrations, progress).write(writers)
         return [writer.finish() for writer in writers.values()]
 
@@ -214,15 +218,18 @@ class _Predictions:
                 writer.save_ratings(self._ratings)
         meters = {k: CostMeter(writer.folder, self._judge) for k, writer in writers.items()}
         left = [(part, k) for k, writer in writers.items() for part in writer.left]
-        for _, together in groupby(sorted(left, key=_start), _start):
-            self._known.clear()  # only groups that begin with one sample may share scores
-            for part, k in together:
-                with meters[k].measuring():
-                    lines = self._lines(part, k)
-                writers[k].write(lines)
-                self._progress("evaluating", part.stop, len(self._rows), self._seen.text)
-        for meter in meters.values():
-            meter.save()
+        try:
+            for _, together in groupby(sorted(left, key=_start), _start):
+                self._known.clear()  # only groups that begin with one sample may share scores
+                for part, k in together:
+                    with meters[k].measuring():
+                        lines = self._lines(part, k)
+                    writers[k].write(lines)
+                    self._progress("evaluating", part.stop, len(self._rows), self._seen.text)
+        finally:
+            for meter in meters.values():
+                with suppress(InputError):  # what ended the evaluation is the news
+                    meter.save()
 
     def _lines(self, places: Sequence[int], k: int) -> list[dict[str, Any]]:
         """Return the predictions of samples that are scored together."""

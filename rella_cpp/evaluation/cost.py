@@ -15,7 +15,8 @@ from rella_cpp.storage.artifacts import read_json, write_json
 
 COST = "cost.json"
 _NAMES = ("seconds", "prompt_tokens", "decoded_tokens")
-_SAVED = 5  # seconds between two writes: what a kill can lose
+_MOST = 1e15  # of a number in the file
+_SAVED = 1  # seconds between two writes: what a kill can lose
 
 
 class CostMeter:
@@ -39,11 +40,13 @@ class CostMeter:
     def measuring(self) -> Iterator[None]:
         """Count what is done meanwhile."""
         start, (asked, decoded) = time.monotonic(), self._tokens()
-        yield
-        now = self._tokens()
-        self._total["seconds"] += time.monotonic() - start
-        self._total["prompt_tokens"] += now[0] - asked
-        self._total["decoded_tokens"] += now[1] - decoded
+        try:
+            yield
+        finally:
+            now = self._tokens()
+            self._total["seconds"] += time.monotonic() - start
+            self._total["prompt_tokens"] += now[0] - asked
+            self._total["decoded_tokens"] += now[1] - decoded
         if time.monotonic() - self._saved > _SAVED:
             self.save()
 
@@ -63,6 +66,6 @@ def read_cost(folder: Path) -> Mapping[str, Any] | None:
         return None
     with suppress(InputError):
         found = read_json(folder / COST, "remove it")
-        if all(type(found.get(name)) in (int, float) for name in _NAMES):
+        if all(type(found.get(name)) in (int, float) and 0 <= found[name] < _MOST for name in _NAMES):
             return {name: found[name] for name in _NAMES}
     return None

@@ -20,6 +20,7 @@ from rella_cpp.evaluation.protocols import PROTOCOLS, RankingProtocol
 from rella_cpp.evaluation.reports.verdicts import OWN
 from rella_cpp.metrics.probabilities import Floats
 from rella_cpp.scoring.ratings.models import RatingModels
+from rella_cpp.scoring.ratings.statistics import STATISTICS
 from rella_cpp.storage.artifacts import read_json, sha256, write_json
 from rella_cpp.storage.journal import Journal, JournalFiles, Line, groups_of, read_lines
 from rella_cpp.storage.manifests import find_manifest
@@ -34,6 +35,7 @@ GROUP = 8
 _SETTINGS, _PREDICTIONS, _METRICS, _RATINGS = "run.json", "predictions.jsonl", "metrics.json", "ratings.json"
 _ITEMS = "items.json"  # of format 1, in place of `ratings.json`
 _REMEDY = "evaluate again into another folder, or with --force"
+_MOST = 1e12  # of a number in a line
 
 _OWN = (
     ("model", "probability"),
@@ -91,8 +93,14 @@ class RunWriter(Journal):
 
     def save_ratings(self, models: RatingModels) -> None:
         """Write what was fitted on training ratings beside the predictions: a blend needs it."""
-        if not (self.folder / _RATINGS).is_file():
+        if self.known_ratings(len(models.ids)) is None:
             write_json(self.folder / _RATINGS, models.as_dict())
+
+    def known_ratings(self, items: int) -> RatingModels | None:
+        """Read what `save_ratings` wrote of so many items; None where it is not there or damaged."""
+        path = self.folder / _RATINGS
+        models = _read_ratings(path) if path.is_file() else None
+        return None if models is None or len(models.ids) != items else models
 
     def finish(self) -> "Run":
         """Let the predictions appear under their own name; return the run."""
@@ -135,7 +143,10 @@ class Run:
         if not isinstance(settings.get("samples"), dict):
             raise InputError("is no run.json of a run", source=path, remedy=_REMEDY)
         if not (folder / _PREDICTIONS).is_file():
-            raise InputError("is not finished", source=folder, remedy="give the same rella evaluate command again")
+            remedy = "give the same rella evaluate command again"
+            if settings.get("format") != FORMAT:
+                remedy += ", with --force: an earlier rella began it"
+            raise InputError("is not finished", source=folder, remedy=remedy)
         return cls(folder, settings)
 
     @property
@@ -233,12 +244,11 @@ class Run:
         found = [path for name in (_RATINGS, _ITEMS) if (path := self.folder / name).is_file()]
         if not found:
             raise InputError(
-                "has no statistics of items", source=self.folder, remedy="evaluate data with ratings, or do not blend"
+                "has no ratings.json", source=self.folder, remedy="evaluate data with ratings again (--force)"
             )
-        try:
-            return RatingModels.from_dict(read_json(found[0], _REMEDY))
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError):
-            raise InputError("is damaged", source=found[0], remedy=_REMEDY) from None
+        if (models := _read_ratings(found[0])) is None:
+            raise InputError("is damaged", source=found[0], remedy=_REMEDY)
+        return models
 
     @property
     def metrics(self) -> dict[str, Any] | None:
@@ -258,6 +268,14 @@ class Run:
 
     def _column(self, name: str) -> Floats:
         return np.array([line[name] for line in self.lines], dtype=np.float64)
+
+
+def _read_ratings(path: Path) -> RatingModels | None:
+    """Read what was fitted on ratings; None where the file is damaged."""
+    try:
+        return RatingModels.from_dict(read_json(path, _REMEDY))
+    except (InputError, KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError):
+        return None
 
 
 def open_runs(folders: Sequence[str | Path]) -> list[Run]:
@@ -281,7 +299,7 @@ def _prediction(text: str, first: Line | None) -> Line:
     """Parse a prediction; ValueError, KeyError or TypeError where it is none, or has other keys than the first."""
     line: Any = loads(text)
     chances = [line[name] for name in ("probability", "head", "contrast", "share") if name in line]
-    chances += [*line.get("calibrated", {}).values(), *line.get("baselines", {}).values()]
+    chances += [value for name in ("calibrated", "baselines", "levels") for value in line.get(name, {}).values()]
     line["sample"]
     if line["label"] not in (0, 1) or not all(0 <= chance <= 1 for chance in chances):
         raise ValueError("a label or a probability is out of its range")
@@ -291,10 +309,12 @@ def _prediction(text: str, first: Line | None) -> Line:
     numbers += [line[name] for name in known if name in line]
     numbers += [value for name in ("rankers", "statistics") for value in line.get(name, {}).values()]
     for number in (*numbers, *chances):
-        if isinstance(number, bool) or not isinstance(number, int | float):
+        if isinstance(number, bool) or not isinstance(number, int | float) or not abs(number) < _MOST:
             raise TypeError("a number is none")
+    if set(line.get("statistics", STATISTICS)) != set(STATISTICS) or line.get("levels", True) == {}:
+        raise ValueError("it has other statistics or no level")
     if first is not None and any(
-        list(line.get(name, ())) != list(first.get(name, ())) for name in (*_GROUPS, "statistics")
+        list(line.get(name, ())) != list(first.get(name, ())) for name in (*_GROUPS, "statistics", "levels")
     ):
         raise ValueError("it has other predictors than the first line")
     if first is not None and line.keys() != first.keys():

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,17 +18,10 @@ from rella_cpp.storage.versions import library_versions
 
 _FORMAT = 2  # 1: blends of the gap and the six statistics alone
 _LEVEL = "level "
-
-
 _JUDGE = ("model", "domain", "chat_format")
-
-
 _REMEDY = "make one: rella calibrate RUN_VALID -o FILE"
-
-
 _LEAST = 1e-12  # of a level's probability, where it is taken to the logarithm
-
-
+_MOST, _MOST_LOG = 1e12, 50.0  # of a number in a file, and of the logarithm of a count
 _ENOUGH = 50
 """Samples for each weight, below which a fit is named uncertain."""
 
@@ -68,7 +62,7 @@ class Calibration:
     @property
     def certain(self) -> bool:
         """Whether there were at least 50 samples for each weight."""
-        return int(self.fitted_on["samples"]) >= _ENOUGH * len(self.weights)
+        return int(self.fitted_on.get("samples", 0)) >= _ENOUGH * len(self.weights)
 
     @property
     def blend(self) -> bool:
@@ -80,7 +74,7 @@ class Calibration:
         """Its kind: `platt` or `blend`, with `-contrast` where the gap is taken above the empty one."""
         return ("blend" if self.blend else "platt") + ("-contrast" if self.contrast else "")
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of all that decides its probabilities."""
         models = None if self.models is None else self.models.as_dict()
@@ -110,8 +104,10 @@ class Calibration:
                 finding = f"the calibration blends ratings, and there is no {name} of them"
                 raise InputError(finding, remedy="calibrate without --blend")
             features[name] = min(max(ratings[name], low), high)
-        total = self.offset + sum(weight * features[name] for name, weight in self.weights.items())
-        return click_probability(total)
+        if missing := [name for name in self.weights if name not in features]:
+            remedy = "calibrate with this layout and domain (rella calibrate)"
+            raise InputError(f"the calibration takes the {missing[0]}, which this model does not say", remedy=remedy)
+        return click_probability(self.offset + sum(weight * features[name] for name, weight in self.weights.items()))
 
     def ratings(self, history: Sequence[Rated | None], target: int | None) -> Mapping[str, float] | None:
         """Return what ratings say of a history, oldest first, and a target by its row; None where none are needed.
@@ -158,6 +154,22 @@ class Calibration:
                 remedy="fit one for this (rella calibrate), or take it as it is with --allow-mismatch",
             )
 
+    def check_data(self, identity: Mapping[str, object]) -> None:
+        """Refuse an evaluation of other data than a blend was fitted on: there, what ratings say is fitted anew.
+
+        `identity` has the data's name and fingerprint.
+
+        Raises
+        ------
+        InputError
+            It is a blend, and of other data.
+
+        """
+        data = self.fitted_on.get("data")
+        if self.blend and isinstance(data, Mapping) and data.get("fingerprint") != identity["fingerprint"]:
+            finding = f"the blend was fitted on the data {quoted(data.get('name'))}, not {quoted(identity['name'])}"
+            raise InputError(finding, remedy="fit one on this data (rella calibrate --blend), or leave it out")
+
     def save(self, path: Path) -> None:
         """Write it as JSON."""
         write_json(
@@ -202,13 +214,12 @@ class Calibration:
             models, ranges = None, None
             if value["kind"] == "blend":
                 models = RatingModels.from_dict(value["ratings" if value["format"] == _FORMAT else "popularity"])
-                known: Any = value["ranges"]
-                ranges = {name: (float(low), float(mean), float(high)) for name, (low, mean, high) in known.items()}
+                ranges = _ranges(value["ranges"])
             if [*own, *(ranges or {})] != list(weights) or not set(ranges or {}) <= {*STATISTICS, *FITTED}:
                 raise KeyError("ranges")
             fitted: Any = value["fitted_on"]
             return cls(weights, float(value["offset"]), value["contrast"], made, fitted, models, ranges)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
             raise InputError(
                 f"is no calibration (its {error} is missing or wrong)", source=path, remedy=_REMEDY
             ) from None
@@ -240,8 +251,18 @@ def _check_values(value: Mapping[str, Any], path: str | Path) -> None:
         raise InputError(f"is no calibration: {fault.finding}", source=path, remedy=fault.remedy)
 
 
+def _ranges(value: Any) -> dict[str, tuple[float, float, float]]:
+    """Read a blend's ranges; KeyError, TypeError or ValueError where they are none."""
+    found = {name: (float(low), float(mean), float(high)) for name, (low, mean, high) in value.items()}
+    if not all(low <= mean <= high for low, mean, high in found.values()):
+        raise KeyError("ranges")
+    if set(STATISTICS) - found.keys() or abs(found["log_item_count"][1]) > _MOST_LOG:
+        raise KeyError("ranges")
+    return found
+
+
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _MOST
 
 
 _FITS: dict[str, Callable[[Any], bool]] = {
@@ -250,6 +271,7 @@ _FITS: dict[str, Callable[[Any], bool]] = {
     "offset": _is_number,
     "contrast": lambda value: isinstance(value, bool),
     "made_for": lambda value: isinstance(value, dict) and all(isinstance(v, dict) for v in value.values()),
+    "fitted_on": lambda value: isinstance(value, dict) and _is_number(value.get("samples", 0)),
 }
 
 

@@ -35,6 +35,8 @@ class Baselines:
         Finds behaviors near a target.
     ks
         The values of K.
+    known
+        What was fitted on the same data before, where a run goes on.
 
     Attributes
     ----------
@@ -42,26 +44,24 @@ class Baselines:
         The six statistics; None without ratings.
     trees, factorization
         What is fitted of ratings alone; None without ratings, or where there are too few.
-    notes
-        What is left out, and why.
-
     """
 
     def __init__(
-        self, data: DataSet, histories: Histories, ks: tuple[int, ...], *, progress: Progress = no_progress
+        self,
+        data: DataSet,
+        histories: Histories,
+        ks: tuple[int, ...],
+        *,
+        known: RatingModels | None = None,
+        progress: Progress = no_progress,
     ) -> None:
         self._data, self._histories, self._ks = data, histories, ks
-        self.notes: list[str] = []
         self.statistics: RatingStatistics | None = None
         self.trees: BoostedTrees | None = None
         self.factorization: Factorization | None = None
         samples = data.samples
         train = samples.rows("train")
-        if not len(train):
-            self.notes.append("no baselines: the training split is empty")
-        elif data.interactions.rating is None:
-            self.notes.append("no rating baselines: the data has no ratings")
-        else:
+        if len(train) and data.interactions.rating is not None:
             self.statistics = RatingStatistics(data)
         self._rate = float(samples.label[train].mean()) if len(train) else float("nan")
         self._train = _some(train, _ROWS)
@@ -69,18 +69,20 @@ class Baselines:
         if self.statistics is None:
             return
         if self._rate in (0.0, 1.0):
-            self.notes.append("no fitted baselines: the training split has one label only")
             self.statistics = None
             return
         labels = samples.label[self._train]
         numbers = self._numbers(self._train)
         for name, features in numbers.items():
             self._fits[name] = Logistic.fit(features, labels)
-        progress("fitting the trees", 0, 1)
-        self.trees = fit_trees(numbers["logistic"], labels)
-        self.factorization = Factorization.fit(data, self.statistics, progress=progress)
+        if known is None:
+            progress("fitting the trees", 0, 1)
+            self.trees = fit_trees(numbers["logistic"], labels)
+            self.factorization = Factorization.fit(data, self.statistics, progress=progress)
+        else:
+            self.trees = known.trees
+            self.factorization = None if known.factors is None else Factorization(data, *known.factors)
         if histories.vectors is None:
-            self.notes.append("similarity baseline left out: it needs --index")
             return
         rows = _some(train, _SIMILAR)
         for k in ks:

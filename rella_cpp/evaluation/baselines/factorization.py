@@ -18,6 +18,8 @@ Ints = npt.NDArray[np.integer]
 
 _FACTORS = 16
 _PENALTY = 10.0  # of vectors
+_LEAST = 5  # ratings of a user or an item that gets a vector: of fewer it would be next to zero
+_DIGITS = 5  # after the point, of what is kept
 _ITEM_SHRINKAGE, _USER_SHRINKAGE = 10.0, 5.0  # ratings of no offset
 _ROUNDS = 8  # of alternating least squares
 _HELD_OUT = 0.1  # of the training users: on them an estimate becomes a probability
@@ -112,12 +114,14 @@ def fit_factors(
     above = above - offsets[items]
     own = np.bincount(users, above) / (np.bincount(users) + _USER_SHRINKAGE)
     left = above - own[users]
+    enough = (np.bincount(users)[users] >= _LEAST) & (np.bincount(items, minlength=count)[items] >= _LEAST)
+    users, items, left = users[enough], items[enough], left[enough]
     by_user, by_item = _Grouped.of(users, items, left), _Grouped.of(items, users, left)
     vectors = np.random.default_rng(0).normal(0, 0.1, (count, _FACTORS))
     for done in range(_ROUNDS):
         vectors = by_item.solved(by_user.solved(vectors, len(own)), count)
         progress(done + 1)
-    return ItemFactors(mean, offsets, vectors, _USER_SHRINKAGE, _PENALTY)
+    return ItemFactors(mean, offsets.round(_DIGITS), vectors.round(_DIGITS), _USER_SHRINKAGE, _PENALTY)
 
 
 class _Grouped(NamedTuple):

@@ -115,6 +115,11 @@ def _notes(run: Run, labels: Any, others: list[str]) -> list[str]:
     if "data" in run.settings:
         if "logistic" not in others:
             notes.append("no fitted baselines: the training split is empty, has one label only, or has no ratings")
-        elif "similarity" not in others:
-            notes.append("similarity baseline left out: it needs --index")
+        else:
+            if "similarity" not in others:
+                notes.append("similarity baseline left out: it needs --index")
+            if "boosting" in others and "factors" not in others:
+                notes.append("bias and factors left out: there are too few training users")
+        if run.settings["samples"].get("split") == "train":
+            notes.append("these are training samples: bias and factors have seen their ratings")
     return notes

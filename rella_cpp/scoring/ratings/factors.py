@@ -49,6 +49,18 @@ class ItemFactors:
     shrinkage: float
     penalty: float
 
+    def __post_init__(self) -> None:
+        """Check what is divided by.
+
+        Raises
+        ------
+        ValueError
+            Shrinkage or penalty is not above zero.
+
+        """
+        if not (self.shrinkage > 0 and self.penalty > 0):
+            raise ValueError("shrinkage or penalty is not above zero")
+
     def estimate(self, items: Ints, ratings: Floats, target: int | None) -> Estimate:
         """Estimate the rating of one target.
 

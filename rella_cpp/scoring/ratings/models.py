@@ -128,7 +128,9 @@ class RatingModels:
         if self.factors is not None:
             fitted, links = self.factors
             for row, name in enumerate(self.ids):
-                items[name] += [float(fitted.offsets[row]), *map(float, fitted.vectors[row])]
+                # Most items of a large catalog are too rare for a vector: it is left out where it is zero.
+                vector = fitted.vectors[row].tolist() if fitted.vectors[row].any() else []
+                items[name] += [float(fitted.offsets[row]), *vector]
             found["factors"] = {
                 "mean": fitted.mean,
                 "shrinkage": fitted.shrinkage,
@@ -143,13 +145,15 @@ class RatingModels:
 
         Raises
         ------
-        KeyError, TypeError, ValueError
+        KeyError, TypeError, ValueError, IndexError, OverflowError
             It is no such object.
 
         """
         rows = [list(row) for row in dict(value["items"]).values()]
         names = [str(row.pop(0)) if isinstance(row[0], str) else "" for row in rows]
-        table = np.array(rows, np.float64).reshape(len(rows), -1)
+        width = max(map(len, rows), default=2)
+        table = np.array([row if len(row) == width else _filled(row, width) for row in rows], np.float64)
+        table = table.reshape(len(rows), width)
         made = cls(float(value["mean"]), list(map(str, value["items"])), names, table[:, 0], table[:, 1])
         if "trees" in value:
             made = replace(made, trees=BoostedTrees.from_dict(value["trees"], len(STATISTICS)))
@@ -160,6 +164,13 @@ class RatingModels:
                 float(of["mean"]), table[:, 2], table[:, 3:], float(of["shrinkage"]), float(of["penalty"])
             )
             made = replace(made, factors=FittedFactors(fitted, (links[0], links[1])))
-        if not np.isfinite(table).all():
-            raise ValueError("a number is not finite")
+        if not np.isfinite(table).all() or not (made.counts >= 0).all():
+            raise ValueError("a number is out of its range")
         return made
+
+
+def _filled(row: list[Any], width: int) -> list[Any]:
+    """Fill up the row of an item without a vector; ValueError where it has another width than all others."""
+    if len(row) not in (3, width):
+        raise ValueError("an item has too few numbers")
+    return [*row, *[0.0] * (width - len(row))]

@@ -71,6 +71,9 @@ class BoostedTrees:
 
 
 def _tree(value: Mapping[str, Any], features: int) -> Tree:
+    whole = [number for name in ("feature", "left", "right") for number in value[name]]
+    if not all(type(number) is int for number in whole):
+        raise ValueError("a tree's node is no whole number")
     floats = [np.array(value[name], np.float64) for name in ("threshold", "value")]
     feature, left, right = (np.array(value[name], np.int64) for name in ("feature", "left", "right"))
     if len({array.shape for array in (feature, left, right, *floats)}) > 1 or not len(left):
