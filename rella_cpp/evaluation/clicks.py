@@ -142,7 +142,8 @@ def evaluate(
             writers[k] = stack.enter_context(closing(writer))
         if not all(writer.complete for writer in writers.values()):
             items = histories.data.items.num_rows
-            known = next(filter(None, (writer.known_ratings(items) for writer in writers.values())), None)
+            found = [writer.known_ratings(items) for writer in writers.values()]
+            known = next(filter(None, found), None)
             baselines = Baselines(histories.data, histories, settings.ks, known=known, progress=progress)
             _Predictions(histories, settings, judge, baselines, rows, calibrations, progress).write(writers)
         return [writer.finish() for writer in writers.values()]
@@ -168,7 +169,7 @@ def _run_settings(
 
 
 def _groups(data: DataSet, rows: npt.NDArray[np.int64], settings: EvaluationSettings, k: int) -> list[range] | None:
-    """Group the samples of one K; None: as is usual."""
+    """Group the samples of one K; None: in the usual groups of eight."""
     return None if settings.summary is not None else sample_groups(data, rows, settings.selection(k), settings.layout)
 
 

@@ -92,15 +92,20 @@ class RunWriter(Journal):
         super().__init__(folder, _LAYOUT, settings, keys, groups=groups, force=force)
 
     def save_ratings(self, models: RatingModels) -> None:
-        """Write what was fitted on training ratings beside the predictions: a blend needs it."""
-        if self.known_ratings(len(models.ids)) is None:
+        """Write what was fitted on training ratings beside the predictions, where it is not yet: a blend needs it."""
+        if not (self.folder / _RATINGS).is_file():
             write_json(self.folder / _RATINGS, models.as_dict())
 
     def known_ratings(self, items: int) -> RatingModels | None:
-        """Read what `save_ratings` wrote of so many items; None where it is not there or damaged."""
+        """Read what `save_ratings` wrote of so many items; None where it is not there. A damaged file is removed."""
         path = self.folder / _RATINGS
-        models = _read_ratings(path) if path.is_file() else None
-        return None if models is None or len(models.ids) != items else models
+        if not path.is_file():
+            return None
+        models = _read_ratings(path)
+        if models is not None and len(models.ids) == items:
+            return models
+        path.unlink()
+        return None
 
     def finish(self) -> "Run":
         """Let the predictions appear under their own name; return the run."""
@@ -312,7 +317,7 @@ def _prediction(text: str, first: Line | None) -> Line:
         if isinstance(number, bool) or not isinstance(number, int | float) or not abs(number) < _MOST:
             raise TypeError("a number is none")
     if set(line.get("statistics", STATISTICS)) != set(STATISTICS) or line.get("levels", True) == {}:
-        raise ValueError("it has other statistics or no level")
+        raise ValueError("its statistics have other names, or it has no levels")
     if first is not None and any(
         list(line.get(name, ())) != list(first.get(name, ())) for name in (*_GROUPS, "statistics", "levels")
     ):

@@ -24,8 +24,8 @@ class Baselines:
     `base_rate` (the share of positives in training), and, where the data has ratings: `last_5` and `last_K` (means of
     the user's last ratings), `item_mean`, `similarity` (mean over the K retrieved behaviors, weighted by cosine; with
     an index only), `logistic` (logistic regression on six statistics), `boosting` (gradient-boosted trees on them),
-    `bias` (offsets of items and of the user) and `factors` (a matrix factorization). Each number becomes a probability
-    by a logistic regression fitted on the training split.
+    `bias` (offsets of items and of the user) and `factors` (a matrix factorization). All but `boosting` become
+    probabilities by a logistic regression fitted on the training split.
 
     Parameters
     ----------
@@ -43,7 +43,8 @@ class Baselines:
     statistics
         The six statistics; None without ratings.
     trees, factorization
-        What is fitted of ratings alone; None without ratings, or where there are too few.
+        What is fitted on ratings alone; None without ratings, or where there are too few.
+
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class Baselines:
         known: RatingModels | None = None,
         progress: Progress = no_progress,
     ) -> None:
-        self._data, self._histories, self._ks = data, histories, ks
+        self._data, self._histories, self._ks, self._known = data, histories, ks, known
         self.statistics: RatingStatistics | None = None
         self.trees: BoostedTrees | None = None
         self.factorization: Factorization | None = None
@@ -95,8 +96,8 @@ class Baselines:
         base = {"base_rate": np.full(len(rows), self._rate)} if not np.isnan(self._rate) else {}
         if self.statistics is None:
             return {k: dict(base) for k in self._ks}, None
-        plain = {name: self._fits[name](features) for name, features in self._numbers(rows).items()}
-        six, fitted = self.statistics.of(rows), dict[str, Floats]()
+        numbers, fitted = self._numbers(rows), dict[str, Floats]()
+        plain, six = {name: self._fits[name](features) for name, features in numbers.items()}, numbers["logistic"]
         if self.trees is not None:
             fitted["boosting"] = 1 / (1 + np.exp(-self.trees(six)))
         if self.factorization is not None:
@@ -112,8 +113,8 @@ class Baselines:
 
     def models(self) -> RatingModels | None:
         """Return what was fitted on ratings, by item, for a blend; None without ratings."""
-        if self.statistics is None:
-            return None
+        if self._known is not None or self.statistics is None:
+            return self._known
         data, domain = self._data, self._histories.domain
         rows = range(data.items.num_rows)
         means, counts = self.statistics.popularity.smoothed(np.arange(len(rows)))
