@@ -45,8 +45,8 @@ def test_groups_of_a_stream_are_whole_windows(histories: list[list[bool]], k: in
         user, position = int(data.samples.user[row]), int(data.samples.position[row])
         return user, window_start(sum(histories[user][:position]), k, "anchored")
 
-    whole = [place for group in groups[:-1] for place in (group.stop - 1,)]
-    assert all(window(last) != window(last + 1) for last in whole)  # K ≤ 40: no window has more than MOST samples
+    lasts = [group.stop - 1 for group in groups[:-1]]
+    assert all(window(last) != window(last + 1) for last in lasts)  # K ≤ 40: no window has more than MOST samples
     assert all(len(group) >= LEAST for group in groups[:-1])
     for group in groups:  # and none is longer than it must be: without its last window it is too short
         final = window(group.stop - 1)

@@ -155,6 +155,26 @@ def test_damaged_predictions_are_refused_by_their_line(
 
 
 @pytest.mark.parametrize(
+    "change", [{"statistics": {"foo": 1}}, {"levels": {}}, {"levels": {"1": "x"}}, {"levels": {"1": 2}}]
+)
+def test_what_all_lines_have_wrong_is_refused(small_data: DataSet, tmp_path: Path, change: dict[str, object]) -> None:
+    (done,) = run(small_data, tmp_path / "run", Mean())
+    path = done.folder / "predictions.jsonl"
+    lines = [json.loads(line) | change for line in path.read_text().splitlines()]
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    with pytest.raises(InputError, match="predictions.jsonl, line 1: is no prediction"):
+        report(Run.open(done.folder))
+
+
+def test_a_damaged_file_of_ratings_is_made_anew(small_data: DataSet, tmp_path: Path) -> None:
+    with pytest.raises(Killed):
+        run(small_data, tmp_path / "run", Mean(20))
+    (tmp_path / "run" / "ratings.json").write_text("{")
+    (done,) = run(small_data, tmp_path / "run", Mean())
+    assert len(done.ratings().ids) == small_data.items.num_rows
+
+
+@pytest.mark.parametrize(
     ("name", "text", "said"),
     [
         ("predictions.jsonl", "nonsense\n", "holds 0 lines of 60"),
