@@ -307,7 +307,7 @@ def test_a_blend_that_was_changed_by_hand_is_one_line(tmp_path: Path, change: An
 
 
 def test_a_blend_of_levels_refuses_a_model_that_does_not_say_them(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="the calibration takes the level 1, which this model does not say"):
+    with pytest.raises(InputError, match="the calibration needs level 1, which this model does not give"):
         Calibration({"level 1": 1.0, "level 2": 2.0}, 0.0, False, {}, {}).probability(1.0)
 
 

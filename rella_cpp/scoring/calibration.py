@@ -101,12 +101,12 @@ class Calibration:
         features = model_features(gap, levels) | {"gap": gap}
         for name, (low, _, high) in (self.ranges or {}).items():
             if ratings is None or name not in ratings:
-                finding = f"the calibration blends ratings, and there is no {name} of them"
+                finding = f"the calibration blends ratings, and {name} is missing"
                 raise InputError(finding, remedy="calibrate without --blend")
             features[name] = min(max(ratings[name], low), high)
         if missing := [name for name in self.weights if name not in features]:
             remedy = "calibrate with this layout and domain (rella calibrate)"
-            raise InputError(f"the calibration takes the {missing[0]}, which this model does not say", remedy=remedy)
+            raise InputError(f"the calibration needs {missing[0]}, which this model does not give", remedy=remedy)
         return click_probability(self.offset + sum(weight * features[name] for name, weight in self.weights.items()))
 
     def ratings(self, history: Sequence[Rated | None], target: int | None) -> Mapping[str, float] | None:

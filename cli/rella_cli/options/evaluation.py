@@ -53,7 +53,7 @@ class EvaluatedOptions:
         ),
     ] = None
     baselines_only: Annotated[
-        bool, typer.Option("--baselines-only", help="No model: the baselines alone, in seconds.")
+        bool, typer.Option("--baselines-only", help="No model: the baselines alone, in under a minute.")
     ] = False
 
     def open(self, index: str | None, model: ModelOptions) -> OpenedData:
@@ -79,7 +79,7 @@ class SampleOptions:
         typer.Option(
             "--limit-users",
             metavar="N",
-            help="clicks: draw so many users, and take all their samples: they share what is read.",
+            help="clicks: draw this many users and take all their samples, which share what is read.",
             show_default=False,
             rich_help_panel=_SAMPLES,
         ),

@@ -34,7 +34,7 @@ def show_calibration(fitted: "Calibration", file: Path, *, as_json: bool) -> Non
             "kind": "blend" if fitted.blend else "Platt scaling",
             "samples": f"{fitted.fitted_on['samples']:,}",
             **{f"{name}, cross-validated": f"{was:.4f} → {now:.4f}" for name, (was, now) in figures.items()},
-            **{f"{name} adds": _worth(found) for name, found in fitted.fitted_on.get("parts", {}).items()},
+            **{f"worth of {name}": _worth(found) for name, found in fitted.fitted_on.get("parts", {}).items()},
             **{f"weight of {name}": f"{weight:+.4f}" for name, weight in fitted.weights.items()},
         }
     )

@@ -120,6 +120,6 @@ def _notes(run: Run, labels: Any, others: list[str]) -> list[str]:
                 notes.append("similarity baseline left out: it needs --index")
             if "boosting" in others and "factors" not in others:
                 notes.append("bias and factors left out: there are too few training users")
-        if run.settings["samples"].get("split") == "train":
+        if "factors" in others and run.settings["samples"].get("split") == "train":
             notes.append("these are training samples: bias and factors have seen their ratings")
     return notes

@@ -19,7 +19,7 @@ def as_json(interval: Interval, *, difference: bool = False) -> dict[str, Any]:
 def few_users(count: int, noun: str = "user") -> list[str]:
     """Return a note where there are too few users to draw from; without users each sample is one."""
     if count == 1:
-        return [f"one {noun}: there are no intervals, which come from drawing {noun}s"]
+        return [f"one {noun}: there are no intervals, since they come from drawing {noun}s"]
     return [f"{count} {noun}s are few: their intervals are too narrow, and say little"] if count < _FEW else []
 
 
