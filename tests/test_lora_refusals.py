@@ -2,7 +2,7 @@
 
 import importlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,10 @@ Refuse = Callable[..., str]
 
 
 @pytest.fixture(scope="module")
-def example() -> Iterator[Any]:
+def example() -> Any:
     pytest.importorskip("peft")
     pytest.importorskip("torch").set_num_threads(1)
-    sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
-    yield importlib.import_module("train_lora")
-    sys.path.remove(str(Path(__file__).parent.parent / "examples"))
+    return importlib.import_module("rella_train.lora")
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +39,8 @@ def train(example: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Run the command as a shell does."""
 
     def command(*arguments: object) -> None:
-        monkeypatch.setattr(sys, "argv", ["train_lora.py", *map(str, arguments)])
-        importlib.import_module("training_progress").run(example.main)
+        monkeypatch.setattr(sys, "argv", ["rella_train.lora", *map(str, arguments)])
+        importlib.import_module("rella_train.progress").run(example.main)
 
     return command
 
@@ -217,7 +215,7 @@ def test_what_cannot_be_written_ends_in_one_line_and_the_checkpoint_stays(
     """A folder stands where a file is to be written; once it is gone, the same command comes to the same bytes."""
     common = (rows, "--base", base, "--tokens", 900, "--batch", 2, "--check", 300)
     train(*common, "-o", tmp_path / "whole")
-    out, progress = tmp_path / "out", importlib.import_module("training_progress").Progress
+    out, progress = tmp_path / "out", importlib.import_module("rella_train.progress").Progress
     saved = progress.save
 
     def save(own: Any) -> None:

@@ -17,7 +17,7 @@ from rella_cpp import Cache, Engine, Rella, find_model
 from rella_cpp.domains.templates.sandbox import SANDBOX
 from rella_gguf import GGUFError, InputError, RellaError, read_header
 from rella_gguf.file_types import FILE_TYPES, file_type
-from rella_gguf.inspection import QUANTIZED_FROM
+from rella_gguf.lineage import QUANTIZED_FROM_KEYS
 from rella_gguf.quantization import plan, quantize
 from rella_gguf.quantizer import parse_line
 
@@ -53,7 +53,7 @@ def test_the_file_says_what_it_was_made_from_and_loads(source: Path, tmp_path: P
     made = quantize(source, out, "Q4_0", threads=1)
     header = read_header(out)
     # An adapter tuned on the source names its fingerprint: it must be the very one that the cache gives.
-    assert header.metadata[QUANTIZED_FROM] == made.quantized_from == Cache(None).fingerprint(source)
+    assert header.metadata[QUANTIZED_FROM_KEYS[0]] == made.quantized_from == Cache(None).fingerprint(source)
     rest = {key: value for key, value in header.metadata.items() if not key.startswith(("rella.", "general."))}
     assert rest.items() <= read_header(source).metadata.items()
     with Engine.from_gguf(out) as engine:

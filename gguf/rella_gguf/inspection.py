@@ -10,12 +10,9 @@ from pathlib import Path
 from rella_gguf.checks import check_complete, shard_paths
 from rella_gguf.errors import GGUFError
 from rella_gguf.header import ArrayInfo, Header, read_header
+from rella_gguf.lineage import MERGED, quantized_from
 
 RECORD_KEY, RECORD_HASH_KEY = "rella.record", "rella.record.sha256"
-QUANTIZED_FROM = "rella.quantized_from"
-"""The fingerprint of the model that this one was quantized from."""
-MERGED = "rella.merged"
-"""What was merged into a model: a JSON list, the latest merge last."""
 SOFT_TOKENS, SOFT_AT, SOFT_BASE_SHA256 = "rella.soft.tokens", "rella.soft.at", "rella.soft.base.sha256"
 """How many tokens a soft prompt stands for; where it stands; the fingerprint of the model that it was trained for."""
 
@@ -73,7 +70,10 @@ class Soft:
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """Facts of a GGUF file (of all its parts, where it is split). Sizes are in bytes, lengths in tokens."""
+    """Facts of a GGUF file (of all its parts, where it is split). Sizes are in bytes, lengths in tokens.
+
+    `quantized_from` are the fingerprints of the files that it was quantized from, the latest first.
+    """
 
     path: str
     kind: str
@@ -94,7 +94,7 @@ class Inspection:
     adapter: dict[str, str]
     lora: Lora | None
     soft: Soft | None
-    quantized_from: str
+    quantized_from: tuple[str, ...]
     merged: str
 
 
@@ -138,7 +138,7 @@ def inspect(path: str | Path) -> Inspection:
         adapter={key: str(value) for key, value in header.metadata.items() if key.startswith("adapter.")},
         lora=_lora(header) if header.kind == "adapter" else None,
         soft=_soft(header) if header.kind == "soft_prompt" else None,
-        quantized_from=header.text(QUANTIZED_FROM),
+        quantized_from=quantized_from(header),
         merged=header.text(MERGED),
     )
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from rella_gguf.errors import RellaError
 from rella_gguf.header import ALIGNMENT_KEY, read_header
-from rella_gguf.inspection import QUANTIZED_FROM
+from rella_gguf.lineage import QUANTIZED_FROM_KEYS, quantized_from
 
 _SLAB = 1 << 28  # bytes of rows that the quantizer keeps in memory at once; its own bound is 8 GiB
 _SUFFIXES = {"lib{}.so", "lib{}.dylib", "{}.dll", "lib{}.dll"}
@@ -100,10 +100,11 @@ def quantise_rows(rows: npt.NDArray[np.float32], kind: int, row_bytes: int) -> n
     return out
 
 
-def quantise_file(source: str, out: str, number: int, threads: int, dry: bool, quantized_from: str) -> bool:
+def quantise_file(source: str, out: str, number: int, threads: int, dry: bool, fingerprint: str) -> bool:
     """Let llama.cpp write `source` as `out` with the llama_ftype `number`; its log goes to file descriptor 1.
 
-    `quantized_from`, a fingerprint, goes into the metadata. Returns whether llama.cpp says that it is done.
+    The source's `fingerprint` goes into the metadata, before those that the source has there. Returns whether llama.cpp
+    says that it is done.
     """
     import llama_cpp as lib
 
@@ -120,8 +121,10 @@ def quantise_file(source: str, out: str, number: int, threads: int, dry: bool, q
     params.allow_requantize = True
     if hasattr(params, "max_buf_size"):
         params.max_buf_size = _SLAB
-    changed: dict[str, str | int] = {QUANTIZED_FROM: quantized_from} if quantized_from else {}
-    if ALIGNMENT_KEY in read_header(source).metadata:
+    header = read_header(source)
+    chain = (fingerprint, *quantized_from(header)) if fingerprint else ()
+    changed: dict[str, str | int] = dict(zip(QUANTIZED_FROM_KEYS, chain, strict=False))
+    if ALIGNMENT_KEY in header.metadata:
         changed[ALIGNMENT_KEY] = ALIGNMENT  # it would promise the source's
     overrides = _overrides(lib, changed)
     params.kv_overrides = ctypes.cast(overrides, dict(params._fields_)["kv_overrides"])
@@ -147,6 +150,6 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # end at once, also in the middle of a call
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # whoever started us has gone: end with the next line
-    source, out, number, threads, dry, quantized_from = sys.argv[1:]
-    done = quantise_file(source, out, int(number), int(threads), dry == "1", quantized_from)
+    source, out, number, threads, dry, fingerprint = sys.argv[1:]
+    done = quantise_file(source, out, int(number), int(threads), dry == "1", fingerprint)
     sys.exit(0 if done else REFUSED)

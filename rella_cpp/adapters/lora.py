@@ -15,7 +15,8 @@ from rella_cpp.engine.trial.trial import Kind
 from rella_cpp.errors import InputError, RellaError
 from rella_cpp.storage.artifacts import read_json
 from rella_cpp.storage.cache import Cache
-from rella_gguf import check_adapter
+from rella_gguf import check_adapter, read_header
+from rella_gguf.lineage import merged_records
 from rella_gguf.lora.adapters import named_adapters
 
 logger = logging.getLogger("rella_cpp")
@@ -108,6 +109,14 @@ def records_of(given: Adapters) -> list[Mapping[str, Any]]:
         if record is not None and is_record(record):
             found.append(record)
     return found
+
+
+def merged_into(base: str | Path) -> list[Mapping[str, Any]]:
+    """Return what adapters were tuned on that were merged into a model; none of one that cannot be read."""
+    try:
+        return [record for record in merged_records(read_header(base)) if is_record(record)]
+    except (RellaError, OSError):  # loading it says what is wrong
+        return []
 
 
 def _named(given: Adapters) -> list[tuple[Path, float]]:

@@ -64,13 +64,13 @@ def check_record(record: Mapping[str, Any], source: Path, base: Header, made_for
         Naming what differs.
 
     """
-    from rella_gguf.inspection import QUANTIZED_FROM
+    from rella_gguf.lineage import quantized_from
 
     domain = made_for["domain"]
     wording = record.get("domain") or {"name": domain["name"], "fingerprint": domain["fingerprint"]}
     choice = wording.get("choice", made_for["choice"])
     tuned = record.get("base") or {}
-    bases = {None, made_for["model"]["fingerprint"], base.text(QUANTIZED_FROM)}
+    bases = {None, made_for["model"]["fingerprint"], *quantized_from(base)}
     frame = record.get("chat_format")
     if frame is None and (record.get("layout"), record.get("form")) == ("stream", "text"):
         frame = "none"  # the text of a stream is whole: no trainer frames it

@@ -30,7 +30,7 @@ logger = logging.getLogger("rella_cpp")
 
 @dataclass(frozen=True, eq=False, slots=True)
 class LoadedSoftPrompt:
-    """A soft prompt that fits the model: its embeddings, float32 of shape (n, n_embd), and what it is.
+    """A soft prompt that fits the model: its embeddings, float32 of shape (n, n_embd), what it is, and its file.
 
     `chooses` says that it was trained on choices among candidates, not on yes or no.
     """
@@ -38,6 +38,7 @@ class LoadedSoftPrompt:
     embeddings: npt.NDArray[np.float32]
     applied: AppliedSoftPrompt
     chooses: bool
+    path: Path
 
 
 def load_soft_prompt(
@@ -89,7 +90,9 @@ def load_soft_prompt(
     _warn(soft, record, domain, path)
     digest = sha256(soft.embeddings.astype("<f4").tobytes()).hexdigest()
     try_out("soft", file, digest, path, soft.tokens)
-    return LoadedSoftPrompt(soft.embeddings, AppliedSoftPrompt(file.name, digest, soft.tokens), for_choices(record))
+    return LoadedSoftPrompt(
+        soft.embeddings, AppliedSoftPrompt(file.name, digest, soft.tokens), for_choices(record), file
+    )
 
 
 def _check_room(soft: "SoftPrompt", engine: Engine, domain: Domain, path: Path) -> None:

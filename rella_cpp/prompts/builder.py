@@ -109,6 +109,11 @@ class PromptBuilder:
         return self.frame.name if self.layout == "question" else self._chat_format or "none"
 
     @property
+    def given_chat_format(self) -> str | None:
+        """The name that was given; None: the model's own, and of a stream none."""
+        return self._chat_format
+
+    @property
     def stream_frame(self) -> StreamFrame:
         """What writes streams, in a layout of streams."""
         return self._streams.frame

@@ -93,7 +93,13 @@ class Attachments:
         parts, source = self._parts, None if isinstance(head, Head) else head
         found = Head.load(head) if isinstance(head, str | Path) else head
         if found is not None:
-            found.check(parts.scorer.settings(), parts.engine.n_embd, source=source, allow_mismatch=allow_mismatch)
+            found.check(
+                parts.scorer.settings(),
+                parts.engine.n_embd,
+                origins=parts.reader.model.origins,
+                source=source,
+                allow_mismatch=allow_mismatch,
+            )
         parts.reader.head = found
 
     def use_calibration(self, calibration: "Calibration | str | Path", *, allow_mismatch: bool) -> None:
@@ -109,7 +115,13 @@ class Attachments:
         parts = self._parts
         from rella_cpp.scoring.calibrator import Calibrator  # most scores need none
 
-        calibrator = Calibrator.of(calibration, parts.domain, lambda: parts.vectors.index, any_reading=allow_mismatch)
+        calibrator = Calibrator.of(
+            calibration,
+            parts.domain,
+            lambda: parts.vectors.index,
+            origins=parts.reader.model.origins,
+            any_reading=allow_mismatch,
+        )
         calibrator.check(parts.scorer.settings())
         parts.scorer.calibrator = calibrator
         parts.scorer.contrast = parts.scorer.contrast or calibrator.calibration.contrast

@@ -102,19 +102,22 @@ def find_candidates(
     behaviors
         The history, oldest first.
     vectors
-        The behaviors' vectors, float32 of shape (n, dim), of unit length.
+        The behaviors' vectors, float32 of shape (n, dim), of unit length; zeros: not known.
     count
         How many candidates, at most.
 
     Raises
     ------
     InputError
-        Every item of the index was seen.
+        Every item of the index was seen, or nothing that was liked has a vector.
 
     """
     seen = [row for behavior in behaviors if (row := index.row(behavior.item, domain)) is not None]
     names = _Names(domain, [behavior.item for behavior in behaviors])
-    sources = liked(behaviors, domain)[-_LIKED:]
+    sources = [place for place in liked(behaviors, domain) if vectors[place].any()][-_LIKED:]
+    if not sources:
+        finding = "none of what was liked is in the index, and this model cannot embed for it"
+        raise InputError(finding, source=index.folder, remedy="add it with the model that made the index")
     each = len(seen) + max(10, count * _POOL // max(1, len(sources)))
     while True:
         found: dict[int, tuple[float, int]] = {}

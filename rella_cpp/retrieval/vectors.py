@@ -1,5 +1,6 @@
 """Vectors of items, by the base of the model that scores or from an index."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,8 @@ from rella_cpp.storage.progress import Progress, no_progress
 
 if TYPE_CHECKING:
     from rella_cpp.retrieval.index.item_index import ItemIndex
+
+logger = logging.getLogger("rella_cpp")
 
 
 class ItemVectors:
@@ -128,13 +131,18 @@ class ItemVectors:
         """
         if self.index is None:
             return self._encode(items, "prompt", self.progress, together=False)
-        from rella_gguf.inspection import QUANTIZED_FROM
+        from rella_gguf.lineage import origins, quantized_from
 
         rows = [self.index.row(item, self.domain) for item in items]
         vectors = self.index.vectors([0 if row is None else row for row in rows])
         if missing := [place for place, row in enumerate(rows) if row is None]:
-            # A model that was quantized from the one that made the index embeds alike.
-            if self.index.manifest.fingerprint not in (self.base.fingerprint, self._engine.header.text(QUANTIZED_FROM)):
+            # A model that was quantized from the one that made the index embeds alike; one that was tuned does not.
+            maker, header = self.index.manifest.fingerprint, self._engine.header
+            if maker not in (self.base.fingerprint, *quantized_from(header)):
+                if any(origin.fingerprint == maker for origin in origins(header)):
+                    vectors[missing] = 0
+                    self._warn_of_unknown(items[missing[0]], len(missing))
+                    return vectors
                 raise InputError(
                     f"{self.domain.show_item(items[missing[0]])[:60]!r} is not in the index "
                     f"({len(missing)} of {len(items)} items are not), and another model made it",
@@ -148,6 +156,14 @@ class ItemVectors:
                 raise LongItem.of(missing[error.number], error.finding) from None
             vectors[missing] = self.index.project(hidden)
         return vectors
+
+    def _warn_of_unknown(self, item: Item, count: int) -> None:
+        logger.warning(
+            "not in the index: %s (the first: %s); a tuned model embeds otherwise than the one that made it, so they "
+            "are taken as near to nothing; rella index add --embed-model adds them",
+            f"{count} item{'' if count == 1 else 's'}",
+            self.domain.show_item(item)[:60],
+        )
 
     def _report(self, task: str, done: int, total: int, note: str = "") -> None:
         self.progress(task, done, total, note)

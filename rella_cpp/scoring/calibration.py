@@ -9,12 +9,14 @@ from typing import Any, Self
 
 from rella_cpp.domains.field_names import missing_field
 from rella_cpp.domains.values import describe, quoted
+from rella_cpp.engine.identity import descends
 from rella_cpp.errors import InputError
 from rella_cpp.scoring.ratings.models import FITTED, Rated, RatingModels
 from rella_cpp.scoring.ratings.statistics import STATISTICS
 from rella_cpp.scoring.results import click_probability
 from rella_cpp.storage.artifacts import brief, digest, first_difference, read_json, write_json
 from rella_cpp.storage.versions import library_versions
+from rella_gguf.lineage import Origin
 
 _FORMAT = 2  # 1: blends of the gap and the six statistics alone
 _LEVEL = "level "
@@ -135,9 +137,12 @@ class Calibration:
         settings: Mapping[str, Any],
         reading: Mapping[str, object] | None = None,
         *,
+        origins: Sequence[Origin] = (),
         source: str | Path | None = None,
     ) -> None:
-        """Refuse a scorer or a reading that this was not fitted for.
+        """Refuse a scorer or a reading that this was not fitted for; take one whose model descends from that it was.
+
+        `origins` are what the scorer's model was made from (`Rella.model`).
 
         Raises
         ------
@@ -146,6 +151,9 @@ class Calibration:
 
         """
         wanted = made_for(settings, self.made_for["reading"] if reading is None else reading)
+        fitted = self.made_for["judge"].get("model", {})
+        if descends(wanted["judge"]["model"], fitted, origins):
+            wanted["judge"]["model"] = fitted
         if difference := first_difference(self.made_for, wanted):
             name, was, now = difference
             raise InputError(

@@ -10,6 +10,7 @@ from rella_cpp.domains.domain import Domain
 from rella_cpp.domains.records import Behavior, Item
 from rella_cpp.scoring.ratings.models import Rated
 from rella_cpp.scoring.results import Score
+from rella_gguf.lineage import Origin
 
 if TYPE_CHECKING:
     from rella_cpp.retrieval.index.item_index import ItemIndex
@@ -29,6 +30,8 @@ class Calibrator:
         Tells items from each other.
     index
         Gives the index in use, by which a blend knows items without an id.
+    origins
+        What the model in use was made from.
     any_reading
         Whether to take scorers and readings that it was not fitted for.
     source
@@ -42,12 +45,13 @@ class Calibrator:
         domain: Domain,
         index: "Callable[[], ItemIndex | None]",
         *,
+        origins: Sequence[Origin] = (),
         any_reading: bool = False,
         source: str | Path | None = None,
     ) -> None:
         self.calibration = calibration
         self._domain, self._index = domain, index
-        self._any_reading, self._source = any_reading, source
+        self._origins, self._any_reading, self._source = origins, any_reading, source
 
     @classmethod
     def of(
@@ -56,14 +60,16 @@ class Calibrator:
         domain: Domain,
         index: "Callable[[], ItemIndex | None]",
         *,
+        origins: Sequence[Origin],
         any_reading: bool,
     ) -> Self:
         """Take a calibration as it is, or load it from its file."""
         from rella_cpp.scoring.calibration import Calibration
 
         if isinstance(calibration, Calibration):
-            return cls(calibration, domain, index, any_reading=any_reading)
-        return cls(Calibration.load(calibration), domain, index, any_reading=any_reading, source=calibration)
+            return cls(calibration, domain, index, origins=origins, any_reading=any_reading)
+        loaded = Calibration.load(calibration)
+        return cls(loaded, domain, index, origins=origins, any_reading=any_reading, source=calibration)
 
     def check(self, settings: Mapping[str, Any], reading: Mapping[str, object] | None = None) -> None:
         """Refuse a scorer or a reading that the calibration was not fitted for.
@@ -75,7 +81,7 @@ class Calibrator:
 
         """
         if not self._any_reading:
-            self.calibration.check(settings, reading, source=self._source)
+            self.calibration.check(settings, reading, origins=self._origins, source=self._source)
 
     def calibrated(self, score: Score, behaviors: Sequence[Behavior]) -> Score:
         """Add the calibrated probability. The target's own ratings do not count."""

@@ -4,7 +4,7 @@ The model stays as it is, so a head serves any GGUF, also one that nobody can tu
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -13,10 +13,12 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from rella_cpp.engine.identity import descends
 from rella_cpp.errors import InputError
 from rella_cpp.retrieval.selection import Shown
 from rella_cpp.storage.artifacts import brief, digest, first_difference, new_folder, read_json, sha256, write_json
 from rella_cpp.storage.manifests import find_manifest
+from rella_gguf.lineage import Origin
 
 logger = logging.getLogger("rella_cpp")
 
@@ -81,10 +83,13 @@ class Head:
         settings: Mapping[str, Any],
         width: int,
         *,
+        origins: Sequence[Origin] = (),
         source: str | Path | None = None,
         allow_mismatch: bool = False,
     ) -> None:
         """Refuse a scorer that the head was not fitted for; one of another width even with `allow_mismatch`.
+
+        One whose model descends from that it was fitted for is taken; `origins` are what that was made from.
 
         Raises
         ------
@@ -105,7 +110,10 @@ class Head:
                 source=source,
                 remedy=f"add --layout {layout}, or take it as it is with --allow-mismatch",
             )
-        difference = first_difference(self.made_for, settings_for_heads(settings))
+        wanted, fitted = settings_for_heads(settings), self.made_for.get("model") or {}
+        if descends(wanted["model"], fitted, origins):
+            wanted["model"] = fitted
+        difference = first_difference(self.made_for, wanted)
         if difference and not allow_mismatch:
             name, was, now = difference
             raise InputError(

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rella_cpp.engine.engine import Engine, States
-from rella_cpp.engine.identity import AppliedAdapter, EngineIdentity, ModelIdentity
+from rella_cpp.engine.identity import AppliedAdapter, EngineIdentity, ModelIdentity, OpenedBundle
 from rella_cpp.engine.lora import Adapter
 from rella_cpp.prompts.builder import PromptBuilder
 from rella_cpp.prompts.question import Question
@@ -38,6 +38,8 @@ class LogitReader:
         The LoRA adapters that take part, loaded in the engine.
     head
         What reads the hidden states, if anything.
+    bundle
+        What the model and all that goes with it came from; None: no bundle.
     tokens
         Prompt tokens of the scores so far, and decoded tokens; see `counting`.
 
@@ -47,6 +49,7 @@ class LogitReader:
         self._engine, self._prompts, self._identity, self._cache = engine, prompts, identity, cache
         self.adapters: tuple[Adapter, ...] = ()
         self.head: Head | None = None
+        self.bundle: OpenedBundle | None = None
         self.tokens = (0, 0)
 
     @property
@@ -55,7 +58,7 @@ class LogitReader:
         adapters = tuple(AppliedAdapter(path.name, fingerprint, scale) for path, scale, fingerprint in self.adapters)
         head = None if self.head is None else self.head.fingerprint
         soft = None if self._prompts.soft is None else self._prompts.soft.applied
-        return replace(self._identity.base, adapters=adapters, head=head, soft=soft)
+        return replace(self._identity.base, adapters=adapters, head=head, soft=soft, bundle=self.bundle)
 
     @contextmanager
     def counting(self) -> Iterator[None]:
@@ -115,7 +118,7 @@ class LogitReader:
 
         Each is read alone, so that its bits do not depend on which of the others are known.
         """
-        key = f"{digest(self.model.as_dict())} {self._identity.key}"
+        key = f"{digest(replace(self.model, bundle=None).as_dict())} {self._identity.key}"
         return [self._known_gap(key, question) for question in questions]
 
     def _known_gap(self, key: str, question: Question) -> float:

@@ -92,7 +92,7 @@ def named(out: str | Path) -> Path:
 
 
 @contextmanager
-def new_folder(out: Path, mark: str, kind: str, *, force: bool) -> Iterator[Path]:
+def new_folder(out: Path, mark: str, kind: str, *, force: bool, manifest: str = "manifest.json") -> Iterator[Path]:
     """Give a folder to write into; it becomes `out`, in place of what is there, when the block ends well.
 
     It vanishes when the block does not; what a killed run left is thrown away. Meanwhile no other process gets one
@@ -100,7 +100,7 @@ def new_folder(out: Path, mark: str, kind: str, *, force: bool) -> Iterator[Path
 
     Parameters
     ----------
-    mark, kind
+    mark, kind, manifest
         See `refuse_foreign`.
     force
         Overwrite a folder of this kind.
@@ -120,7 +120,7 @@ def new_folder(out: Path, mark: str, kind: str, *, force: bool) -> Iterator[Path
             for each in (part, old):
                 refuse_link(each)
             _put_back(old, out)
-            refuse_taken(out, mark, kind, force=force)
+            refuse_taken(out, mark, kind, force=force, manifest=manifest)
             shutil.rmtree(part, ignore_errors=True)
             part.mkdir()
             try:
@@ -140,7 +140,7 @@ def _put_back(old: Path, out: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def refuse_taken(out: Path, mark: str, kind: str, *, force: bool) -> None:
+def refuse_taken(out: Path, mark: str, kind: str, *, force: bool, manifest: str = "manifest.json") -> None:
     """Refuse an output that is there already; with `force` only one that is no folder of this kind.
 
     Raises
@@ -151,18 +151,20 @@ def refuse_taken(out: Path, mark: str, kind: str, *, force: bool) -> None:
     """
     if not force:
         refuse_existing(out)
-    refuse_foreign(out, mark, kind)
+    refuse_foreign(out, mark, kind, manifest)
 
 
-def refuse_foreign(out: Path, mark: str, kind: str) -> None:
+def refuse_foreign(out: Path, mark: str, kind: str, manifest: str = "manifest.json") -> None:
     """Refuse to write, or even overwrite, where something else stands than a folder of ours of this kind.
 
     Parameters
     ----------
     mark
-        A key that the folder's manifest.json has.
+        A key that the folder's manifest has.
     kind
         What such a folder is called.
+    manifest
+        The name of that file.
 
     Raises
     ------
@@ -172,11 +174,11 @@ def refuse_foreign(out: Path, mark: str, kind: str) -> None:
     """
     if not os.path.lexists(out) or is_empty(out):
         return
-    manifest: object = None
+    facts: object = None
     if out.is_dir() and not out.is_symlink():
         with suppress(OSError, InputError, ValueError, RecursionError):
-            manifest = loads(read_regular(out / "manifest.json"))
-    if not isinstance(manifest, dict) or mark not in manifest:
+            facts = loads(read_regular(out / manifest))
+    if not isinstance(facts, dict) or mark not in facts:
         raise InputError(f"is there already, and no {kind}: it is not overwritten", source=out, remedy="name another")
 
 

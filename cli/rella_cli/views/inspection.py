@@ -125,7 +125,7 @@ def record_facts(record: Mapping[str, object] | None) -> list[tuple[str, str]]:
 
 def _origin(found: "Inspection") -> list[tuple[str, str]]:
     """Show what the file was made from."""
-    facts = [("quantised from", found.quantized_from[:12])] if found.quantized_from else []
+    facts = [("quantised from", ", ".join(each[:12] for each in found.quantized_from))] if found.quantized_from else []
     try:
         merges = json.loads(found.merged or "[]")
         for merge in merges:

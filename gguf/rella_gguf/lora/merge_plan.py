@@ -8,7 +8,7 @@ from rella_gguf.checks import check_model, refuse_shard, shard_paths
 from rella_gguf.errors import GGUFError, InputError
 from rella_gguf.files import check_output
 from rella_gguf.header import Header, TensorInfo, read_header
-from rella_gguf.inspection import MERGED, QUANTIZED_FROM
+from rella_gguf.lineage import MERGED, QUANTIZED_FROM_KEYS
 from rella_gguf.lora.adapters import named_adapters
 from rella_gguf.lora.pairs import LoraAdapter
 from rella_gguf.lora.provenance import UNKNOWN, merged_text
@@ -19,7 +19,7 @@ from rella_gguf.weights import can_decode, can_encode, ggml_type, row_bytes, typ
 MERGE_TYPES = ("keep", "F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_K", "Q6_K")
 """What the tensors that a merge changes can be put back as; `keep`: each as its own type."""
 
-_WITHOUT = (*SPLIT_KEYS, QUANTIZED_FROM)
+_WITHOUT = (*SPLIT_KEYS, *QUANTIZED_FROM_KEYS)
 """Metadata that a merged file does not have: it is one file, and no other's copy."""
 _IMATRIX = "quantize.imatrix.file"
 

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 
 from rella_gguf.header import Header
-from rella_gguf.inspection import MERGED, QUANTIZED_FROM, tuning_record
+from rella_gguf.inspection import tuning_record
+from rella_gguf.lineage import MERGED, quantized_from
 from rella_gguf.lora.pairs import LoraAdapter
 
 UNKNOWN = "0" * 64
@@ -32,8 +33,10 @@ def merged_text(base: Header, sha256: str, adapters: Sequence[tuple[LoraAdapter,
         What an adapter says of its tuning was changed.
 
     """
+    chain = list(quantized_from(base))
+    named = {"name": base.text("general.name"), "file": base.path.name, "sha256": sha256}
     merge = {
-        "base": {"name": base.text("general.name"), "file": base.path.name, "sha256": sha256},
+        "base": named | ({"quantized_from": chain} if chain else {}),
         "adapters": [_adapter(adapter, digest) for adapter, digest in adapters],
         "type": kind,
         "rella-cpp": version("rella-cpp"),
@@ -42,11 +45,11 @@ def merged_text(base: Header, sha256: str, adapters: Sequence[tuple[LoraAdapter,
 
 
 def strangers(base: Header, sha256: str, adapters: Sequence[LoraAdapter]) -> Iterator[str]:
-    """Say which adapters were tuned on another model than the base, or the one that it was quantized from."""
+    """Say which adapters were tuned on another model than the base, or those that it was quantized from."""
     for adapter in adapters:
         tuned = (tuning_record(adapter.header) or {}).get("base")
         fingerprint = tuned.get("fingerprint") if isinstance(tuned, dict) else None
-        if fingerprint not in (None, sha256, base.text(QUANTIZED_FROM)):
+        if fingerprint not in (None, sha256, *quantized_from(base)):
             yield f"{adapter.path.name} was tuned on another model than {base.path.name} ({str(fingerprint)[:12]})"
 
 

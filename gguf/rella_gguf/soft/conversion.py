@@ -7,7 +7,7 @@ from pathlib import Path
 from rella_gguf.checks import check_model, shard_paths
 from rella_gguf.errors import InputError
 from rella_gguf.header import Header
-from rella_gguf.inspection import QUANTIZED_FROM
+from rella_gguf.lineage import quantized_from
 from rella_gguf.peft_files import (
     CONFIG,
     RECORD,
@@ -156,7 +156,7 @@ def _unchecked(known: _Base) -> list[str]:
 
 def _another(told: _Base, known: _Base, header: Header, base: Path) -> list[str]:
     """Say that the trainer's record names another base than the one given."""
-    if told.sha256 in (None, known.sha256, header.text(QUANTIZED_FROM)):
+    if told.sha256 in (None, known.sha256, *quantized_from(header)):
         return []
     return [f"{RECORD} says that it was trained for another model than {base.name} ({told.sha256:.12})"]
 

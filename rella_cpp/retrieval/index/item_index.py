@@ -1,5 +1,6 @@
 """ItemIndex: items and their vectors on disk, opened without reading them."""
 
+from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -48,6 +49,7 @@ class ItemIndex:
         self.folder = folder
         self._files = CheckedFiles(folder, manifest, cache=cache)
         self._texts: tuple[int, Domain, dict[str, int]] | None = None
+        self._names: tuple[int, Domain, dict[str, int]] | None = None
         self._walked = -1  # the generation whose graph was checked
 
     @classmethod
@@ -128,7 +130,9 @@ class ItemIndex:
         return known
 
     def row(self, item: Item, domain: Domain) -> int | None:
-        """Return an item's row: by its id, or where it or the stored one has none, as prompts show it; else None.
+        """Return an item's row: by its id; where it or the stored one has none, as prompts show it, or by its name.
+
+        Of several items of one name none is meant. None: it is not in the index.
 
         Raises
         ------
@@ -145,7 +149,8 @@ class ItemIndex:
                 return None
             row = self._by_text(domain).get(domain.show_item(item))
             return row if row is not None and self.id(row) is None else None
-        return self._by_text(domain).get(domain.show_item(item))
+        row = self._by_text(domain).get(domain.show_item(item))
+        return self._by_name(domain).get(domain.name_item(item).casefold()) if row is None else row
 
     def find(self, text: str, field: str, domain: Domain) -> int | None:
         """Return the row of the item that a text names; None where it names none. Case does not count.
@@ -280,6 +285,15 @@ class ItemIndex:
             return {name: row for row, name in enumerate(self.ids()) if name is not None}
 
         return self._files.keep("rows by id", rows)
+
+    def _by_name(self, domain: Domain) -> dict[str, int]:
+        """Rows by name (title and year), where that is one item's alone."""
+        if self._names is None or self._names[:2] != (self.manifest.generation, domain):
+            names = [domain.name_item(item).casefold() for item in self.items()]
+            counts = Counter(names)
+            rows = {name: row for row, name in enumerate(names) if name and counts[name] == 1}
+            self._names = (self.manifest.generation, domain, rows)
+        return self._names[2]
 
     def _by_text(self, domain: Domain) -> dict[str, int]:
         """Rows by what prompts show; of items shown alike the first."""
