@@ -10,6 +10,7 @@ from .benchmark.results import Bench as Bench
 from .benchmark.results import Measure as Measure
 from .benchmark.results import RawRate as RawRate
 from .benchmark.workload import Mix as Mix
+from .bundles.bundle import Bundle as Bundle
 from .datasets.dataset import DataSet as DataSet
 from .datasets.dataset import Interactions as Interactions
 from .datasets.dataset import Samples as Samples
@@ -78,6 +79,8 @@ from .evaluation.reports.report import report as report
 from .evaluation.runs import Run as Run
 from .evaluation.runs import open_runs as open_runs
 from .prompts.layout import Layout as Layout
+from .recommender.bundling import BundleSettings as BundleSettings
+from .recommender.bundling import save_bundle as save_bundle
 from .recommender.candidates import Recommendation as Recommendation
 from .recommender.rella import Rella as Rella
 from .retrieval.index.build import IndexSettings as IndexSettings
@@ -110,6 +113,8 @@ from .summarization.summaries import SampleSummary as SampleSummary
 from .summarization.summaries import Summaries as Summaries
 from .summarization.summary import BlockSummary as BlockSummary
 from .summarization.summary import PreferenceSummary as PreferenceSummary
+from .training.stream import StreamTraining as StreamTraining
+from .training.stream import tune_stream as tune_stream
 from .tuning.delrec import DELREC_TASKS as DELREC_TASKS
 from .tuning.delrec import DelrecExample as DelrecExample
 from .tuning.delrec import DelrecExamples as DelrecExamples

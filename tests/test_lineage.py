@@ -1,15 +1,18 @@
 """What models were made from, over several steps, and what may be used with a child as it was with its parent."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from lora_files import write_pairs
 from tiny_model import Shape, write_adapter, write_model
 
 from rella_cpp import Cache, Calibration, InputError, Item, ItemIndex, Rella, build_index, load_domain
 from rella_cpp.engine.identity import descends
+from rella_cpp.recommender.tuned_layout import tuned_layout
 from rella_cpp.scoring.calibration import made_for
 from rella_gguf import merge_adapters, read_header
 from rella_gguf.lineage import Origin, origins
@@ -150,3 +153,16 @@ def test_a_name_that_two_items_have_means_neither(index: ItemIndex) -> None:
     movies = load_domain("movies")
     assert index.row(Item({"title": "Twins", "year": 1975, "genres": ["Comedy"]}), movies) == 5
     assert index.row(Item({"title": "Twins"}), movies) is None
+
+
+def test_a_model_reads_as_what_was_merged_into_it_was_tuned(tmp_path: Path) -> None:
+    record = {"domain": {}, "base": {}, "layout": "stream", "samples": {"k": 7}}
+    write_model(tmp_path / "base.gguf", shape=Shape(ctx=2048))
+    pair = {"blk.0.attn_q.weight": (np.ones((2, 16), np.float32), np.ones((16, 2), np.float32))}
+    write_pairs(tmp_path / "a.gguf", pair, record=json.dumps(record))
+    merge_adapters(tmp_path / "base.gguf", [tmp_path / "a.gguf"], tmp_path / "merged.gguf")
+    assert tuned_layout(None, [], base=tmp_path / "merged.gguf")[:2] == ("stream", 7)
+    assert tuned_layout("question", [], base=tmp_path / "merged.gguf").layout == "question"
+    assert tuned_layout(None, [], base=tmp_path / "none.gguf").layout == "question"
+    with Rella.from_gguf(tmp_path / "merged.gguf") as rella:
+        assert rella.score(HISTORY, ITEM).levels is not None

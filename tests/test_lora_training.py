@@ -3,7 +3,6 @@
 import importlib
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +24,10 @@ WEIGHTS = "adapter_model.safetensors"
 
 
 @pytest.fixture(scope="module")
-def example() -> Iterator[Any]:
+def example() -> Any:
     pytest.importorskip("peft")
     pytest.importorskip("torch").set_num_threads(1)  # a tiny model's threads wait for each other
-    sys.path.insert(0, str(ROOT / "examples"))
-    yield importlib.import_module("train_lora")
-    sys.path.remove(str(ROOT / "examples"))
+    return importlib.import_module("rella_train.lora")
 
 
 @pytest.fixture(scope="module", params=["spm", "bpe"])
@@ -76,12 +73,12 @@ def stream(tmp_path: Path) -> Path:
 
 
 def run(example: Any, monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
-    monkeypatch.setattr(sys, "argv", ["train_lora.py", *map(str, arguments), "--dtype", "float32"])
+    monkeypatch.setattr(sys, "argv", ["rella_train.lora", *map(str, arguments), "--dtype", "float32"])
     example.main()
 
 
 def reader(example: Any, base: Path, rows: Path) -> tuple[Any, Any]:
-    model, tokenizer = importlib.import_module("training_model").load_base(base, "float32")
+    model, tokenizer = importlib.import_module("rella_train.model").load_base(base, "float32")
     return model.eval(), example.RowReader(rows, example.read_manifest(rows), tokenizer)
 
 
@@ -122,7 +119,7 @@ def test_one_pass_gives_every_answer_the_logits_that_it_has_alone(example: Any, 
     rows = list(found)[:9]
     assert max(len(row.tokens) for row in rows) > 64 + min(len(row.tokens) for row in rows)
     with torch.no_grad():
-        batch = importlib.import_module("training_rows").side_by_side(rows, found.answers)
+        batch = importlib.import_module("rella_train.rows").side_by_side(rows, found.answers)
         together = example.Learner(model, found.answers).logits(batch)
         some = example.Learner(model, found.answers).answer_logits(batch)
         alone = [
@@ -138,9 +135,9 @@ def test_one_pass_gives_every_answer_the_logits_that_it_has_alone(example: Any, 
 
 def test_logits_of_a_bfloat16_base_are_not_rounded(example: Any, base: Path, stream: Path) -> None:
     torch = pytest.importorskip("torch")
-    model, tokenizer = importlib.import_module("training_model").load_base(base, "bfloat16")
+    model, tokenizer = importlib.import_module("rella_train.model").load_base(base, "bfloat16")
     found = example.RowReader(stream, example.read_manifest(stream), tokenizer)
-    batch = importlib.import_module("training_rows").side_by_side(list(found)[:9], found.answers)
+    batch = importlib.import_module("rella_train.rows").side_by_side(list(found)[:9], found.answers)
     with torch.no_grad():
         logits = example.Learner(model, found.answers).logits(batch)
     assert logits.dtype == torch.float32
@@ -160,7 +157,7 @@ def test_the_figures_of_a_check_are_those_of_the_softmax_over_the_levels(
             each = np.exp(logits[place - 1, found.answers.tokens].numpy())
             chances.append(each[3:].sum() / each.sum())
             labels.append(answer > 2)
-    batches = importlib.import_module("training_rows").sorted_batches(rows, 3, found.answers)
+    batches = importlib.import_module("rella_train.rows").sorted_batches(rows, 3, found.answers)
     auc, loss = example.validate(example.Learner(model, found.answers), batches)
     assert auc == pytest.approx(metrics.roc_auc_score(labels, chances), abs=2e-3)
     assert loss == pytest.approx(metrics.log_loss(labels, chances), abs=1e-5)
@@ -188,7 +185,7 @@ def test_a_stream_is_learnt_and_what_is_saved_converts(
 
 def killed_at_every_checkpoint(example: Any, monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
     """Run to the end, killed after each checkpoint; return how often that was."""
-    progress = importlib.import_module("training_progress").Progress
+    progress = importlib.import_module("rella_train.progress").Progress
     saved, killed = progress.save, 0
 
     def save(progress: Any) -> None:
@@ -255,11 +252,11 @@ def test_no_gradient_goes_below_the_lowest_adapted_layer(
     assert len(names) == 14 and all(".layers.2." in name for name in names)
     model, found = reader(example, base, stream)
     given = type("Given", (), {"layers": 2, "rank": 2, "alpha": 2, "dropout": 0.0, "targets": ["all-linear"]})
-    tuned = importlib.import_module("training_model").with_lora(model, given, "m")
+    tuned = importlib.import_module("rella_train.model").with_lora(model, given, "m")
     went: dict[int, bool] = {}
     for number, layer in enumerate(tuned.get_base_model().model.layers):
         layer.register_forward_hook(lambda _, __, out, number=number: went.update({number: out.requires_grad}))
-    batch = importlib.import_module("training_rows").side_by_side(list(found)[:2], found.answers)
+    batch = importlib.import_module("rella_train.rows").side_by_side(list(found)[:2], found.answers)
     example.Learner(tuned, found.answers).add_gradients(batch)
     assert went == {0: False, 1: False, 2: True}
 
@@ -279,7 +276,7 @@ def test_fewer_tokens_of_a_stream_are_the_first_of_more(example: Any, base: Path
     ("facts", "more", "said"),
     [
         ({"form": "messages"}, (), "rows of the form 'messages'; export them with --format text"),
-        ({"levels": None}, (), "train_soft_prompt.py reads them"),
+        ({"levels": None}, (), "rella_train.soft_prompt reads them"),
         ({}, ("--layers", 3), "--layers is 3; the base has 3 layers: give 0 to 2"),
         ({}, ("--tokens", 0), "--tokens is 0; give more than 0"),
         (
@@ -339,7 +336,7 @@ def test_the_passes_by_hand_give_the_gradients_of_autograd(
     torch = pytest.importorskip("torch")
     from types import SimpleNamespace
 
-    llama, plain = importlib.import_module("training_llama"), importlib.import_module("training_model")
+    llama, plain = importlib.import_module("rella_train.llama"), importlib.import_module("rella_train.model")
     model, found = reader(example, base, stream)
     given = SimpleNamespace(rank=3, alpha=6, dropout=0.0, targets=targets, layers=layers)
     model = plain.with_lora(model, given, "m.gguf")
@@ -348,7 +345,7 @@ def test_the_passes_by_hand_give_the_gradients_of_autograd(
     for each in weights.values():
         torch.nn.init.normal_(each, std=0.2)
     rows = [row for row in found if row.places][:5]
-    batch = importlib.import_module("training_rows").side_by_side(rows, found.answers)
+    batch = importlib.import_module("rella_train.rows").side_by_side(rows, found.answers)
     slow = plain.Learner(model, found.answers)
     loss, logits = slow.add_gradients(batch), slow.answer_logits(batch)
     wanted = {name: each.grad.clone() for name, each in weights.items()}

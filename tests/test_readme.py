@@ -118,7 +118,7 @@ def test_the_path_from_a_download_to_a_table_runs(tmp_path: Path) -> None:
 def test_the_path_of_streams_runs(tmp_path: Path) -> None:
     # In place of what an earlier path leaves, and of what trains, which needs torch, files such as these.
     model = packaged_model()
-    assert model is not None and len(STREAMS) == 6
+    assert model is not None and len(STREAMS) == 7
     (tmp_path / "smollm2.gguf").symlink_to(model)
     ratings = random_ratings(seed=1, users=60, movies=30, most=20)
     write_files(tmp_path / "ml-1m.zip", ml_1m(ratings, movies=30, users=60))
@@ -188,7 +188,7 @@ def test_the_domain_shown_is_a_domain(tmp_path: Path) -> None:
 
 def test_it_can_be_tried_before_line_40() -> None:
     top = README.splitlines()[:40]
-    assert any("pip install" in line for line in top) and any("Rella.from_gguf" in line for line in top)
+    assert any("pip install" in line for line in top) and any("Rella.from_bundle" in line for line in top)
     assert COMMANDS[-1].endswith("scripts/check")
 
 
@@ -196,7 +196,7 @@ def unknown_options(text: str) -> set[str]:
     known = set(
         re.findall(
             r'"(--[a-z-]+)(?:/--[a-z-]+)?"',
-            "".join(p.read_text() for folder in ("cli", "examples") for p in (ROOT / folder).rglob("*.py")),
+            "".join(p.read_text() for folder in ("cli", "train", "examples") for p in (ROOT / folder).rglob("*.py")),
         )
     )
     return set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) - known
@@ -209,7 +209,7 @@ def test_every_option_it_names_exists() -> None:
 
 def test_the_page_on_installing_begins_with_the_commands_of_the_readme() -> None:
     lines = [line for block in blocks("sh", INSTALL) for line in block.splitlines()]
-    assert lines[0] == COMMANDS[0] and set(lines[1:3]) <= set(blocks("sh")[0].splitlines())
+    assert lines[0] == COMMANDS[0] and set(lines[1:3]) <= set(blocks("sh", section("Install"))[0].splitlines())
     assert [shell(command).returncode for command in commands(INSTALL)] == [0]
 
 

@@ -4,7 +4,6 @@ import argparse
 import importlib
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +23,10 @@ TOKENS = 5
 
 
 @pytest.fixture(scope="module")
-def example() -> Iterator[Any]:
+def example() -> Any:
     pytest.importorskip("peft")
     pytest.importorskip("torch").set_num_threads(1)  # a tiny model's threads wait for each other
-    sys.path.insert(0, str(ROOT / "examples"))
-    yield importlib.import_module("train_soft_prompt")
-    sys.path.remove(str(ROOT / "examples"))
+    return importlib.import_module("rella_train.soft_prompt")
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +44,7 @@ def rows(sparse_data: DataSet, roomy_model: Path, tmp_path_factory: pytest.TempP
 
 
 def run(example: Any, monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
-    monkeypatch.setattr(sys, "argv", ["train_soft_prompt.py", *map(str, arguments)])
+    monkeypatch.setattr(sys, "argv", ["rella_train.soft_prompt", *map(str, arguments)])
     example.main()
 
 
@@ -191,6 +188,6 @@ def test_what_cannot_be_trained_is_refused(
 
 
 def test_options_have_defaults_in_their_help(example: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", ["train_soft_prompt.py", "stage1", "rows", "--base", "m.gguf", "-o", "soft"])
+    monkeypatch.setattr(sys, "argv", ["rella_train.soft_prompt", "stage1", "rows", "--base", "m.gguf", "-o", "soft"])
     given: argparse.Namespace = example.options()
     assert (given.tokens, given.temporal_weight, given.init) == (20, 0.5, "text")

@@ -21,15 +21,17 @@ LIBRARY = {
     "domains": "storage",
     "engine": "storage",
     "adapters": "storage domains engine",
+    "bundles": "storage domains engine",
     "datasets": "storage domains",
     "prompts": "domains engine adapters",
     "retrieval": "storage domains engine datasets prompts",
     "summarization": "storage domains engine datasets prompts",
     "scoring": "storage domains engine prompts retrieval summarization",
-    "recommender": "storage domains engine adapters prompts retrieval summarization scoring",
+    "recommender": "storage domains engine adapters bundles prompts retrieval summarization scoring",
     "serving": "domains retrieval summarization scoring",
     "evaluation": "storage metrics domains engine datasets prompts retrieval summarization scoring",
     "tuning": "storage metrics domains engine datasets prompts retrieval summarization scoring recommender",
+    "training": "storage domains datasets bundles retrieval scoring recommender evaluation tuning",
     "benchmark": "storage domains engine prompts recommender",
 }
 # And for those of the command line; `log` and `shortages` are open to all.

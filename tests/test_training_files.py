@@ -1,6 +1,6 @@
 """Which rows the example that trains LoRA reads, and how it refuses what is damaged. Without torch."""
 
-import importlib.util
+import importlib
 import json
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-SOURCE = Path(__file__).parent.parent / "examples/training_files.py"
 LEVELS = [{"label": str(level + 1), "liked": level > 2, "value": level + 1.0} for level in range(5)]
 STREAM = {"form": "text", "layout": "stream", "levels": LEVELS, "answers": None}
 QUESTION = {"form": "text", "answers": ["Yes", "No"]}
@@ -21,11 +20,7 @@ ROW: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def files() -> Any:
-    spec = importlib.util.spec_from_file_location("training_files", SOURCE)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return importlib.import_module("rella_train.files")
 
 
 def refusal(read: Any) -> str:
@@ -71,8 +66,8 @@ def test_a_manifest_is_read_as_it_stands(files: Any, tmp_path: Path, manifest: d
         (b"[" * 100000, "is no manifest"),
         (b'{"form": "caf\xe9"}', "byte 14 is not UTF-8"),
         (coded({**STREAM, "form": 3}), "holds rows of the form 3"),
-        (coded({**STREAM, "levels": None}), "train_soft_prompt.py reads them"),
-        (coded({**QUESTION, "answers": None, "levels": LEVELS}), "train_soft_prompt.py reads them"),
+        (coded({**STREAM, "levels": None}), "rella_train.soft_prompt reads them"),
+        (coded({**QUESTION, "answers": None, "levels": LEVELS}), "rella_train.soft_prompt reads them"),
     ],
 )
 def test_what_is_no_manifest_is_refused(files: Any, tmp_path: Path, data: bytes, said: str) -> None:

@@ -19,7 +19,7 @@ _COMMANDS = {
     **{name: name for name in ("bench", "pull", "domains")},
 }
 """Commands, by the module that has them: the function of the command's name, or `register`."""
-_GROUPS = ("gguf", "lora", "soft", "index", "export", "tune", "data", "cache")
+_GROUPS = ("bundle", "gguf", "lora", "soft", "index", "export", "tune", "data", "cache")
 """Groups of commands: the module of that name has the `app`."""
 
 

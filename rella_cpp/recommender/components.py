@@ -39,8 +39,8 @@ class Components:
         Writes preference summaries, by the model's base.
     scorer, likelihoods
         Say how likely items are liked, and which comes next.
-    usual_k
-        How many behaviors prompts show where a request does not say.
+    usual
+        The layout, and which behaviors prompts show where a request does not say.
 
     """
 
@@ -54,7 +54,7 @@ class Components:
     summarizer: Summarizer
     scorer: Scorer
     likelihoods: LikelihoodScorer
-    usual_k: int
+    usual: TunedLayout
 
     @classmethod
     def of(
@@ -75,13 +75,13 @@ class Components:
         summarizer = Summarizer(engine, prompts, identity, cache)
         scorer = Scorer(engine, prompts, vectors, reader, summarizer)
         likelihoods = LikelihoodScorer(engine, prompts, reader)
-        return cls(engine, domain, cache, trial, prompts, vectors, reader, summarizer, scorer, likelihoods, tuned.k)
+        return cls(engine, domain, cache, trial, prompts, vectors, reader, summarizer, scorer, likelihoods, tuned)
 
     def selection(
         self,
         k: int | None,
         retrieval: Retrieval | None,
-        order: Order,
+        order: Order | None,
         window: Window | None,
         *,
         allow_empty_history: bool = False,
@@ -94,8 +94,15 @@ class Components:
             A value is out of its range, or the layout does not have it.
 
         """
-        layout, usual, allow = self.prompts.layout, self.usual_k if k is None else k, allow_empty_history
-        return Selection.of(layout, usual, retrieval, order, window=window, allow_empty_history=allow)
+        usual = self.usual
+        return Selection.of(
+            self.prompts.layout,
+            usual.k if k is None else k,
+            retrieval or usual.retrieval,
+            order or usual.order,
+            window=window or (usual.window if retrieval is None else None),
+            allow_empty_history=allow_empty_history,
+        )
 
     def report_to(self, progress: Progress) -> None:
         """Let every part tell how far it is."""

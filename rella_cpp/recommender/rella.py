@@ -4,13 +4,14 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, Unpack
 
 import numpy as np
 import numpy.typing as npt
 
 from rella_cpp.adapters.lora import Adapters
 from rella_cpp.adapters.soft_prompt import LoadedSoftPrompt
+from rella_cpp.bundles.bundle import Bundle
 from rella_cpp.domains.domain import Domain
 from rella_cpp.domains.loading import load_domain
 from rella_cpp.domains.records import Behavior, Item, User
@@ -25,6 +26,7 @@ from rella_cpp.prompts.yes_no import Order
 from rella_cpp.recommender.attachments import Attachments
 from rella_cpp.recommender.components import Components
 from rella_cpp.recommender.loading import load_engine
+from rella_cpp.recommender.opening import Loading, open_bundle
 from rella_cpp.recommender.tuned_layout import TunedLayout, tuned_layout
 from rella_cpp.retrieval.selection import Retrieval, Window
 from rella_cpp.scoring.answers import Answer
@@ -99,7 +101,7 @@ class Rella:
         soft: str | Path | None = None,
         exact: bool | None = None,
         settings: EngineSettings | None = None,
-        layout: Layout | None = None,
+        layout: Layout | TunedLayout | None = None,
         chat_format: str | None = None,
         cache: Cache | None = None,
         trial: bool = True,
@@ -122,8 +124,7 @@ class Rella:
         trial
             Try the model once with this build of llama.cpp on this processor, in a process of its own (a script needs
             no `if __name__ == "__main__"`); where llama.cpp dies, load it with safer settings, with a warning.
-        progress
-            Called with a task's name, what is done, the total and a note while the model is tried.
+            `progress` is called with a task's name, what is done, the total and a note meanwhile.
 
         Raises
         ------
@@ -136,7 +137,8 @@ class Rella:
             settings = replace(settings, exact=exact)
         if not isinstance(domain, Domain):
             domain = load_domain(domain)
-        tuned, cache = tuned_layout(layout, lora, domain), cache or Cache.default()
+        tuned = layout if isinstance(layout, TunedLayout) else tuned_layout(layout, lora, domain, path)
+        cache = cache or Cache.default()
         engine, tried = load_engine(path, settings, tuned.layout, chat_format, cache, trial=trial, progress=progress)
         try:
             rella = cls(engine, domain, layout=tuned, chat_format=chat_format, cache=cache, trial=tried)
@@ -147,6 +149,15 @@ class Rella:
             engine.close()
             raise
 
+    @classmethod
+    def from_bundle(cls, bundle: Bundle | str | Path, **loading: Unpack[Loading]) -> Self:
+        """Load a bundle: one folder with a model, what it was tuned with, its wording and its reading.
+
+        `bundle` is its folder, the name of one that comes with the package, or a `Bundle`; `loading` are `settings`,
+        `exact`, `cache`, `trial` and `progress` of `from_gguf`. Raises as `Bundle.open` and `from_gguf` do.
+        """
+        return open_bundle(cls.from_gguf, bundle, loading)
+
     def score(
         self,
         history: Sequence[Behavior | Mapping[str, object]],
@@ -155,7 +166,7 @@ class Rella:
         user: User | Mapping[str, object] | None = None,
         k: int | None = None,
         retrieval: Retrieval | None = None,
-        order: Order = "time",
+        order: Order | None = None,
         window: Window | None = None,
         summary: SummarySettings | None = None,
         allow_empty_history: bool = False,
@@ -172,7 +183,7 @@ class Rella:
         user: User | Mapping[str, object] | None = None,
         k: int | None = None,
         retrieval: Retrieval | None = None,
-        order: Order = "time",
+        order: Order | None = None,
         window: Window | None = None,
         summary: SummarySettings | None = None,
         allow_empty_history: bool = False,
@@ -185,29 +196,26 @@ class Rella:
             Behaviors, oldest first unless every one has a timestamp, and the targets; a behavior that is the target
             itself is left out. What is known of the user.
         k, retrieval, order, window
-            Which behaviors a prompt shows, and in which order; see `Selection`. None: the
-            layout's own; of a stream K is 12, or as many as its adapter was tuned on.
+            Which behaviors a prompt shows, and in which order; see `Selection`. None: as adapters or bundle say, else
+            the layout's own.
         summary
-            Show in place of those behaviors a summary of the history and its latest behaviors (LLM-TRSR); `k`,
-            `retrieval` and `order` then do not matter.
+            Show in their place a summary of the history and its latest behaviors (LLM-TRSR).
         allow_empty_history
             Score with no history at all, too.
 
         Raises
         ------
         InputError, ContextError
-            A record does not fit the domain, an argument is out of its range, or a prompt does not fit the context even
-            with no history; nothing was scored.
+            A record does not fit the domain, an argument is out of its range, or a prompt does not fit the context.
 
         """
         selection = self._components.selection(k, retrieval, order, window, allow_empty_history=allow_empty_history)
         return self._components.scorer.score([Query(history, items, user, selection, summary)], keep=True)[0]
 
     def judge(self, queries: Sequence[Query]) -> list[list[Score]]:
-        """Score the targets of many queries; one list a query, as `rank` would give it. Raises as `rank` does.
+        """Score the targets of many queries; one list a query, as `rank` would give it but for rounding.
 
-        What prompts share is decoded once, over all queries; unless the engine is exact, short ones are decoded
-        together, so scores differ from those of `rank` as far as rounding goes (README, Exactness).
+        What prompts share is decoded once, over all queries (README, Exactness). Raises as `rank` does.
         """
         return self._components.scorer.score(queries)
 
@@ -220,16 +228,12 @@ class Rella:
         k: int = 30,
         allow_empty_history: bool = False,
     ) -> list[Likelihood]:
-        """Say how likely each of some items comes next, one likelihood per item, in input order; see `ChoiceQuery`.
-
-        Raises as `rank` does.
-        """
-        return self._components.likelihoods.choose(
-            [ChoiceQuery(history, items, user, k, allow_empty_history)], keep=True
-        )[0]
+        """Say how likely each of some items comes next, in input order; see `ChoiceQuery`. Raises as `rank` does."""
+        query = ChoiceQuery(history, items, user, k, allow_empty_history)
+        return self._components.likelihoods.choose([query], keep=True)[0]
 
     def likelihoods(self, queries: Sequence[ChoiceQuery]) -> list[list[Likelihood]]:
-        """Choose among the candidates of many queries, as `choose` does; what prompts share is decoded once."""
+        """Choose among the candidates of many queries, as `choose` does."""
         return self._components.likelihoods.choose(queries)
 
     def summarize(
@@ -237,11 +241,7 @@ class Rella:
         histories: Sequence[Sequence[Behavior | Mapping[str, object]]],
         settings: SummarySettings | None = None,
     ) -> list[PreferenceSummary]:
-        """Write down what users prefer (LLM-TRSR), block by block; one summary each, in input order.
-
-        Each history has its behaviors oldest first unless every one has a timestamp. `Summarizer.summaries` says what a
-        text's wording depends on, and what is raised.
-        """
+        """Write down what users prefer (LLM-TRSR); one summary each, in input order. See `Summarizer.summarize`."""
         return self.summarizer.summarize(histories, settings or SummarySettings(), self.progress)
 
     def recommend(
@@ -253,7 +253,7 @@ class Rella:
         user: User | Mapping[str, object] | None = None,
         k: int | None = None,
         retrieval: Retrieval | None = None,
-        order: Order = "time",
+        order: Order | None = None,
         window: Window | None = None,
         summary: SummarySettings | None = None,
     ) -> "list[Recommendation[Score]]":
@@ -263,7 +263,7 @@ class Rella:
         ----------
         count, candidates
             How many to return, at most, and how many to score, at least as many; see `candidates.find_candidates`.
-        history, user, k, retrieval, order, window, summary
+        history, …, summary
             See `rank`, also for what it raises.
 
         Raises
@@ -275,11 +275,9 @@ class Rella:
         from rella_cpp.recommender.candidates import Shortlist
 
         shortlist = Shortlist.of(self.vectors, history, candidates, count)
-        selection = self._components.selection(k, retrieval, order, window)
+        query = Query(history, shortlist.items, user, self._components.selection(k, retrieval, order, window), summary)
         with shortlist.located():
-            (scores,) = self._components.scorer.score(
-                [Query(history, shortlist.items, user, selection, summary)], keep=True
-            )
+            (scores,) = self._components.scorer.score([query], keep=True)
         return shortlist.best(scores, count)
 
     def recommend_next(
@@ -291,7 +289,7 @@ class Rella:
         user: User | Mapping[str, object] | None = None,
         k: int = 30,
     ) -> "list[Recommendation[Likelihood]]":
-        """Recommend items of the index as `recommend` does, by which comes next: see `choose`."""
+        """Recommend items of the index as `recommend` does, by which comes next; see `choose`."""
         from rella_cpp.recommender.candidates import Shortlist
 
         shortlist = Shortlist.of(self.vectors, history, candidates, count)
@@ -301,10 +299,7 @@ class Rella:
 
     @property
     def adapters(self) -> tuple[Adapter, ...]:
-        """The LoRA adapters of this object's scores; set them between requests, the model stays loaded.
-
-        For users with adapters of their own at the same time, make one `Rella` each over one engine, closed with any.
-        """
+        """The LoRA adapters of this object's scores; another `Rella` over the same engine may have others."""
         return self._components.reader.adapters
 
     @adapters.setter
@@ -312,7 +307,7 @@ class Rella:
         self.use_adapters(adapters)
 
     def use_adapters(self, adapters: Adapters, *, allow_mismatch: bool = False) -> None:
-        """Apply LoRA adapters, GGUF files or PEFT folders, in place of those before; see `Attachments.use_adapters`."""
+        """Apply LoRA adapters in place of those before; see `Attachments.use_adapters`."""
         self._attachments.use_adapters(adapters, allow_mismatch=allow_mismatch)
 
     @property

@@ -4,12 +4,14 @@ from typing import Annotated
 
 import typer
 
+from rella_cli.options.bundle import with_bundle
 from rella_cli.options.engine import EngineOptions, Repeats
 from rella_cli.options.groups import with_groups
 from rella_cli.options.model import Model
 from rella_cli.options.output import Json
 
 
+@with_bundle
 @with_groups
 def bench(
     *,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from rella_cli.options.bundle import with_bundle
 from rella_cli.options.data import OpenedData
 from rella_cli.options.engine import EngineOptions
 from rella_cli.options.evaluation import EvaluatedOptions, ProtocolOptions, RunOptions, SampleOptions
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     )
 
 
+@with_bundle
 @with_groups
 def evaluate(
     context: typer.Context,
@@ -113,7 +115,7 @@ class _Samples(NamedTuple):
             for path, each in fitted:
                 for k in settings.ks:
                     reading = settings.reading(k, self.opened.domain)
-                    each.check(self.rella.settings(), reading, source=path)
+                    each.check(self.rella.settings(), reading, origins=self.rella.model.origins, source=path)
         return evaluate_clicks(
             self.opened.histories(self.progress),
             self.run.out,

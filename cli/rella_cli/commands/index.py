@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from rella_cli.options.bundle import with_bundle
 from rella_cli.options.catalog import Catalog, StorageOptions, read_catalog
 from rella_cli.options.domain import domain_of, domain_option
 from rella_cli.options.encoder import EncoderOptions
@@ -19,6 +20,7 @@ app = typer.Typer(help="Make, extend and search a catalog's index.", no_args_is_
 
 
 @app.command()
+@with_bundle
 @with_groups
 def build(
     catalog: Catalog,
@@ -51,6 +53,7 @@ def build(
 
 
 @app.command()
+@with_bundle
 @with_groups
 def add(
     folder: IndexFolder,
@@ -74,6 +77,7 @@ def add(
 
 
 @app.command()
+@with_bundle
 @with_groups
 def search(
     folder: IndexFolder,

@@ -1,9 +1,11 @@
 """`rella recommend`: the whole offline recommender in one command."""
 
+from functools import partial
 from typing import Annotated
 
 import typer
 
+from rella_cli.options.bundle import with_bundle
 from rella_cli.options.choice import by_likelihood
 from rella_cli.options.domain import domain_of
 from rella_cli.options.engine import EngineOptions
@@ -16,6 +18,7 @@ from rella_cli.options.recommendation import CountedSummaryOptions, UserOptions,
 from rella_cli.options.selection import LayoutOptions, ReadingOptions
 
 
+@partial(with_bundle, shipped=True)
 @with_groups
 def recommend(
     context: typer.Context,
@@ -37,6 +40,8 @@ def recommend(
     tuned = layout.tuned(model, summary)
     selection = reading.selection(layout, tuned)
     most = wanted.most()
+    if wanted.index is None:
+        context.fail("Missing option '--index'.")
     catalog = open_index(wanted.index, no_cache=model.no_cache)
     words = domain_of(catalog.folder, catalog.manifest.domain, files.domain)
     past, person = read_past(files.history, files.user, words)

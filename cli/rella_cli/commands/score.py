@@ -2,10 +2,12 @@
 
 import sys
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING
 
 import typer
 
+from rella_cli.options.bundle import with_bundle
 from rella_cli.options.choice import by_likelihood
 from rella_cli.options.engine import EngineOptions
 from rella_cli.options.groups import with_groups
@@ -20,7 +22,8 @@ if TYPE_CHECKING:
 
 _FILES = (
     '\n\nA history is a list of behaviors, oldest first: [{"title": "Alien", "year": 1979, "rating": 5}, …]. '
-    '`rating` and `timestamp` may be left out. Or it is {"user": {"age": "25-34"}, "history": […]}. '
+    "`timestamp` may be left out, and with --layout question `rating`, too. "
+    'Or it is {"user": {"age": "25-34"}, "history": […]}. '
     "JSON or JSON Lines; - reads standard input."
     "\n\nAn item has the same fields without the rating. `rella domains` lists the fields that each domain shows; "
     "an `id` is never shown, it tells which behavior is the item itself."
@@ -48,6 +51,7 @@ def register(app: typer.Typer, wanted: str | None) -> None:
             app.command(name, help=told, short_help=short)(score)
 
 
+@partial(with_bundle, shipped=True)
 @with_groups
 def score(
     context: typer.Context,

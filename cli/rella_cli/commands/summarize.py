@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from rella_cli.options.bundle import with_bundle
 from rella_cli.options.collection import CollectionOptions, SummarizedOptions
 from rella_cli.options.data import open_data
 from rella_cli.options.engine import EngineOptions
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     Load = Callable[[Domain], Rella]
 
 
+@with_bundle
 @with_groups
 def summarize(
     source: SummarizedOptions,

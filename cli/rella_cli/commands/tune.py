@@ -1,27 +1,30 @@
-"""`rella tune`: few-shot judgement with no trainer."""
+"""`rella tune`: a head with no trainer; an adapter on a data set's streams, into a bundle."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from rella_cli.options.bundle import bundle_option, with_bundle
 from rella_cli.options.data import DataOptions
 from rella_cli.options.engine import EngineOptions
+from rella_cli.options.groups import group as group_of_options
 from rella_cli.options.groups import only, with_groups, without
-from rella_cli.options.model import ModelOptions
-from rella_cli.options.output import OutputOptions, out_option
+from rella_cli.options.model import Model, ModelOptions
+from rella_cli.options.output import Json, OutputOptions, out_option
 from rella_cli.options.samples import ShotOptions
-from rella_cli.options.selection import LayoutOptions, ReadingOptions
+from rella_cli.options.selection import K, LayoutOptions, ReadingOptions
 
-app = typer.Typer(help="Fit a judgement on a few hundred samples, with no trainer.", no_args_is_help=True)
+app = typer.Typer(help="Tune a model: a head with no trainer, or an adapter into a bundle.", no_args_is_help=True)
 
 
 @app.callback()
 def group() -> None:
-    """Fit a judgement on a few hundred samples, with no trainer."""
+    """Tune a model: a head with no trainer, or an adapter into a bundle."""
 
 
 @app.command()
+@with_bundle
 @with_groups
 def head(
     *,
@@ -68,3 +71,54 @@ def head(
     from rella_cli.views.fits import show_head
 
     show_head(fitted, out, as_json=output.as_json)
+
+
+@group_of_options
+class StreamTrainingOptions:
+    """How an adapter is trained, and what its figures are of."""
+
+    minutes: Annotated[float, typer.Option("--minutes", help="Of training; checks and evaluations come on top.")] = 30.0
+    tokens: Annotated[int | None, typer.Option("--train-tokens", help="Train on so many, in place of minutes.")] = None
+    rank: Annotated[int, typer.Option("--rank", help="Of the adapter.")] = 8
+    users: Annotated[int, typer.Option("--test-users", help="Of how many users calibration and figures are.")] = 30
+
+
+@app.command()
+@with_groups
+def stream(
+    source: DataOptions,
+    bundle: Annotated[Path, bundle_option("OUT", "The bundle to make.")],
+    training: StreamTrainingOptions,
+    *,
+    k: K = 12,
+    download: Annotated[
+        str | None,
+        typer.Option(
+            "--prepare",
+            metavar="FORMAT",
+            help="DATA is as downloaded: ml-1m, ml-25m, bookcrossing or amazon. Prepare it first.",
+        ),
+    ] = None,
+    model: Model = None,
+    as_json: Json = False,
+) -> None:
+    """Tune a model on a data set's ratings and make a bundle: rows, training, calibration, figures before and after.
+
+    Needs the extra `train`. Killed, the same command goes on.
+    """
+    from rella_cli.views.progress import ProgressBar, resumable
+    from rella_cpp import StreamTraining, find_model, tune_stream
+    from rella_cpp.storage.artifacts import refuse_taken
+    from rella_cpp.training.stream import prepared_download
+
+    settings = StreamTraining(training.minutes, training.tokens, k, training.rank, users=training.users)
+    refuse_taken(bundle, "rella_bundle", "bundle", force=False, manifest="bundle.json")
+    with resumable(), ProgressBar() as bar:
+        if download is not None:
+            data = prepared_download(download, source.data, bundle, bar)
+            source = DataOptions(data.folder, source.domain)
+        opened = source.open()
+        made = tune_stream(opened.data, opened.domain, find_model(model), bundle, settings, progress=bar)
+    from rella_cli.views.bundle import show_bundle
+
+    show_bundle(bundle, made, as_json=as_json)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rella_cli.options.bundle import bundle_in_use
 from rella_cli.options.engine import MODEL, EngineOptions
 from rella_cli.options.groups import group
 
@@ -15,7 +16,10 @@ if TYPE_CHECKING:
 
 _PATIENCE = 20.0
 """Seconds after which a trial is mentioned where there is no terminal to show a bar on."""
-_FILE = "Model file, or hf:OWNER/REPO[:QUANT] once pulled. Else RELLA_MODEL, else the packaged SmolLM2-135M."
+_FILE = (
+    "Model file, or hf:OWNER/REPO[:QUANT] once pulled. Else RELLA_MODEL, else the packaged SmolLM2-135M; score, rank "
+    "and recommend take films to the bundle movies-135m, which is of it."
+)
 
 
 def model_option(text: str, *first: str, panel: str | None = None) -> Any:
@@ -119,6 +123,7 @@ class ModelOptions:
         from rella_cli.log import listen
         from rella_cli.views.progress import ProgressBar
         from rella_cpp import Rella, find_model
+        from rella_cpp.recommender.opening import use_bundle
 
         listen(engine.verbose)
         adapters = self.adapters()
@@ -135,6 +140,7 @@ class ModelOptions:
                 progress=bar,
             )
             try:
+                use_bundle(bundle_in_use(), rella.reader, rella.prompts)
                 self._apply(rella, adapters)
                 rella.contrast = contrast
                 if index is not None:
@@ -146,6 +152,15 @@ class ModelOptions:
                 raise
         gc.set_threshold(700, 10, 10)  # Python's own: main set it high for the start, now garbage would pile up
         return rella
+
+    def path(self) -> Path | None:
+        """Return the model's file; None where there is none: opening it says so."""
+        from rella_cpp import InputError, find_model
+
+        try:
+            return find_model(self.model)
+        except InputError:
+            return None
 
     def adapters(self) -> list[tuple[Path, float]]:
         """Return the adapters that are named, with their scales."""

@@ -24,7 +24,7 @@ class UserOptions:
 class WantedOptions:
     """How many items of a catalog to recommend, and how many to judge for that."""
 
-    index: Annotated[str, index_option("The catalog's index (rella index build).")]
+    index: Annotated[str | None, index_option("The catalog's index (rella index build).")] = None
     count: Count = 10
     candidates: Annotated[
         int, candidates_option("Items to judge, at least -n: near the liked ones, unlike each other.")

@@ -134,7 +134,7 @@ class LayoutOptions:
         from rella_cpp.recommender.tuned_layout import tuned_layout
         from rella_cpp.scoring.query import refuse_summary
 
-        tuned = tuned_layout(self.layout, model.adapters())  # type: ignore[arg-type]  # it checks it
+        tuned = tuned_layout(self.layout, model.adapters(), base=model.path())  # type: ignore[arg-type]  # it checks it
         if summary is not None and tuned.layout == "stream":
             refuse_summary()
         return tuned

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from rich.padding import Padding
 from rich.table import Table
 
-from rella_cli.views.scores import bar, draw_near, hint_of_packaged, note_unshown, told_of_model
+from rella_cli.views.scores import bar, draw_near, note_unshown, tell_quality, told_of_model
 from rella_cli.views.terminal import console, count, line, lines, print_json
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Choosing:
             if prompts:
                 console().rule(style="dim")
                 console().print(lines(prompt), soft_wrap=True)
-            hint_of_packaged(self.likelihoods[0].model)
+            tell_quality(self.likelihoods[0].model)
         items = [*(behavior.item for behavior in self.behaviors), *(each.item for each in self.likelihoods)]
         note_unshown(self.domain, items, long=False)
 

@@ -54,7 +54,7 @@ class Scoring:
                 out = console()
                 out.rule(line(self.domain.show_item(score.item)), style="dim")
                 out.print(lines(score.prompt), soft_wrap=True)
-            hint_of_packaged(self.scores[0].model)
+            tell_quality(self.scores[0].model)
         self._warn()
 
     def rows(self) -> list[dict[str, object]]:
@@ -217,10 +217,14 @@ def draw_near(
         out.print(line(f"{rank:>3}  near {near} ({each.cosine:.2f})", "dim"), no_wrap=True, overflow="ellipsis")
 
 
-def hint_of_packaged(model: "ModelIdentity") -> None:
-    """Say of the packaged model, as it is, that it is small."""
+def tell_quality(model: "ModelIdentity") -> None:
+    """Say what a bundle was measured at; of the packaged model, as it is, that it is small."""
     from rella_cpp import packaged_model, read_header
 
+    if model.bundle is not None:
+        if model.bundle.measured:
+            note(f"{model.bundle.name}: {model.bundle.measured}")
+        return
     packaged = packaged_model()
     if model.adapters or model.soft is not None or model.head is not None:
         return
@@ -258,11 +262,12 @@ def verdict(score: "Score") -> "Text":
 
 
 def told_of_model(model: "ModelIdentity") -> list[str]:
-    """Name a model, its adapters, its soft prompt and its head."""
+    """Name a bundle, its model, adapters, soft prompt and head."""
     adapters = [f"+ {adapter.name} × {adapter.scale:g}" for adapter in model.adapters]
     softs = [] if model.soft is None else [f"+ {model.soft.name}, {model.soft.tokens} soft tokens"]
     heads = [] if model.head is None else [f"judged by the head {model.head[:12]}"]
-    return [f"{model.name} ({model.fingerprint[:12]})", *adapters, *softs, *heads]
+    bundle = "" if model.bundle is None else f"{model.bundle.name}: "
+    return [f"{bundle}{model.name} ({model.fingerprint[:12]})", *adapters, *softs, *heads]
 
 
 def bar(probability: float, width: int) -> "Text":

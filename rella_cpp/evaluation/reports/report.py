@@ -1,5 +1,6 @@
 """A run's metrics, with intervals, and what they say in words."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,29 @@ def report(run: Run) -> dict[str, Any]:
         run.save_metrics(known)
     cost = read_cost(run.folder)
     return known if cost is None else {**known, "cost": dict(cost)}
+
+
+def measured(run: Run, name: str, own: Sequence[str] = OWN) -> dict[str, Any]:
+    """Return a run's figures without intervals, for the card of a bundle: which samples, `metrics` and `baselines`.
+
+    Parameters
+    ----------
+    name
+        What the run is called there.
+    own
+        Which of the model's predictors to keep.
+
+    """
+    found = report(run)
+    figures = {of: {metric: value["value"] for metric, value in its.items()} for of, its in found["metrics"].items()}
+    return {
+        "name": name,
+        "data": run.settings.get("data"),
+        "drawn": run.settings["samples"],
+        **{size: found[size] for size in ("samples", "users", "label_rate") if size in found},
+        "metrics": {of: its for of, its in figures.items() if of in own},
+        "baselines": {of: its for of, its in figures.items() if of not in OWN},
+    }
 
 
 def _figures(run: Run) -> dict[str, Any]:

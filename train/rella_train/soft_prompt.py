@@ -2,8 +2,8 @@
 
     pip install -e '.[train]'
     rella export delrec ml-1m --ranking sasrec/ --rows 500 --format text --model model.gguf -o rows/
-    python examples/train_soft_prompt.py stage1 rows/ --base model.gguf -o soft/
-    python examples/train_soft_prompt.py stage2 rows/ --base model.gguf --soft soft/ -o adapter/
+    python -m rella_train.soft_prompt stage1 rows/ --base model.gguf -o soft/
+    python -m rella_train.soft_prompt stage2 rows/ --base model.gguf --soft soft/ -o adapter/
     rella lora convert adapter/ --base model.gguf -o adapter.gguf
 
 Stage 1 (arXiv 2406.11156): the model is frozen; a block of input embeddings before its first token learns what came
@@ -25,8 +25,9 @@ from typing import Any, NamedTuple
 import torch
 from peft import PromptTuningConfig, get_peft_model
 from safetensors.torch import load_file
-from training_model import answers_only, load_base, with_lora
-from training_progress import Help, Progress, fingerprint, learning_rate, run, save_adapter, try_folder
+
+from rella_train.model import answers_only, load_base, with_lora
+from rella_train.progress import Help, Progress, fingerprint, learning_rate, run, save_adapter, try_folder
 
 INITIAL = "Choose the item that comes next after what the person chose before, as a recommender would:"
 WEIGHTS = "adapter_model.safetensors"

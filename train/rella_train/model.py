@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from peft import LoraConfig, get_peft_model
 from sklearn.metrics import log_loss, roc_auc_score
-from training_progress import reason
-from training_rows import Answers, Batch
 from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from rella_train.progress import reason
+from rella_train.rows import Answers, Batch
 
 ALL_LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 

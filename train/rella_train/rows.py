@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from training_files import Layout, Row, read_rows
+
+from rella_train.files import Layout, Row, read_rows
 
 TOGETHER = 256  # rows that are tokenised at once
 POOL = 8  # batches whose sequences are put in order of length

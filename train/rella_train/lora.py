@@ -2,7 +2,7 @@
 
     pip install -e '.[train]'
     rella export stream ml-1m --format text --model model.gguf -o train.jsonl
-    python examples/train_lora.py train.jsonl --base model.gguf --minutes 12 -o adapter/
+    python -m rella_train.lora train.jsonl --base model.gguf --minutes 12 -o adapter/
     rella lora convert adapter/ --base model.gguf -o adapter.gguf
 
 The base is a GGUF, dequantised by transformers, or a Hugging Face folder. The loss is the mean cross entropy of the
@@ -20,11 +20,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from training_files import read_manifest
-from training_llama import LlamaLearner, learns
-from training_model import Learner, load_model, load_tokenizer, validate, with_lora
-from training_progress import Parser, Progress, learning_rate, run, save_adapter, try_folder
-from training_rows import Batch, Order, RowReader, sorted_batches
+
+from rella_train.files import read_manifest
+from rella_train.llama import LlamaLearner, learns
+from rella_train.model import Learner, load_model, load_tokenizer, validate, with_lora
+from rella_train.progress import Parser, Progress, learning_rate, run, save_adapter, try_folder
+from rella_train.rows import Batch, Order, RowReader, sorted_batches
 
 DEFAULTS: dict[str, dict[str, Any]] = {
     "stream": {

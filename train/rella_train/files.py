@@ -53,7 +53,7 @@ def read_manifest(rows: Path) -> dict[str, Any]:
         else ("answers", _are_answers, 'two words like ["Yes", "No"]')
     )
     if manifest.get(key) is None:
-        raise SystemExit(f"{rows}: holds rows that no yes or no answers; train_soft_prompt.py reads them")
+        raise SystemExit(f"{rows}: holds rows that no yes or no answers; rella_train.soft_prompt reads them")
     if not check(manifest[key]):
         raise SystemExit(f'{path}: its "{key}" are {_shown(manifest[key])}, not {wanted}; {AGAIN}')
     return manifest

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 
 import torch
 from torch.nn.functional import linear, silu
-from training_model import Learner
-from training_rows import Answers, Batch, Sequence
+
+from rella_train.model import Learner
+from rella_train.rows import Answers, Batch, Sequence
 
 BLOCK = 128  # queries at a time
 LONGEST = 2048  # tokens of a row: what attention keeps grows with their square
