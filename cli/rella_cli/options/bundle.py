@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 import typer
 
 from rella_cli.options.engine import MODEL
+from rella_cli.options.groups import was_given
 
 if TYPE_CHECKING:
     from rella_cpp import Bundle
@@ -31,9 +32,7 @@ BundleOption = Annotated[
     ),
 ]
 _OWN = ("model", "embed_model", "lora", "soft", "head", "chat_format", "layout")
-"""What a bundle brings and nobody else may: it was made for that."""
-
-
+"""What a bundle brings, and what may not be given beside it."""
 _QUESTIONS = ("by", "context_kind", "order", "contrast", "calibration")
 """What was made for a yes-or-no question, as the packaged model is asked without a bundle."""
 _IN_USE: "ContextVar[OpenedBundle | None]" = ContextVar("bundle", default=None)
@@ -64,7 +63,7 @@ def with_bundle(command: Callable[..., None], *, shipped: bool = False) -> Calla
         said = options_of(opened)
         if usual.get("domain") is None and not said["domain"].endswith(".toml"):
             del said["domain"]  # the data names one
-        for option in said.keys() & taken - {name for name in given if _was_given(context, name)}:
+        for option in said.keys() & taken - {name for name in given if was_given(context, name)}:
             if said[option] is not None:
                 value = said[option]
                 given[option] = [value] if option in several and not isinstance(value, list) else value
@@ -87,8 +86,8 @@ def with_bundle(command: Callable[..., None], *, shipped: bool = False) -> Calla
 def options_of(bundle: "Bundle") -> dict[str, Any]:
     """Return what a bundle says, by the name of the option that says it otherwise; None: nothing."""
     said = bundle.manifest
-    found: dict[str, Any] = {name: getattr(said, name) for name in ("chat_format", "layout", "k", "retrieval", "order")}
-    found["window"] = said.window
+    plain = ("chat_format", "layout", "k", "retrieval", "order", "window")
+    found: dict[str, Any] = {name: getattr(said, name) for name in plain}
     found |= {name: _text(bundle.part(name)) for name in ("soft", "head", "calibration", "index")}
     found["model"] = found["embed_model"] = str(bundle.model)
     found["lora"] = [f"{path}={scale!r}" for path, scale in bundle.adapters] or None
@@ -151,12 +150,6 @@ def _refuse_both(bundle: str | None, own: list[str]) -> None:
 
     option = f"--{own[0].replace('_', '-')}"
     raise InputError(f"--bundle and {option} are both given", remedy="leave one out: a bundle brings its own")
-
-
-def _was_given(context: typer.Context, name: str) -> bool:
-    """Tell whether an option was given, and not left to its default."""
-    source = context.get_parameter_source(name)
-    return source is not None and source.name != "DEFAULT"
 
 
 def _takes_several(hint: Any) -> bool:

@@ -4,6 +4,8 @@ from typing import Any
 
 import typer
 
+from rella_cli.options.groups import was_given
+
 _NAMES = {"context_kind": "--context"}
 """What options are called that are not called like their parameters."""
 
@@ -35,16 +37,10 @@ def by_likelihood(context: typer.Context, by: str, *refused: str) -> bool:
     known: dict[str, Any] = {"retrieval": "recent", "order": "time", "context_kind": "history", "layout": "question"}
     for name in (*known, "window", *refused):
         value = context.params.get(name)
-        if _given(context, name) and (name not in known or value != known[name]):
+        if was_given(context, name) and (name not in known or value != known[name]):
             option = f"{_NAMES.get(name, f'--{name}')} {value if name in known else ''}".strip()
             raise InputError(
                 f"{option} with --by likelihood: it shows the latest behaviors, oldest first, and reads items' names",
                 remedy="leave one of them out",
             )
     return True
-
-
-def _given(context: typer.Context, name: str) -> bool:
-    """Tell whether an option was given, and not left to its default."""
-    source = context.get_parameter_source(name)
-    return source is not None and source.name != "DEFAULT"

@@ -17,6 +17,8 @@ from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import update_wrapper
 from typing import Annotated, Any, TypeVar, dataclass_transform, get_args, get_origin, get_type_hints
 
+import typer
+
 MOST = 8
 """Fields of a group: more would be two concerns."""
 Kind = TypeVar("Kind")
@@ -92,6 +94,12 @@ def with_groups(command: Callable[..., None]) -> Callable[..., None]:
     wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in spread} | {"return": None}
     wrapper.__signature__ = inspect.Signature(spread)  # type: ignore[attr-defined]
     return wrapper
+
+
+def was_given(context: typer.Context, name: str) -> bool:
+    """Tell whether an option was given, and not left to its default."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name != "DEFAULT"
 
 
 def _split(hint: Any) -> tuple[Any, list[_Part]]:
