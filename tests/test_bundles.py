@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +19,7 @@ from rella_cpp import (
     InputError,
     ItemIndex,
     Rella,
+    Selection,
     load_domain,
     save_bundle,
 )
@@ -48,7 +48,9 @@ def opened(parts: Path) -> Rella:
 
 @pytest.fixture(scope="module")
 def bundle(parts: Path) -> Path:
-    settings = BundleSettings(k=4, retrieval="recent", calibration=parts / "c.json", card={"trained on": "nothing"})
+    settings = BundleSettings(
+        selection=Selection(4, "recent"), calibration=parts / "c.json", card={"trained on": "nothing"}
+    )
     with opened(parts) as rella:
         save_bundle(rella, parts / "bundle", settings)
     return parts / "bundle"
@@ -71,8 +73,11 @@ def test_a_bundle_scores_as_its_parts_do_wherever_it_is(bundle: Path, copy: Path
 def test_a_folder_that_nobody_can_write_serves_without_a_cache(copy: Path) -> None:
     for file in (*copy.iterdir(), copy):
         file.chmod(0o555)
+    before = {file: file.stat().st_mtime_ns for file in (copy, *copy.iterdir())}
     with Rella.from_bundle(copy, cache=Cache(None)) as rella:
         assert 0 < rella.score(HISTORY, ITEM).probability < 1
+    # Whoever may write everywhere, as root may, has written nothing there either.
+    assert {file: file.stat().st_mtime_ns for file in (copy, *copy.iterdir())} == before
 
 
 def test_a_manifest_says_what_it_was_made_of(bundle: Path) -> None:
@@ -178,7 +183,6 @@ def test_a_bundle_takes_the_place_of_one_and_of_nothing_else(parts: Path, copy: 
         (lambda facts: facts.update(retrieval="random"), "retrieval"),
         (lambda facts: facts.update(order="random"), "order"),
         (lambda facts: facts.update(domain="sports"), "sports"),
-        (lambda facts: facts.update(wording="junk"), "was made for other words than those of the domain movies"),
     ],
 )
 def test_how_it_reads_is_checked_and_the_bundle_named(
@@ -187,7 +191,14 @@ def test_how_it_reads_is_checked_and_the_bundle_named(
     edited(change)(copy)
     with pytest.raises(InputError, match=said) as caught:
         Rella.from_bundle(copy)
-    assert str(copy) in str(caught.value) or "the bundle bundle was made" in str(caught.value)
+    assert str(copy / "bundle.json") in str(caught.value)
+
+
+def test_a_bundle_of_other_words_is_refused_by_its_name(copy: Path) -> None:
+    edited(lambda facts: facts.update(wording="junk"))(copy)
+    said = "the bundle bundle was made for other words than those of the domain movies"
+    with pytest.raises(InputError, match=said):
+        Rella.from_bundle(copy)
 
 
 def test_files_in_the_folder_of_a_part_are_compared_too(parts: Path, small_index: ItemIndex, tmp_path: Path) -> None:
@@ -221,8 +232,9 @@ def test_parts_fit_each_other_whatever_their_files_are_called(parts: Path, tmp_p
     with Rella.from_gguf(parts / "base.gguf", domain=domain, soft=tmp_path / "prompt of mine") as rella:
         made = made_for(rella.settings(), READING)
         Calibration({"gap": 2.0}, 0.5, False, made, {"samples": 100}).save(tmp_path / "c.json")
-        settings = BundleSettings(calibration=tmp_path / "c.json", domain=tmp_path / "my films.toml", k=4)
-        save_bundle(rella, tmp_path / "b", replace(settings, retrieval="recent"))
+        reading = Selection(4, "recent")
+        settings = BundleSettings(selection=reading, calibration=tmp_path / "c.json", domain=tmp_path / "my films.toml")
+        save_bundle(rella, tmp_path / "b", settings)
     with Rella.from_bundle(tmp_path / "b") as rella:
         assert rella.score(HISTORY, ITEM).calibrated is not None
 

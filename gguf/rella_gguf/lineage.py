@@ -10,6 +10,7 @@ from rella_gguf.header import Header
 MERGED = "rella.merged"
 """What was merged into a model: a JSON list, the latest merge last."""
 _QUANTIZED_FROM = "rella.quantized_from"
+_DAMAGE = (ValueError, TypeError, KeyError, AttributeError, RecursionError, ArithmeticError)
 _FARTHEST = 16  # files that a chain goes back: none is as long
 
 
@@ -63,9 +64,8 @@ def origins(header: Header) -> tuple[Origin, ...]:
 def merged_records(header: Header) -> list[Mapping[str, Any]]:
     """Return how the adapters that were merged into a model were tuned, the latest merge last; of those that say it."""
     try:
-        merges: Any = json.loads(header.text(MERGED) or "[]")
-        records = [each.get("record") for merge in merges for each in merge["adapters"]]
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, ArithmeticError):
+        records = [each.get("record") for merge in json.loads(_merged(header)) for each in merge["adapters"]]
+    except _DAMAGE:
         return []
     return [record for record in records if isinstance(record, dict)]
 
@@ -73,10 +73,14 @@ def merged_records(header: Header) -> list[Mapping[str, Any]]:
 def _merges(header: Header) -> Iterator[tuple[str, list[str], tuple[tuple[str, float], ...]]]:
     """Read the merges, the latest first: the base, what that was quantized from, the adapters; up to a damaged one."""
     try:
-        merges: Any = json.loads(header.text(MERGED) or "[]")
-        for merge in reversed(merges):
+        for merge in reversed(json.loads(_merged(header))):
             base: Mapping[str, Any] = merge["base"]
             adapters = tuple((str(each["sha256"]), float(each["scale"])) for each in merge["adapters"])
             yield str(base["sha256"]), list(map(str, base.get("quantized_from", []))), adapters
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, ArithmeticError):
+    except _DAMAGE:
         return
+
+
+def _merged(header: Header) -> str:
+    """Return the merges as they stand in a file, JSON; `[]` where there are none."""
+    return header.text(MERGED) or "[]"

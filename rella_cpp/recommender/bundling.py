@@ -3,13 +3,14 @@
 import os
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rella_cpp.bundles.manifest import MARK, NAME, PACKAGED, Base, Manifest
 from rella_cpp.engine.hub import packaged_model
 from rella_cpp.errors import InputError
+from rella_cpp.retrieval.selection import Selection
 from rella_cpp.storage.artifacts import new_folder, sha256
 from rella_gguf import shard_paths
 
@@ -34,7 +35,7 @@ class BundleSettings:
         Put the base model into the bundle whatever it is: nothing else need be installed.
     link
         Make hard links of large files, where that can be, in place of copies.
-    k, retrieval, order, window
+    selection
         Which behaviors are shown unless a request says otherwise; None: the layout's own.
     calibration, domain
         Files of the calibration, and of the domain's TOML, where there are some.
@@ -47,10 +48,7 @@ class BundleSettings:
     model: str | None = None
     with_model: bool = False
     link: bool = False
-    k: int | None = None
-    retrieval: str | None = None
-    order: str = "time"
-    window: str | None = None
+    selection: Selection | None = None
     calibration: Path | None = None
     domain: Path | None = None
     card: Mapping[str, Any] = field(default_factory=dict)
@@ -65,7 +63,7 @@ def save_bundle(rella: "Rella", out: str | Path, settings: BundleSettings, *, fo
         Something stands at `out` that is not overwritten, or it cannot be written.
 
     """
-    out = Path(out)
+    out, usual = Path(out), {} if settings.selection is None else asdict(settings.selection)
     with new_folder(out, MARK, _KIND, force=force, manifest=NAME) as folder:
         writer = _Writer(folder, link=settings.link)
         manifest = Manifest(
@@ -83,10 +81,7 @@ def save_bundle(rella: "Rella", out: str | Path, settings: BundleSettings, *, fo
             calibration=writer.take(settings.calibration, "calibration.json"),
             index=None if rella.vectors.index is None else writer.folder_of(rella.vectors.index.folder, "index"),
             chat_format=rella.prompts.given_chat_format,
-            k=settings.k,
-            retrieval=settings.retrieval,
-            order=settings.order,
-            window=settings.window,
+            **{name: value for name, value in usual.items() if name != "allow_empty_history"},
             files=writer.files,
             card=settings.card,
         )

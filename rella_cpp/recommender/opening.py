@@ -88,7 +88,8 @@ def checked_bundle(name: str | Path, *, cache: Cache | None = None, progress: Pr
 def usual_reading(bundle: Bundle) -> TunedLayout:
     """Return a bundle's layout, and which behaviors its prompts show."""
     said = bundle.manifest
-    tuned = tuned_layout(said.layout, bundle.adapters)  # type: ignore[arg-type]  # it checks it
+    # Adapters are asked for K alone, and only where the bundle does not say it: their headers take a while to read.
+    tuned = tuned_layout(said.layout, () if said.k else bundle.adapters)  # type: ignore[arg-type]  # it checks it
     return TunedLayout(
         tuned.layout,
         said.k or tuned.k,

@@ -124,7 +124,8 @@ def _tune(tuning: "_Tuning", out: Path) -> Manifest:
     with tuning.opened(adapter) as rella:
         rella.use_calibration(calibration)
         card = {"trained on": tuning.trained_on, "measured": [measured(after, "after"), measured(before, "before")]}
-        settings = BundleSettings(k=tuning.settings.k, retrieval="recent", calibration=calibration, card=card)
+        reading = tuning.settings.evaluation("test").selection(tuning.settings.k)
+        settings = BundleSettings(selection=reading, calibration=calibration, card=card)
         return save_bundle(rella, out, settings)
 
 

@@ -50,7 +50,7 @@ class ContentOptions:
     ] = None
 
     def settings(
-        self, model: ModelOptions, selection: "Selection", reading: ReadingOptions, domain: str, card: dict[str, Any]
+        self, model: ModelOptions, selection: "Selection", domain: str, card: dict[str, Any]
     ) -> "BundleSettings":
         """Make the settings of the bundle."""
         from rella_cpp import BundleSettings
@@ -60,10 +60,7 @@ class ContentOptions:
             model=model.model or os.environ.get("RELLA_MODEL"),
             with_model=self.with_model,
             link=self.link,
-            k=selection.k,
-            retrieval=selection.retrieval,
-            order=selection.order,
-            window=selection.window,
+            selection=selection,
             calibration=None if model.calibration is None else Path(model.calibration),
             domain=Path(domain) if domain.endswith(".toml") else None,
             card=card,
@@ -96,9 +93,7 @@ def make(
     card = _card(content, model.calibration)
     words = load_domain(domain)
     with model.open(words, engine, layout=tuned.layout, index=reading.index) as rella:
-        manifest = save_bundle(
-            rella, out, content.settings(model, selection, reading, domain, card), force=output.force
-        )
+        manifest = save_bundle(rella, out, content.settings(model, selection, domain, card), force=output.force)
     from rella_cli.views.bundle import show_bundle
 
     show_bundle(out, manifest, as_json=output.as_json)
@@ -126,11 +121,11 @@ def check(bundle: BundleFolder, as_json: Json = False) -> None:
     from rella_cpp.errors import refuse
     from rella_cpp.recommender.opening import checked_bundle
 
-    folder = find_bundle(bundle)
+    folder, cache = find_bundle(bundle), Cache(None)
     manifest = Manifest.load(folder)
     with ProgressBar(patience=2) as bar:
-        refuse(list(faults(folder, manifest, Cache(None), bar)))
-        checked_bundle(folder, cache=Cache(None), progress=bar)  # its base, too
+        refuse(list(faults(folder, manifest, cache, bar)))
+        checked_bundle(folder, cache=cache, progress=bar)  # its base, too
     show_checked(folder, manifest, as_json=as_json)
 
 

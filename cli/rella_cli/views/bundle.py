@@ -16,7 +16,8 @@ def show_bundle(folder: Path, manifest: "Manifest", *, as_json: bool) -> None:
         print_json({"bundle": str(folder), **asdict(manifest)})
         return
     said = manifest
-    reading = [f"K {said.k}" if said.k else "", said.retrieval or "", said.window or "", said.chat_format or ""]
+    order = "" if said.order == "time" else f"order {said.order}"
+    reading = [f"K {said.k}" if said.k else "", said.retrieval, said.window, order, said.chat_format]
     shown: dict[str, str | tuple[str, ...]] = {
         "bundle": f"{said.name}, in {folder}",
         "base model": f"{said.base.name} ({said.base.fingerprint[:12]}), {said.base.source}",
