@@ -25,24 +25,20 @@ BundleFolder = Annotated[str, typer.Argument(metavar="DIR|NAME", help="The bundl
 class ContentOptions:
     """What a bundle is called, and what is put into it."""
 
-    name: Annotated[
-        str | None, typer.Option("--title", metavar="TEXT", help="What it is called; else as its folder.")
-    ] = None
+    name: Annotated[str | None, typer.Option("--title", metavar="TEXT", help="Its name; else its folder's.")] = None
     with_model: Annotated[
         bool,
         typer.Option(
             "--with-model",
-            help="Put the base model into it, also the packaged one or one from a hub: it needs nothing else.",
+            help="Copy the base model into it even if it is the packaged one or one from a hub.",
         ),
     ] = False
     link: Annotated[
-        bool, typer.Option("--link", help="Make hard links of its files in place of copies, on the same disk.")
+        bool, typer.Option("--link", help="Link its files (hard links, on the same disk) instead of copying them.")
     ] = False
     runs: Annotated[
         list[Path] | None,
-        typer.Option(
-            "--run", metavar="RUN", help="Keep what this evaluation of it found in its card; may be repeated."
-        ),
+        typer.Option("--run", metavar="RUN", help="Put this evaluation's figures into its card; may be repeated."),
     ] = None
     card: Annotated[
         Path | None,
@@ -101,7 +97,7 @@ def make(
 
 @app.command()
 def info(bundle: BundleFolder, as_json: Json = False) -> None:
-    """Show what a bundle says of itself, without a look at its parts."""
+    """Show what a bundle says of itself, without checking its parts."""
     from rella_cli.views.bundle import show_bundle
     from rella_cpp.bundles.bundle import find_bundle
     from rella_cpp.bundles.manifest import Manifest
@@ -112,7 +108,7 @@ def info(bundle: BundleFolder, as_json: Json = False) -> None:
 
 @app.command()
 def check(bundle: BundleFolder, as_json: Json = False) -> None:
-    """Compare each part of a bundle with its fingerprint, every byte; name all that differ."""
+    """Read every file of a bundle, compare it with its fingerprint, and name those that differ."""
     from rella_cli.views.bundle import show_checked
     from rella_cli.views.progress import ProgressBar
     from rella_cpp import Cache

@@ -77,10 +77,12 @@ def head(
 class StreamTrainingOptions:
     """How an adapter is trained, and what its figures are of."""
 
-    minutes: Annotated[float, typer.Option("--minutes", help="Of training; checks and evaluations come on top.")] = 30.0
-    tokens: Annotated[int | None, typer.Option("--train-tokens", help="Train on so many, in place of minutes.")] = None
-    rank: Annotated[int, typer.Option("--rank", help="Of the adapter.")] = 8
-    users: Annotated[int, typer.Option("--test-users", help="Of how many users calibration and figures are.")] = 30
+    minutes: Annotated[
+        float, typer.Option("--minutes", help="How long to train; checks and evaluations come on top.")
+    ] = 30.0
+    tokens: Annotated[int | None, typer.Option("--train-tokens", help="Train on this many tokens instead.")] = None
+    rank: Annotated[int, typer.Option("--rank", help="The adapter's rank.")] = 8
+    users: Annotated[int, typer.Option("--test-users", help="Users whose samples are calibrated and measured on.")] = 30
 
 
 @app.command()
@@ -96,7 +98,7 @@ def stream(
         typer.Option(
             "--prepare",
             metavar="FORMAT",
-            help="DATA is as downloaded: ml-1m, ml-25m, bookcrossing or amazon. Prepare it first.",
+            help="DATA is a download to prepare first: ml-1m, ml-25m (and ml-latest-small), bookcrossing or amazon.",
         ),
     ] = None,
     model: Model = None,

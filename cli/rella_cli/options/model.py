@@ -18,7 +18,7 @@ _PATIENCE = 20.0
 """Seconds after which a trial is mentioned where there is no terminal to show a bar on."""
 _FILE = (
     "Model file, or hf:OWNER/REPO[:QUANT] once pulled. Else RELLA_MODEL, else the packaged SmolLM2-135M; score, rank "
-    "and recommend take films to the bundle movies-135m, which is of it."
+    "and recommend judge films with the bundle movies-135m."
 )
 
 
