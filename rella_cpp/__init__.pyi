@@ -37,8 +37,6 @@ from .datasets.summary import summarize as summarize
 from .domains.domain import Domain as Domain
 from .domains.domain import Field as Field
 from .domains.inputs import History as History
-from .domains.inputs import read_history as read_history
-from .domains.inputs import read_items as read_items
 from .domains.inputs import read_user as read_user
 from .domains.loading import builtin_domains as builtin_domains
 from .domains.loading import domain_source as domain_source
@@ -78,6 +76,8 @@ from .evaluation.reports.page import write_page as write_page
 from .evaluation.reports.report import report as report
 from .evaluation.runs import Run as Run
 from .evaluation.runs import open_runs as open_runs
+from .exports.inputs import read_history as read_history
+from .exports.inputs import read_items as read_items
 from .prompts.layout import Layout as Layout
 from .recommender.bundling import BundleSettings as BundleSettings
 from .recommender.bundling import save_bundle as save_bundle
@@ -93,6 +93,9 @@ from .retrieval.samples import Histories as Histories
 from .retrieval.selection import Selection as Selection
 from .retrieval.vectors import ItemVectors as ItemVectors
 from .scoring.calibration import Calibration as Calibration
+from .scoring.calibration import Term as Term
+from .scoring.explanation import Explanation as Explanation
+from .scoring.explanation import Influence as Influence
 from .scoring.head import Head as Head
 from .scoring.query import ChoiceQuery as ChoiceQuery
 from .scoring.query import Query as Query

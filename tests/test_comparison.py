@@ -1,3 +1,4 @@
+import csv
 from pathlib import Path
 
 import pytest
@@ -5,6 +6,7 @@ from test_calibration import fake_run
 
 from rella_cpp import InputError, compare_runs, open_runs, report, write_page
 from rella_cpp.evaluation.reports.comparison import run_names
+from rella_cpp.evaluation.reports.tables import write_csv, write_latex
 
 
 def test_runs_on_the_same_samples_get_a_paired_difference(tmp_path: Path) -> None:
@@ -55,3 +57,20 @@ def test_a_page_is_the_same_each_time_and_kept_without_force(tmp_path: Path) -> 
         write_page(runs, tmp_path / "a.html")
     with pytest.raises(InputError, match="cannot be written"):
         write_page(runs, tmp_path / "no" / "where.html")
+
+
+def test_tables_for_other_programs_have_all_figures(tmp_path: Path) -> None:
+    runs = [fake_run(tmp_path / "a_1%", 200), fake_run(tmp_path / "b", 300)]
+    write_csv(runs, tmp_path / "t.csv")
+    rows = list(csv.DictReader((tmp_path / "t.csv").read_text().splitlines()))
+    expected = compare_runs(runs)
+    assert [(row["run"], row["predictor"]) for row in rows] == [(row["run"], row["predictor"]) for row in expected]
+    for row, wanted in zip(rows, expected, strict=True):
+        assert float(row["auc"]) == wanted["metrics"]["auc"]["value"]
+    write_latex(runs, tmp_path / "t.tex")
+    lines = (tmp_path / "t.tex").read_text().splitlines()
+    assert lines[0].startswith(r"\begin{tabular}{llrr") and lines[-1] == r"\end{tabular}"
+    assert sum(line.startswith(r"a\_1\% & ") for line in lines) == 2 and any(r"\textbf{" in line for line in lines)
+    with pytest.raises(InputError, match="is there already"):
+        write_latex(runs, tmp_path / "t.tex")
+    write_csv(runs, tmp_path / "t.csv", force=True)

@@ -6,6 +6,7 @@ import logging
 import re
 import subprocess
 import sys
+import time
 import unicodedata
 from pathlib import Path
 
@@ -97,6 +98,26 @@ def test_progress_and_what_is_said_in_its_place_are_harmless(
         bar._bar.live.stop()
     drawn = capsys.readouterr().err
     assert shown == [one_line(EVIL)] and "[red]$x^2$[/]" in drawn and "\u202e" not in drawn and "\x9b" not in drawn
+
+
+def test_long_work_speaks_once_a_minute_without_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    for quiet in (False, True):
+        with ProgressBar(quiet=quiet) as bar:
+            for done in range(0, 1000, 10):
+                now[0] += 5
+                bar("scoring", done, 1000, "AUC 0.7")
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 100 * 5 // 60  # of the first alone
+    assert lines[0] == "scoring: 110 of 1,000, 2.0/s, 0:07:25 left, AUC 0.7"
+    with ProgressBar() as bar:
+        for done in range(3):
+            now[0] += 100
+            bar("a model's trial", done, 3)
+    assert capsys.readouterr().err.splitlines()[-1] == "a model's trial: 2 of 3, 0.6 a minute, 0:01:40 left"
 
 
 def domain_of(folder: Path) -> Path:

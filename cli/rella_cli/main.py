@@ -15,6 +15,7 @@ from rella_gguf.shown import harmless, one_line
 _COMMANDS = {
     "score": "score",
     "rank": "score",
+    "explain": "score",
     **{name: name for name in ("recommend", "summarize", "evaluate", "calibrate", "compare")},
     **{name: name for name in ("bench", "pull", "domains")},
 }

@@ -25,6 +25,11 @@ _OTHER_WORDS = {
 _LONGEST = 100  # characters of a name worth a guess, and of one that is kept in memory
 
 
+def other_words(field: str) -> tuple[str, ...]:
+    """Return what data of other makers call a field, besides its name."""
+    return _OTHER_WORDS.get(field, ())
+
+
 def meant_field(name: str, known: tuple[str, ...]) -> str | None:
     """Return the known field that was probably meant by a name; None where there is none.
 

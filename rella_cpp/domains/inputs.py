@@ -1,6 +1,6 @@
-"""Histories, items and users from files, checked against a domain before any model is loaded.
+"""Histories, items and users from JSON, checked against a domain before any model is loaded.
 
-Every refusal names the file and the place in it.
+What is no JSON `exports/inputs` reads. Every refusal names the file and the place in it.
 """
 
 import json
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rella_cpp.domains.domain import Domain
 from rella_cpp.domains.field_names import missing_field
-from rella_cpp.domains.plain_text import decode, is_python, read_text
+from rella_cpp.domains.plain_text import decode, is_python, read_bytes
 from rella_cpp.domains.records import Behavior, Item, User
 from rella_cpp.domains.stray_fields import warn_of_behaviors, warn_of_items, warn_of_user
 from rella_cpp.domains.values import Unit, describe, quoted, unit_of
@@ -29,8 +29,8 @@ _HISTORY_KEYS = ("user", "history")
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
-    """A JSON value and where it stood."""
+class Entry:
+    """A value of a file and where it stood."""
 
     value: object
     place: str | None
@@ -53,16 +53,15 @@ class History:
     places: Places | None = field(default=None, compare=False, repr=False)
 
 
-def read_history(path: str | Path, domain: Domain, *, allow_empty: bool = False) -> History:
-    """Read a history: a list of behaviors, or `{"user": {…}, "history": [ … ]}`; JSON or JSON Lines; `-` is stdin.
+def history_of(entries: list[Entry], source: str, domain: Domain, *, allow_empty: bool = False) -> History:
+    """Make a history of a file's values: a list of behaviors, one behavior each, or `{"user": {…}, "history": [ … ]}`.
 
     Raises
     ------
     InputError
-        It cannot be read, or a record in it does not fit the domain.
+        A record in it does not fit the domain.
 
     """
-    source, entries = _read(path)
     user: User | None = None
     value = entries[0].value if len(entries) == 1 else None
     if isinstance(value, dict) and "history" in value:
@@ -88,21 +87,15 @@ def read_history(path: str | Path, domain: Domain, *, allow_empty: bool = False)
     return History(in_file_order, user, places)
 
 
-def read_items(path: str | Path, domain: Domain) -> tuple[Item, ...]:
-    """Read target items: one object or a list of them; JSON or JSON Lines; `-` is stdin.
+def items_of(entries: list[Entry], source: str, domain: Domain) -> tuple[tuple[Item, ...], Places]:
+    """Make target items of a file's values, one object each or a list of them; return where they stood, too.
 
     Raises
     ------
     InputError
-        It cannot be read, holds no item, or an item does not fit the domain.
+        There is no item, or one does not fit the domain.
 
     """
-    return read_placed_items(path, domain)[0]
-
-
-def read_placed_items(path: str | Path, domain: Domain) -> tuple[tuple[Item, ...], Places]:
-    """Read target items as `read_items` does; return where they stood, too."""
-    source, entries = _read(path)
     if len(entries) == 1 and isinstance(entries[0].value, list):
         entries = _numbered(entries[0].value, "item")
     items = _items(entries, domain, source)
@@ -196,12 +189,12 @@ def _refuse_misnamed_history(value: Mapping[str, object], domain: Domain, source
         raise refusal.located(source)
 
 
-def _places(source: str, entries: Sequence[_Entry]) -> Places:
+def _places(source: str, entries: Sequence[Entry]) -> Places:
     return Places(source, tuple(entry.place for entry in entries))
 
 
 def _behaviors(
-    entries: Sequence[_Entry], domain: Domain, source: str | None, *, allow_empty: bool
+    entries: Sequence[Entry], domain: Domain, source: str | None, *, allow_empty: bool
 ) -> list[tuple[int, Behavior]]:
     if not entries and not allow_empty:
         raise InputError(
@@ -228,7 +221,7 @@ def _behaviors(
     return sorted(enumerate(behaviors), key=lambda pair: pair[1].timestamp or 0.0)
 
 
-def _refuse_mixed_units(entries: Sequence[_Entry], source: str | None) -> None:
+def _refuse_mixed_units(entries: Sequence[Entry], source: str | None) -> None:
     """Refuse a history whose times, as numbers, are of several units."""
     first: tuple[object, Unit] | None = None
     for entry in entries:
@@ -246,7 +239,7 @@ def _refuse_mixed_units(entries: Sequence[_Entry], source: str | None) -> None:
             )
 
 
-def _items(entries: Sequence[_Entry], domain: Domain, source: str | None) -> tuple[Item, ...]:
+def _items(entries: Sequence[Entry], domain: Domain, source: str | None) -> tuple[Item, ...]:
     if not entries:
         raise InputError("there is no item", source=source, remedy="give at least one")
     items: list[Item] = []
@@ -257,10 +250,10 @@ def _items(entries: Sequence[_Entry], domain: Domain, source: str | None) -> tup
     return tuple(items)
 
 
-def _numbered(values: object, name: str) -> list[_Entry]:
+def _numbered(values: object, name: str) -> list[Entry]:
     if isinstance(values, str | bytes | Mapping) or not isinstance(values, Sequence):
         raise InputError(f"{name} is {describe(values)}", remedy="give a list")
-    return [_Entry(value, f"{name}[{i}]") for i, value in enumerate(values)]
+    return [Entry(value, f"{name}[{i}]") for i, value in enumerate(values)]
 
 
 @contextmanager
@@ -277,19 +270,40 @@ def source_name(path: str | Path) -> str:
     return "standard input" if str(path) == STANDARD_INPUT else str(path)
 
 
-def _read(path: str | Path) -> tuple[str, list[_Entry]]:
-    """Read a file's JSON values: the one of a JSON file, or one a line of a JSON Lines file."""
-    source = source_name(path)
+def read_file(path: str | Path) -> bytes:
+    """Read a file, a pipe that the shell opened, or standard input (`-`) whole.
+
+    Raises
+    ------
+    InputError
+        It cannot be read.
+
+    """
     if str(path) == STANDARD_INPUT:
-        text = decode(_standard_input(), source)
-    else:
-        text = read_text(path, "give a readable file", handed_down=True)
+        return _standard_input()
+    return read_bytes(path, "give a readable file", handed_down=True)
+
+
+def _read(path: str | Path) -> tuple[str, list[Entry]]:
+    source = source_name(path)
+    return source, json_entries(decode(read_file(path), source), source)
+
+
+def json_entries(text: str, source: str) -> list[Entry]:
+    """Return a file's JSON values: the one of a JSON file, or one a line of a JSON Lines file.
+
+    Raises
+    ------
+    InputError
+        It is empty, or no JSON.
+
+    """
     lines = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
     if not lines:
         raise InputError("is empty", source=source, remedy="give JSON or JSON Lines")
-    if len(lines) > 1 and _parses(lines[0][1]):
-        return source, [_Entry(parse_json(line, source, number), f"line {number}") for number, line in lines]
-    return source, [_Entry(parse_json(text, source, 1), None)]
+    if len(lines) > 1 and is_json(lines[0][1]):
+        return [Entry(parse_json(line, source, number), f"line {number}") for number, line in lines]
+    return [Entry(parse_json(text, source, 1), None)]
 
 
 def _standard_input() -> bytes:
@@ -303,7 +317,8 @@ def _standard_input() -> bytes:
         ) from None
 
 
-def _parses(line: str) -> bool:
+def is_json(line: str) -> bool:
+    """Tell whether a text is one JSON value."""
     try:
         json.loads(line)
     except (ValueError, RecursionError):

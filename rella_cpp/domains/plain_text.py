@@ -111,12 +111,23 @@ def read_text(path: str | Path, remedy: str, *, handed_down: bool = False) -> st
         It is missing, no regular file or too large, cannot be read, or is in no encoding that is read.
 
     """
+    return decode(read_bytes(path, remedy, handed_down=handed_down), path)
+
+
+def read_bytes(path: str | Path, remedy: str, *, handed_down: bool = False) -> bytes:
+    """Read a file whole; see `read_regular`.
+
+    Raises
+    ------
+    InputError
+        It is missing, no regular file or too large, or cannot be read.
+
+    """
     try:
-        data = read_regular(path, remedy, handed_down=handed_down)
+        return read_regular(path, remedy, handed_down=handed_down)
     except FileNotFoundError:
         raise InputError("no such file", source=path, remedy="check the path") from None
     except OSError as error:
         raise InputError(error.strerror or str(error), source=path, remedy=remedy) from None
     except ValueError as error:  # a path with a NUL byte
         raise InputError(str(error), source=path, remedy="check the path") from None
-    return decode(data, path)

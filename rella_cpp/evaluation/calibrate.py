@@ -75,6 +75,7 @@ def fit_calibration(run: Run, *, blend: bool = False, contrast: bool = False) ->
         facts | ({"parts": _worth(run, columns, len(own), chances)} if blend else {}),
         run.ratings() if blend else None,
         {name: (float(v.min()), float(v.mean()), float(v.max())) for name, v in ratings.items()} if blend else None,
+        {name: float(values.mean()) for name, values in own.items()},
     )
 
 

@@ -1,7 +1,8 @@
 """Writers of one user's prompts: given behaviors, a question about a target, or about all candidates together."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Self
 
 from rella_cpp.domains.records import Behavior, Item, User
 from rella_cpp.errors import ContextError
@@ -59,6 +60,10 @@ class YesNoWriter(_TargetWriter):
     order: Order
     preferences: Sequence[Preference | None]
 
+    def without(self, _behavior: Behavior) -> Self:
+        """Return a writer for a user who never came upon a behavior: prompts say nothing of those they do not show."""
+        return self
+
     def write(self, target: int, behaviors: Sequence[Behavior]) -> Question:
         """Write the prompt about one target; see `write_prompt`."""
         item, preference = self.items[target], self.preferences[target]
@@ -80,12 +85,21 @@ class StreamWriter(_TargetWriter):
 
     rated: Sequence[Unshown]
 
+    def without(self, behavior: Behavior) -> Self:
+        """Return a writer for a user who never rated a behavior: headers say the same of the others."""
+        rated = [Unshown(each.count - 1, each.total - (behavior.rating or 0.0)) for each in self.rated]
+        return replace(self, rated=rated)
+
     def write(self, target: int, behaviors: Sequence[Behavior]) -> Question:
         """Write the prompt about one target; see `write_stream`."""
         every, shown = self.rated[target], sum(behavior.rating or 0.0 for behavior in behaviors)
         unshown = Unshown(every.count - len(behaviors), every.total - shown)
         text = write_stream(self.builder.domain, self.user, behaviors, self.items[target], unshown)
         return self.builder.stream(text)
+
+
+QuestionWriter = YesNoWriter | StreamWriter
+"""Writers about one target at a time."""
 
 
 @dataclass(frozen=True, slots=True)

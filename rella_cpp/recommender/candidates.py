@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rella_cpp.domains.domain import Domain
+from rella_cpp.domains.finder import Finder
 from rella_cpp.domains.inputs import take_history
 from rella_cpp.domains.records import Behavior, Item
 from rella_cpp.domains.values import id_text, quoted, same_id
@@ -142,33 +143,23 @@ def find_candidates(
 
 
 class _Names:
-    """Items by their title: a history from elsewhere has no ids of the catalog's, and may word genres otherwise.
+    """Items by their name: a history from elsewhere has no ids of the catalog's, and may word titles otherwise.
 
-    Two items are the same by name if their required fields agree, case aside, and so do the numbers (a year) that both
-    have; unless both have ids, which then decide.
+    Unless both have ids, which then decide.
     """
 
     def __init__(self, domain: Domain, items: Sequence[Item]) -> None:
-        self._domain = domain
-        self._known: dict[tuple[str, ...], list[Item]] = {}
-        for item in items:
-            self._known.setdefault(self._name(item), []).append(item)
+        self._domain, self._items = domain, items
+        self._finder = Finder([domain.name_item(item) for item in items])
 
     def __contains__(self, item: Item) -> bool:
         """Tell whether an item is one of them."""
-        return any(self._same(item, other) for other in self._known.get(self._name(item), ()))
-
-    def _name(self, item: Item) -> tuple[str, ...]:
-        fields = self._domain.item_fields(item)
-        return tuple(fields[entry.name].casefold() for entry in self._domain.item if entry.required)
-
-    def _same(self, item: Item, other: Item) -> bool:
-        own, its_own = id_text(item.fields.get("id")), id_text(other.fields.get("id"))
-        if own is not None and its_own is not None:
-            return same_id(own, its_own)
-        mine, its = self._domain.item_fields(item), self._domain.item_fields(other)
-        values = [entry.name for entry in self._domain.item if entry.type == "value"]
-        return all(mine[name] == its[name] for name in values if name in mine and name in its)
+        own = id_text(item.fields.get("id"))
+        for row in self._finder.meant(self._domain.name_item(item)):
+            its_own = id_text(self._items[row].fields.get("id"))
+            if own is None or its_own is None or same_id(own, its_own):
+                return True
+        return False
 
 
 def _diverse(vectors: npt.NDArray[np.float32], relevance: npt.NDArray[np.float64], count: int) -> npt.NDArray[np.int64]:

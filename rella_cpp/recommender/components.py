@@ -1,7 +1,7 @@
 """What a loaded model is made of: the parts that score, made in one place and handed to each other in the open."""
 
 from dataclasses import dataclass
-from typing import Self
+from typing import TYPE_CHECKING, Self, TypedDict
 
 from rella_cpp.domains.domain import Domain
 from rella_cpp.engine.engine import Engine
@@ -17,6 +17,23 @@ from rella_cpp.scoring.scorer import Scorer
 from rella_cpp.storage.cache import Cache
 from rella_cpp.storage.progress import Progress
 from rella_cpp.summarization.summarizer import Summarizer
+
+if TYPE_CHECKING:  # a score needs none
+    from rella_cpp.scoring.explanation import Explainer
+
+
+class Reading(TypedDict, total=False):
+    """Which behaviors a prompt shows, and in which order; see `Selection`.
+
+    What is left out, or None, is as adapters or bundle say, else the layout's own. `allow_empty_history` scores with no
+    history at all, too.
+    """
+
+    k: int | None
+    retrieval: Retrieval | None
+    order: Order | None
+    window: Window | None
+    allow_empty_history: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +96,11 @@ class Components:
 
     def selection(
         self,
-        k: int | None,
-        retrieval: Retrieval | None,
-        order: Order | None,
-        window: Window | None,
         *,
+        k: int | None = None,
+        retrieval: Retrieval | None = None,
+        order: Order | None = None,
+        window: Window | None = None,
         allow_empty_history: bool = False,
     ) -> Selection:
         """Make a selection of behaviors for the layout, with its defaults in the place of None.
@@ -103,6 +120,13 @@ class Components:
             window=window or (usual.window if retrieval is None else None),
             allow_empty_history=allow_empty_history,
         )
+
+    @property
+    def explainer(self) -> "Explainer":
+        """Says why scores are what they are."""
+        from rella_cpp.scoring.explanation import Explainer
+
+        return Explainer(self.scorer, self.reader, self.domain)
 
     def report_to(self, progress: Progress) -> None:
         """Let every part tell how far it is."""

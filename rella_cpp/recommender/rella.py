@@ -22,13 +22,11 @@ from rella_cpp.engine.settings import EngineSettings
 from rella_cpp.engine.trial.trial import Trial
 from rella_cpp.prompts.layout import Layout
 from rella_cpp.prompts.question import Question
-from rella_cpp.prompts.yes_no import Order
 from rella_cpp.recommender.attachments import Attachments
-from rella_cpp.recommender.components import Components
+from rella_cpp.recommender.components import Components, Reading
 from rella_cpp.recommender.loading import load_engine
 from rella_cpp.recommender.opening import Loading, open_bundle
 from rella_cpp.recommender.tuned_layout import TunedLayout, tuned_layout
-from rella_cpp.retrieval.selection import Retrieval, Window
 from rella_cpp.scoring.answers import Answer
 from rella_cpp.scoring.head import Head
 from rella_cpp.scoring.query import ChoiceQuery, Query
@@ -42,6 +40,7 @@ if TYPE_CHECKING:  # a score needs none of these
     from rella_cpp.recommender.candidates import Recommendation
     from rella_cpp.retrieval.index.item_index import ItemIndex
     from rella_cpp.scoring.calibration import Calibration
+    from rella_cpp.scoring.explanation import Explanation
 
 logger = logging.getLogger("rella_cpp")
 logger.addHandler(logging.NullHandler())  # silent unless somebody listens
@@ -164,16 +163,11 @@ class Rella:
         item: Item | Mapping[str, object],
         *,
         user: User | Mapping[str, object] | None = None,
-        k: int | None = None,
-        retrieval: Retrieval | None = None,
-        order: Order | None = None,
-        window: Window | None = None,
         summary: SummarySettings | None = None,
-        allow_empty_history: bool = False,
+        **reading: Unpack[Reading],
     ) -> Score:
         """Score one item; see `rank`."""
-        selection = self._components.selection(k, retrieval, order, window, allow_empty_history=allow_empty_history)
-        return self._components.scorer.score([Query(history, [item], user, selection, summary)], keep=True)[0][0]
+        return self.rank(history, [item], user=user, summary=summary, **reading)[0]
 
     def rank(
         self,
@@ -181,12 +175,8 @@ class Rella:
         items: Sequence[Item | Mapping[str, object]],
         *,
         user: User | Mapping[str, object] | None = None,
-        k: int | None = None,
-        retrieval: Retrieval | None = None,
-        order: Order | None = None,
-        window: Window | None = None,
         summary: SummarySettings | None = None,
-        allow_empty_history: bool = False,
+        **reading: Unpack[Reading],
     ) -> list[Score]:
         """Score items for a user; one score per item, in input order.
 
@@ -195,13 +185,10 @@ class Rella:
         history, items, user
             Behaviors, oldest first unless every one has a timestamp, and the targets; a behavior that is the target
             itself is left out. What is known of the user.
-        k, retrieval, order, window
-            Which behaviors a prompt shows, and in which order; see `Selection`. None: as adapters or bundle say, else
-            the layout's own.
         summary
-            Show in their place a summary of the history and its latest behaviors (LLM-TRSR).
-        allow_empty_history
-            Score with no history at all, too.
+            Show in the behaviors' place a summary of the history and its latest behaviors (LLM-TRSR).
+        reading
+            Which behaviors a prompt shows, and in which order: `k`, `retrieval`, …; see `Reading`.
 
         Raises
         ------
@@ -209,8 +196,21 @@ class Rella:
             A record does not fit the domain, an argument is out of its range, or a prompt does not fit the context.
 
         """
-        selection = self._components.selection(k, retrieval, order, window, allow_empty_history=allow_empty_history)
+        selection = self._components.selection(**reading)
         return self._components.scorer.score([Query(history, items, user, selection, summary)], keep=True)[0]
+
+    def explain(
+        self,
+        history: Sequence[Behavior | Mapping[str, object]],
+        items: Sequence[Item | Mapping[str, object]],
+        *,
+        user: User | Mapping[str, object] | None = None,
+        summary: SummarySettings | None = None,
+        **reading: Unpack[Reading],
+    ) -> "list[Explanation]":
+        """Score items as `rank` does, and say of each what every behavior did to its logit; see `Explanation`."""
+        selection = self._components.selection(**reading)
+        return self._components.explainer.explain(Query(history, items, user, selection, summary))
 
     def judge(self, queries: Sequence[Query]) -> list[list[Score]]:
         """Score the targets of many queries; one list a query, as `rank` would give it but for rounding.
@@ -251,11 +251,8 @@ class Rella:
         *,
         candidates: int = 30,
         user: User | Mapping[str, object] | None = None,
-        k: int | None = None,
-        retrieval: Retrieval | None = None,
-        order: Order | None = None,
-        window: Window | None = None,
         summary: SummarySettings | None = None,
+        **reading: Unpack[Reading],
     ) -> "list[Recommendation[Score]]":
         """Recommend items of the index: candidates near to what was liked, scored; the likeliest first.
 
@@ -263,7 +260,7 @@ class Rella:
         ----------
         count, candidates
             How many to return, at most, and how many to score, at least as many; see `candidates.find_candidates`.
-        history, …, summary
+        history, …, reading
             See `rank`, also for what it raises.
 
         Raises
@@ -275,7 +272,7 @@ class Rella:
         from rella_cpp.recommender.candidates import Shortlist
 
         shortlist = Shortlist.of(self.vectors, history, candidates, count)
-        query = Query(history, shortlist.items, user, self._components.selection(k, retrieval, order, window), summary)
+        query = Query(history, shortlist.items, user, self._components.selection(**reading), summary)
         with shortlist.located():
             (scores,) = self._components.scorer.score([query], keep=True)
         return shortlist.best(scores, count)

@@ -123,6 +123,15 @@ class HistoryRows:
             return [row for row in shared if row in kept]
         return sorted(rows, reverse=self._shown.order == "reversed")
 
+    def cosines(self, rows: Sequence[int], target: int) -> list[float | None]:
+        """Return the cosine of each row's item to the target; None where that decides nothing that is shown."""
+        if self._shown.retrieval == "recent" and self._shown.order in ("time", "reversed"):
+            return [None] * len(rows)
+        own = self._vectors[len(self.behaviors) + target]
+        scale = np.linalg.norm(self._vectors[list(rows)], axis=1) * np.linalg.norm(own)
+        found = self._vectors[list(rows)] @ own / np.maximum(scale, np.finfo(np.float32).tiny)
+        return [float(cosine) for cosine in found]
+
     def names(self) -> list[tuple[str, int]]:
         """Return what tells each behavior from others in a prompt; of those alike, which one it is."""
         seen: Counter[str] = Counter()

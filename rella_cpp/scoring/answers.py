@@ -28,6 +28,11 @@ class Answer:
         return self.yes_logit - self.no_logit
 
     @property
+    def logit(self) -> float:
+        """The head's logit if there is one, else the gap; see `Score.gap`."""
+        return self.gap if self.head_logit is None else self.head_logit
+
+    @property
     def head(self) -> float | None:
         """The head's probability; None without one."""
         return None if self.head_logit is None else click_probability(self.head_logit)

@@ -23,9 +23,29 @@ _LEVEL = "level "
 _JUDGE = ("model", "domain", "chat_format")
 _REMEDY = "make one: rella calibrate RUN_VALID -o FILE"
 _LEAST = 1e-12  # of a level's probability, where it is taken to the logarithm
+_TERM = ("weight", "value", "mean")
 _MOST, _MOST_LOG = 1e12, 50.0  # of a number in a file, and of the logarithm of a count
 _ENOUGH = 50
 """Samples for each weight, below which a fit is named uncertain."""
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """What one feature adds to a calibration's logit: weight times distance from the mean where it was fitted."""
+
+    feature: str
+    weight: float
+    value: float
+    mean: float
+
+    @property
+    def change(self) -> float:
+        """What it adds, against an average sample."""
+        return self.weight * (self.value - self.mean)
+
+    def as_dict(self) -> dict[str, object]:
+        """Return a JSON object."""
+        return {"feature": self.feature, "change": self.change, **{name: getattr(self, name) for name in _TERM}}
 
 
 @dataclass(frozen=True)
@@ -50,6 +70,8 @@ class Calibration:
     ranges
         In a blend: the least, mean and greatest of what they say where it was fitted. Values beyond are taken for the
         ends: a line fitted to long histories says nothing of short ones.
+    means
+        Of what the model says where it was fitted; empty in calibrations of before.
 
     """
 
@@ -60,6 +82,7 @@ class Calibration:
     fitted_on: Mapping[str, Any]
     models: RatingModels | None = field(default=None, compare=False)
     ranges: Mapping[str, tuple[float, float, float]] | None = None
+    means: Mapping[str, float] = field(default_factory=dict, compare=False)
 
     @property
     def certain(self) -> bool:
@@ -100,6 +123,23 @@ class Calibration:
             It is a blend, and something that it takes is not there.
 
         """
+        features = self._features(gap, levels, ratings)
+        return click_probability(self.offset + sum(weight * features[name] for name, weight in self.weights.items()))
+
+    def terms(
+        self, gap: float, levels: Mapping[str, float] | None = None, ratings: Mapping[str, float] | None = None
+    ) -> tuple[Term, ...]:
+        """Return what each feature adds to the logit; those whose mean is not known are left out. See `probability`."""
+        features = self._features(gap, levels, ratings)
+        means = {**self.means, **{name: mean for name, (_, mean, _) in (self.ranges or {}).items()}}
+        return tuple(
+            Term(name, weight, features[name], means[name]) for name, weight in self.weights.items() if name in means
+        )
+
+    def _features(
+        self, gap: float, levels: Mapping[str, float] | None, ratings: Mapping[str, float] | None
+    ) -> Mapping[str, float]:
+        """Return all features that have weights, and more."""
         features = model_features(gap, levels) | {"gap": gap}
         for name, (low, _, high) in (self.ranges or {}).items():
             if ratings is None or name not in ratings:
@@ -109,7 +149,7 @@ class Calibration:
         if missing := [name for name in self.weights if name not in features]:
             remedy = "calibrate with this layout and domain (rella calibrate)"
             raise InputError(f"the calibration needs {missing[0]}, which this model does not give", remedy=remedy)
-        return click_probability(self.offset + sum(weight * features[name] for name, weight in self.weights.items()))
+        return features
 
     def ratings(self, history: Sequence[Rated | None], target: int | None) -> Mapping[str, float] | None:
         """Return what ratings say of a history, oldest first, and a target by its row; None where none are needed.
@@ -191,6 +231,7 @@ class Calibration:
                 "fitted_on": dict(self.fitted_on),
                 "made_for": dict(self.made_for),
                 "versions": library_versions(),
+                "means": dict(self.means),
                 **({} if self.models is None else {"ranges": self.ranges, "ratings": self.models.as_dict()}),
             },
             sealed=False,  # a person may read it, and change it
@@ -226,7 +267,10 @@ class Calibration:
             if [*own, *(ranges or {})] != list(weights) or not set(ranges or {}) <= {*STATISTICS, *FITTED}:
                 raise KeyError("ranges")
             fitted: Any = value["fitted_on"]
-            return cls(weights, float(value["offset"]), value["contrast"], made, fitted, models, ranges)
+            means = {str(name): float(mean) for name, mean in value.get("means", {}).items()}
+            if not means.keys() <= set(own) or not all(map(math.isfinite, means.values())):
+                raise KeyError("means")
+            return cls(weights, float(value["offset"]), value["contrast"], made, fitted, models, ranges, means)
         except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
             raise InputError(
                 f"is no calibration (its {error} is missing or wrong)", source=path, remedy=_REMEDY

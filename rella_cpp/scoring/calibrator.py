@@ -14,7 +14,7 @@ from rella_gguf.lineage import Origin
 
 if TYPE_CHECKING:
     from rella_cpp.retrieval.index.item_index import ItemIndex
-    from rella_cpp.scoring.calibration import Calibration
+    from rella_cpp.scoring.calibration import Calibration, Term
 
 logger = logging.getLogger("rella_cpp")
 
@@ -85,6 +85,16 @@ class Calibrator:
 
     def calibrated(self, score: Score, behaviors: Sequence[Behavior]) -> Score:
         """Add the calibrated probability. The target's own ratings do not count."""
+        return replace(score, calibrated=self.calibration.probability(*self._said(score, behaviors)))
+
+    def terms(self, score: Score, behaviors: Sequence[Behavior]) -> "tuple[Term, ...]":
+        """Return what each feature adds to a score's calibrated logit."""
+        return self.calibration.terms(*self._said(score, behaviors))
+
+    def _said(
+        self, score: Score, behaviors: Sequence[Behavior]
+    ) -> tuple[float, Mapping[str, float] | None, Mapping[str, float] | None]:
+        """Return what the model says of a target, its gap and its levels, and what ratings say."""
         identity, calibration = self._domain.identity, self.calibration
         ratings = None
         if calibration.blend:
@@ -92,8 +102,7 @@ class Calibrator:
             others = [behavior for behavior in behaviors if not identity(behavior.item).same(target)]
             ratings = calibration.ratings([self._rated(behavior) for behavior in others], self._row(score.item))
         gap = score.gap - (score.empty_gap or 0.0 if calibration.contrast else 0.0)
-        levels = None if score.levels is None else score.levels.as_dict()
-        return replace(score, calibrated=calibration.probability(gap, levels, ratings))
+        return gap, None if score.levels is None else score.levels.as_dict(), ratings
 
     def warn_of_unknown(self, items: Sequence[Item]) -> None:
         """Say which items a blend takes for average ones."""

@@ -13,7 +13,7 @@ from rella_cpp.errors import InputError
 from rella_cpp.prompts.builder import PromptBuilder
 from rella_cpp.prompts.question import Question
 from rella_cpp.prompts.streams.text import Unshown, write_stream
-from rella_cpp.prompts.writers import StreamWriter, YesNoWriter
+from rella_cpp.prompts.writers import QuestionWriter, StreamWriter, YesNoWriter
 from rella_cpp.prompts.yes_no import Preference, write_prompt
 from rella_cpp.retrieval.history import HistoryRows
 from rella_cpp.retrieval.ordering import share_rows
@@ -44,6 +44,21 @@ class _Case:
     items: Sequence[Item]
     rows: HistoryRows
     summaries: Sequence[PreferenceSummary | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A query whose prompts are written: one a target, and what wrote them."""
+
+    case: _Case
+    writer: QuestionWriter
+    fitted: Sequence[FittedPrompt[Question]]
+    empty_gaps: Sequence[float | None]
+
+    def rows(self, target: int) -> list[int]:
+        """Return the history's rows in a target's prompt, in its order."""
+        row_of = {place: row for row, place in enumerate(self.case.rows.places)}
+        return [row_of[place] for place in self.fitted[target].used]
 
 
 class Scorer:
@@ -109,6 +124,12 @@ class Scorer:
             Let the next call go on from what all prompts begin with.
 
         """
+        prepared = self.prepare(queries)
+        answers = self.read([prompt.question for own in prepared for prompt in own.fitted], keep=keep)
+        return self.scores(prepared, answers)
+
+    def prepare(self, queries: Sequence[Query]) -> list[Prepared]:
+        """Check queries, choose and order what their prompts show, and write them."""
         if self.tuned_on_choices:
             names, self.tuned_on_choices = ", ".join(self.tuned_on_choices), ()
             logger.warning("%s: tuned to choose among candidates (--by likelihood), and asked for yes or no", names)
@@ -120,17 +141,30 @@ class Scorer:
             )
         for case in cases:
             if case.query.summary is not None:
-                self._fitter(case)  # refuses what does not fit, before anything is written for nothing
+                PromptFitter(
+                    case.rows, self._writer(case)
+                )  # refuses what does not fit, before anything is written for nothing
         self._summarize(cases)
-        fitted = _fit(cases, [self._fitter(case) for case in cases])
-        prompts = [prompt for own in fitted for prompt in own]
-        gaps = self._empty_gaps(cases)
+        writers = [self._writer(case) for case in cases]
+        fitted = _fit(
+            cases, [PromptFitter(*parts) for parts in zip([case.rows for case in cases], writers, strict=True)]
+        )
+        gaps = iter(self._empty_gaps(cases))
+        empty = [[next(gaps) for _ in case.items] for case in cases]
+        return [Prepared(*parts) for parts in zip(cases, writers, fitted, empty, strict=True)]
+
+    def read(self, questions: Sequence[Question], *, keep: bool = False) -> list[Answer]:
+        """Read prompts, and count what is read; what they share is decoded once."""
         with self._reader.counting():
-            answers = self._reader.answers(
-                [prompt.question for prompt in prompts],
-                keep=keep,
-                progress=lambda done: self.progress("scoring", done, len(prompts)),
+            return self._reader.answers(
+                questions, keep=keep, progress=lambda done: self.progress("scoring", done, len(questions))
             )
+
+    def scores(self, prepared: Sequence[Prepared], answers: Sequence[Answer]) -> list[list[Score]]:
+        """Make scores of the answers to prompts, in their order: one list a query."""
+        cases = [own.case for own in prepared]
+        prompts = [prompt for own in prepared for prompt in own.fitted]
+        gaps = [gap for own in prepared for gap in own.empty_gaps]
         scores = iter([self._score(*parts) for parts in zip(prompts, gaps, answers, strict=True)])
         results = [[self._finished(next(scores), case, summary) for summary in case.summaries] for case in cases]
         if self.calibrator is not None:
@@ -158,13 +192,12 @@ class Scorer:
         records: list[Item | Behavior] = [*case.rows.behaviors, *case.items]
         return all(self._domain.average_of(record) is not None for record in records)
 
-    def _fitter(self, case: _Case) -> PromptFitter[Question]:
+    def _writer(self, case: _Case) -> QuestionWriter:
         if self._prompts.layout == "stream":
             rated = [_rated(case, target) for target in range(len(case.items))]
-            return PromptFitter(case.rows, StreamWriter(self._prompts, case.user, case.items, rated))
+            return StreamWriter(self._prompts, case.user, case.items, rated)
         preferences = [self._preference(case.query, summary) for summary in case.summaries]
-        writer = YesNoWriter(self._prompts, case.user, case.items, case.shown.order, preferences)
-        return PromptFitter(case.rows, writer)
+        return YesNoWriter(self._prompts, case.user, case.items, case.shown.order, preferences)
 
     def _preference(self, query: Query, summary: PreferenceSummary | None) -> Preference | None:
         """Return what a prompt says of the person; None where histories are read without a summary."""

@@ -31,7 +31,7 @@ def bench(
     from rella_cpp import bench as measure
 
     settings = engine.settings()
-    listen(engine.verbose)
+    listen(bool(engine.verbose))
     with ProgressBar() as bar:
         mix = Mix.quick() if quick else Mix()
         trial = not engine.no_trial

@@ -15,7 +15,7 @@ from rella_cli.options.prepare import (
     RowOptions,
     RuleOptions,
     TextOptions,
-    recipe_of,
+    export_of,
 )
 
 app = typer.Typer(help="Prepare data sets for tuning and evaluation, and look into them.")
@@ -42,8 +42,9 @@ def prepare(
     """Prepare a data set: tables of users, items, interactions and samples in one format, and a manifest.
 
     ml-1m, ml-25m (or another set in its layout), bookcrossing and amazon are taken as downloaded, with the papers'
-    rules for labels, filters and splits. table takes CSV, TSV, JSON, JSONL and Parquet files, and folders that
-    `datasets` saved. --texts adds what the items lack, such as the plots of movies, to any of them.
+    rules for labels, filters and splits. table takes CSV, TSV, JSON, JSONL and Parquet files, folders that `datasets`
+    saved, and exports of other services (Letterboxd, IMDb, Goodreads, …). --texts adds what the items lack, such as
+    the plots of movies, to any of them.
     """
     from rella_cli.log import listen
     from rella_cli.views.progress import ProgressBar
@@ -51,9 +52,12 @@ def prepare(
     from rella_cpp import summarize
 
     listen(False)
-    chosen = kept.settings(recipe_of(format_name, recipe, files, columns, rules), texts)
-    with ProgressBar() as progress:
-        data = prepare_data(format_name, source, out, options=chosen, force=output.force, progress=progress)
+    with (
+        export_of(format_name, source, recipe, files, columns, rules, texts) as (table, read),
+        ProgressBar() as progress,
+    ):
+        chosen = kept.settings(read, texts)
+        data = prepare_data(format_name, table, out, options=chosen, force=output.force, progress=progress)
     from rella_cli.views.data import show_data
 
     show_data(summarize(data), out, as_json=output.as_json, full=False)

@@ -50,8 +50,9 @@ def evaluate(
 ) -> None:
     """Evaluate a model beside plain baselines. Killed, the same command goes on; finished, it prints the report."""
     from rella_cli.log import listen
-    from rella_cli.views.progress import ProgressBar, resumable
+    from rella_cli.views.progress import resumable
     from rella_cpp import Calibration, Rankings
+    from rella_cpp.evaluation.reports.page import check_plotted_page
 
     summary = summarizing.wanted(reading, what.sweep)
     _check(what, protocol, drawing, reading, model, calibration, summary)
@@ -60,7 +61,9 @@ def evaluate(
     ranked = protocol.ranking_settings(context, selection, tuned.layout, summary)
     settings = drawing.settings(what.ks(selection.k), selection, tuned.layout, summary)
     engine.settings()
-    listen(engine.verbose)
+    if run.page is not None:
+        check_plotted_page(run.page, force=True)
+    listen(bool(engine.verbose))
     rella = None
     with resumable():
         if what.data is None:
@@ -70,15 +73,21 @@ def evaluate(
             lists = None if protocol.ranking is None else Rankings.open(protocol.ranking)
             fitted = [(path, Calibration.load(path)) for path in calibration or []]
             contrast = reading.contrast or any(each.contrast for _, each in fitted)
-            with _judge(what, model, engine, opened, tuned.layout, contrast=contrast) as rella, ProgressBar() as bar:
+            judge = _judge(what, model, engine, opened, tuned.layout, contrast=contrast)
+            with judge as rella, engine.progress() as bar:
                 samples = _Samples(opened, rella, run, bar)
                 if ranked is not None:
                     runs = [samples.rank(ranked, lists)]
                 else:
                     runs = samples.score(settings, fitted, check=not model.allow_mismatch)
     from rella_cli.views.reports import note_shared, show_reports
+    from rella_cli.views.terminal import note
+    from rella_cpp import write_page
 
     show_reports(runs, as_json=run.as_json)
+    if run.page is not None:
+        write_page(runs, run.page, force=True)
+        note(f"written: {run.page}")
     if ranked is not None and rella is not None:
         note_shared(*rella.judged_tokens)
 
@@ -146,13 +155,12 @@ def _evaluate_prompts(
     what: EvaluatedOptions, settings: "EvaluationSettings", model: ModelOptions, engine: EngineOptions, run: RunOptions
 ) -> "Run":
     """Evaluate a model on ready prompts."""
-    from rella_cli.views.progress import ProgressBar
     from rella_cpp import evaluate_prompts, load_domain, read_prompts
 
     assert what.prompts is not None
     words = load_domain(what.domain or "movies")
     ready = read_prompts(what.prompts, words)
-    with model.open(words, engine) as rella, ProgressBar() as bar:
+    with model.open(words, engine) as rella, engine.progress() as bar:
         return evaluate_prompts(ready, run.out, settings, judge=rella, force=run.force, progress=bar)
 
 

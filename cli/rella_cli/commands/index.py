@@ -31,14 +31,14 @@ def build(
     domain: Annotated[str | None, domain_option("What the items are; else the data set's, or movies.")] = None,
 ) -> None:
     """Embed every item of a catalog and write its index. Killed, the same command goes on where it was."""
-    from rella_cli.views.progress import ProgressBar, resumable
+    from rella_cli.views.progress import resumable
     from rella_cpp import build_index
 
     settings = storage.settings()
     encoder.check()
     words, items, places = read_catalog(catalog, domain)
     start, there = time.monotonic(), (out / "manifest.json").is_file() and not output.force
-    with encoder.open(words) as rella, ProgressBar() as bar:
+    with encoder.open(words) as rella, encoder.progress() as bar:
         with placed_in_files(items=places), nullcontext() if encoder.no_cache else resumable():
             index = build_index(rella.vectors, items, out, settings=settings, force=output.force, progress=bar)
         asked, computed = rella.vectors.tokens(settings.pool)
@@ -63,13 +63,12 @@ def add(
     as_json: Json = False,
 ) -> None:
     """Add new items to an index. Those that are there already, unchanged, are left as they are."""
-    from rella_cli.views.progress import ProgressBar
     from rella_cpp import add_to_index
 
     index = open_index(folder, no_cache=encoder.no_cache)
     words, items, places = read_catalog(catalog, domain, index)
     encoder.check()
-    with encoder.open(words) as rella, ProgressBar() as bar, placed_in_files(items=places):
+    with encoder.open(words) as rella, encoder.progress() as bar, placed_in_files(items=places):
         index, added = add_to_index(index, rella.vectors, items, progress=bar)
     from rella_cli.views.index import show_index
 
@@ -88,13 +87,12 @@ def search(
     as_json: Json = False,
 ) -> None:
     """Find the items nearest to a text, read as if it were an item's title."""
-    from rella_cli.views.progress import ProgressBar
     from rella_cpp import search_text
 
     index = open_index(folder, no_cache=encoder.no_cache)
     words = domain_of(index.folder, index.manifest.domain, domain)
     encoder.check()
-    with encoder.open(words) as rella, ProgressBar() as index.progress:
+    with encoder.open(words) as rella, encoder.progress() as index.progress:
         found = search_text(index, rella.vectors, text, count)
     from rella_cli.views.index import show_found
 

@@ -13,12 +13,13 @@ from rella_cli.options.engine import EngineOptions
 from rella_cli.options.groups import with_groups
 from rella_cli.options.history import placed_in_files
 from rella_cli.options.model import ModelOptions
+from rella_cli.options.output import check_page, save_score_page
 from rella_cli.options.question import AnswerOptions, Question, QuestionOptions
 from rella_cli.options.selection import LayoutOptions, ReadingOptions
 from rella_cli.options.summary import SummaryOptions
 
 if TYPE_CHECKING:
-    from rella_cpp import Likelihood, Rella, Score, Selection, SummarySettings
+    from rella_cpp import Explanation, Likelihood, Rella, Score, Selection, SummarySettings
 
 _FILES = (
     '\n\nA history is a list of behaviors, oldest first: [{"title": "Alien", "year": 1979, "rating": 5}, …]. '
@@ -38,9 +39,14 @@ _SCORE = f"Score items: how likely is the user to like each? Shows what was read
 _RANK = f"Rank items by how likely the user is to like them: one table, the likeliest first.{_FILES}"
 
 
+_EXPLAIN = (
+    "Explain scores: what did each behavior do to the logit, what the profile, the averages, and a calibration? "
+    "Each number is the logit less that of the same prompt without one thing. As rella score --why." + _FILES
+)
 _COMMANDS = {
     "score": (_SCORE, "Score items: how likely is the user to like each?"),
     "rank": (_RANK, "Rank items by how likely the user is to like them."),
+    "explain": (_EXPLAIN, "Explain scores: what did each behavior do to them?"),
 }
 
 
@@ -69,7 +75,11 @@ def score(
     summary = summarizing.wanted(reading)
     chooses = _chooses(context, reading.by)
     if output.jsonl:
-        _check_worker(context, files)
+        _check_worker(context, files, output)
+    why = output.why or context.info_name == "explain"
+    if output.page is not None:
+        check_page(output.page, force=output.force)
+    engine = engine.exactly() if why else engine
     engine.settings()
     tuned = layout.tuned(model, summary)
     selection = reading.selection(layout, tuned)
@@ -82,16 +92,20 @@ def score(
             serve(rella, words, selection, summary, prompts=output.show_prompt)
             return
         chosen = _choose(rella, asked, selection) if chooses else []
-        scored = [] if chooses else _rank(rella, asked, selection, summary)
+        reasons = _explain(rella, asked, selection, summary) if why else []
+        scored = [] if chooses or why else _rank(rella, asked, selection, summary)
     from rella_cli.views import choices, scores  # they bring rich
 
+    scored = [reason.score for reason in reasons] or scored
     how = {"as_json": output.as_json, "prompts": output.show_prompt}
     if chooses:
         choices.Choosing(words, asked.behaviors, chosen).show(**how)
-    elif context.info_name == "rank":
-        scores.Ranking(words, asked.behaviors, scored).show(**how)
-    else:
-        scores.Scoring(words, asked.behaviors, scored).show(**how)
+        return
+    ranks = context.info_name == "rank"
+    view = (scores.Ranking if ranks else scores.Scoring)(words, asked.behaviors, scored, reasons)
+    view.show(**how)
+    if output.page is not None:
+        save_score_page(output.page, "Items ranked" if ranks else "Items scored", view)
 
 
 def _chooses(context: typer.Context, by: str) -> bool:
@@ -100,10 +114,10 @@ def _chooses(context: typer.Context, by: str) -> bool:
 
     if by != "yes-no" and context.info_name == "score":
         raise InputError("score has no --by: one item is no choice", remedy="use rella rank --by likelihood")
-    return by_likelihood(context, by, "index", "contrast", "calibration", "head", "jsonl")
+    return by_likelihood(context, by, "index", "contrast", "calibration", "head", "jsonl", "why", "page")
 
 
-def _check_worker(context: typer.Context, files: QuestionOptions) -> None:
+def _check_worker(context: typer.Context, files: QuestionOptions, output: AnswerOptions) -> None:
     """Refuse a worker that is to rank, is given files, or has nothing to read."""
     from rella_cpp import InputError
 
@@ -114,6 +128,9 @@ def _check_worker(context: typer.Context, files: QuestionOptions) -> None:
     for name, file in (("--history", files.history), ("--item", files.item), ("--user", files.user)):
         if file is not None:
             raise InputError(f"{name} with --jsonl", remedy="leave it out: each request on standard input has its own")
+    for name, given in (("--why", output.why), ("--html", output.page)):
+        if given:
+            raise InputError(f"{name} with --jsonl", remedy="leave one out: a worker gives scores")
 
 
 def _rank(rella: "Rella", asked: Question, selection: "Selection", summary: "SummarySettings | None") -> "list[Score]":
@@ -121,6 +138,15 @@ def _rank(rella: "Rella", asked: Question, selection: "Selection", summary: "Sum
 
     with placed_in_files(asked.past, asked.places), ProgressBar() as rella.progress:
         return rella.rank(asked.behaviors, asked.items, user=asked.user, summary=summary, **asdict(selection))
+
+
+def _explain(
+    rella: "Rella", asked: Question, selection: "Selection", summary: "SummarySettings | None"
+) -> "list[Explanation]":
+    from rella_cli.views.progress import ProgressBar
+
+    with placed_in_files(asked.past, asked.places), ProgressBar() as rella.progress:
+        return rella.explain(asked.behaviors, asked.items, user=asked.user, summary=summary, **asdict(selection))
 
 
 def _choose(rella: "Rella", asked: Question, selection: "Selection") -> "list[Likelihood]":

@@ -1,12 +1,11 @@
 """`rella summarize`: what people prefer, written down block by block (LLM-TRSR): one history, or a data set's."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from rella_cli.options.bundle import with_bundle
 from rella_cli.options.collection import CollectionOptions, SummarizedOptions
-from rella_cli.options.data import open_data
+from rella_cli.options.data import OpenedData, open_data
 from rella_cli.options.engine import EngineOptions
 from rella_cli.options.groups import only, with_groups, without
 from rella_cli.options.history import placed_in_files
@@ -15,7 +14,7 @@ from rella_cli.options.output import Json
 from rella_cli.options.summary import SummaryOptions
 
 if TYPE_CHECKING:
-    from rella_cpp import CollectionSettings, Domain, Rella, SummarySettings
+    from rella_cpp import Domain, Rella, SummarySettings
 
     Load = Callable[[Domain], Rella]
 
@@ -43,10 +42,10 @@ def summarize(
         return model.open(words, engine)
 
     if source.history is not None:
-        _one(source.history, source.domain or "movies", load, summary, as_json=as_json)
-    elif source.data is not None and samples.out is not None:
-        words, settings = source.domain, samples.settings(summary)
-        _all_of(source.data, words, samples.out, load, settings, force=samples.force, as_json=as_json)
+        _one(source, load, summary, engine, as_json=as_json)
+    elif source.data is not None:
+        opened = open_data(source.data, source.domain)
+        _all_of(opened, samples, load, summary, engine, as_json=as_json)
 
 
 def _check(source: SummarizedOptions, samples: CollectionOptions) -> None:
@@ -63,16 +62,17 @@ def _check(source: SummarizedOptions, samples: CollectionOptions) -> None:
         raise InputError("the summaries need a folder", source=source.data, remedy="name it: -o SUMMARIES")
 
 
-def _one(history: str, domain: str, load: "Load", settings: "SummarySettings", *, as_json: bool) -> None:
+def _one(
+    source: SummarizedOptions, load: "Load", settings: "SummarySettings", engine: EngineOptions, *, as_json: bool
+) -> None:
     """Summarise one history; show how."""
     from rella_cli.log import listen
-    from rella_cli.views.progress import ProgressBar
     from rella_cpp import load_domain, read_history
 
     listen(False)
-    words = load_domain(domain)
-    past = read_history(history, words)
-    with load(words) as rella, placed_in_files(past), ProgressBar() as rella.progress:
+    words = load_domain(source.domain or "movies")
+    past = read_history(source.history or "-", words, series=source.series)
+    with load(words) as rella, placed_in_files(past), engine.progress() as rella.progress:
         (found,) = rella.summarize([past.behaviors], settings)
         base = rella.vectors.base
     from rella_cli.views.summaries import Growing
@@ -81,22 +81,24 @@ def _one(history: str, domain: str, load: "Load", settings: "SummarySettings", *
 
 
 def _all_of(
-    data: Path,
-    domain: str | None,
-    out: Path,
+    opened: OpenedData,
+    samples: CollectionOptions,
     load: "Load",
-    settings: "CollectionSettings",
+    summary: "SummarySettings",
+    engine: EngineOptions,
     *,
-    force: bool,
     as_json: bool,
 ) -> None:
     """Summarise a data set's samples; show the report."""
-    from rella_cli.views.progress import ProgressBar, resumable
+    from rella_cli.views.progress import resumable
     from rella_cpp import write_summaries
 
-    source, words, _ = open_data(data, domain)
-    with resumable(), load(words) as rella, ProgressBar() as bar:
-        written = write_summaries(source, out, settings, author=rella.summarizer, force=force, progress=bar)
+    assert samples.out is not None
+    settings = samples.settings(summary)
+    with resumable(), load(opened.domain) as rella, engine.progress() as bar:
+        written = write_summaries(
+            opened.data, samples.out, settings, author=rella.summarizer, force=samples.force, progress=bar
+        )
     from rella_cli.views.summaries import show_written
 
     show_written(written, as_json=as_json)

@@ -11,7 +11,7 @@ from rella_cli.options.engine import EngineOptions
 from rella_cli.options.groups import group as group_of_options
 from rella_cli.options.groups import only, with_groups, without
 from rella_cli.options.model import Model, ModelOptions
-from rella_cli.options.output import Json, OutputOptions, out_option
+from rella_cli.options.output import Json, OutputOptions, Quiet, out_option
 from rella_cli.options.samples import ShotOptions
 from rella_cli.options.selection import K, LayoutOptions, ReadingOptions
 
@@ -50,7 +50,7 @@ def head(
     From the training split alone. Any GGUF serves, with adapters or without; --head uses it. Killed, the same command
     goes on where it was.
     """
-    from rella_cli.views.progress import ProgressBar, resumable
+    from rella_cli.views.progress import resumable
     from rella_cpp import Examples, StreamSamples, tune_head
 
     tuned = layout.tuned(model)
@@ -59,7 +59,7 @@ def head(
     examples: Examples | StreamSamples
     with resumable():
         opened = source.open(reading.index, allow_mismatch=model.allow_mismatch, no_cache=model.no_cache)
-        with model.open(opened.domain, engine, layout=tuned.layout) as rella, ProgressBar() as bar:
+        with model.open(opened.domain, engine, layout=tuned.layout) as rella, engine.progress() as bar:
             if tuned.layout == "stream":
                 streams = samples.stream_settings(selection)
                 examples = StreamSamples(opened.data, opened.histories(bar), opened.domain, streams)
@@ -102,6 +102,7 @@ def stream(
         ),
     ] = None,
     model: Model = None,
+    quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Tune a model on a data set's ratings and make a bundle: rows, training, calibration, figures before and after.
@@ -115,7 +116,7 @@ def stream(
 
     settings = StreamTraining(training.minutes, training.tokens, k, training.rank, users=training.users)
     refuse_taken(bundle, "rella_bundle", "bundle", force=False, manifest="bundle.json")
-    with resumable(), ProgressBar() as bar:
+    with resumable(), ProgressBar(quiet=quiet) as bar:
         if download is not None:
             data = prepared_download(download, source.data, bundle, bar)
             source = DataOptions(data.folder, source.domain)

@@ -47,7 +47,8 @@ def read_catalog(catalog: str, domain: str | None, index: "ItemIndex | None" = N
     from rella_cli.log import listen
     from rella_cpp import DataSet, load_domain
     from rella_cpp.datasets.averages import items_with_averages
-    from rella_cpp.domains.inputs import Places, read_placed_items
+    from rella_cpp.domains.inputs import Places
+    from rella_cpp.exports.inputs import read_placed_items
 
     listen(False)
     data = DataSet.open(catalog) if catalog != "-" and Path(catalog).is_dir() else None

@@ -6,7 +6,7 @@ import typer
 
 from rella_cli.options.groups import was_given
 
-_NAMES = {"context_kind": "--context"}
+_NAMES = {"context_kind": "--context", "page": "--html"}
 """What options are called that are not called like their parameters."""
 
 

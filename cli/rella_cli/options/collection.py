@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from rella_cli.options.data import OptionalData
 from rella_cli.options.domain import domain_option
 from rella_cli.options.groups import group
-from rella_cli.options.history import history_option
+from rella_cli.options.history import Series, history_option
 from rella_cli.options.output import Force, out_option
 from rella_cli.options.samples import limit_option, seed_option, split_option
 
@@ -24,6 +24,7 @@ class SummarizedOptions:
     data: OptionalData = None
     history: Annotated[str | None, history_option("In place of DATA: one history, or - for standard input.")] = None
     domain: Annotated[str | None, domain_option("What the items are; else the data's, of a history movies.")] = None
+    series: Series = False
 
 
 @group

@@ -1,12 +1,14 @@
 """How llama.cpp runs a model."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
 
 from rella_cli.options.groups import group
 
 if TYPE_CHECKING:
+    from rella_cli.views.progress import ProgressBar
     from rella_cpp import EngineSettings
 
 MODEL = "Model"
@@ -34,7 +36,15 @@ NoTrial = Annotated[
         rich_help_panel=MODEL,
     ),
 ]
-Verbose = Annotated[bool, typer.Option("--verbose", help="Show llama.cpp's log.", rich_help_panel=MODEL)]
+Verbose = Annotated[
+    bool | None,
+    typer.Option(
+        "--verbose/--quiet",
+        help="Show llama.cpp's log; or do not say once a minute, where there is no terminal, how far long work is.",
+        rich_help_panel=MODEL,
+        show_default=False,
+    ),
+]
 Repeats = Annotated[int, typer.Option("--repeats", help="How often each is timed.", show_default=True)]
 
 
@@ -60,7 +70,17 @@ class EngineOptions:
         ),
     ] = False
     no_trial: NoTrial = False
-    verbose: Verbose = False
+    verbose: Verbose = None
+
+    def progress(self) -> "ProgressBar":
+        """Make what says how far long work is."""
+        from rella_cli.views.progress import ProgressBar
+
+        return ProgressBar(quiet=self.verbose is False)
+
+    def exactly(self) -> Self:
+        """Return the same with `exact`: reasons must not be differences of rounding."""
+        return replace(self, exact=True)
 
     def settings(self) -> "EngineSettings":
         """Make the engine's settings, which checks them: before any file is read."""

@@ -9,7 +9,7 @@ from rella_cli.options.choice import by_likelihood
 from rella_cli.options.data import DataDomain, OpenedData, OptionalData, open_data
 from rella_cli.options.groups import group
 from rella_cli.options.model import ModelOptions
-from rella_cli.options.output import Force, Json, out_option
+from rella_cli.options.output import Force, Json, Page, out_option
 from rella_cli.options.samples import candidates_option, limit_option, ranking_option, seed_option, split_option
 from rella_cli.options.selection import by_option
 
@@ -217,6 +217,7 @@ class RunOptions:
     out: Annotated[Path, out_option("RUN", "The run's folder.")] = Path("run")
     force: Force = False
     as_json: Json = False
+    page: Page = None
 
 
 def _parse_sweep(text: str) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from rella_cpp import Domain, History, User
     from rella_cpp.domains.inputs import Places
 
-HISTORY = "The user's history, or - for standard input."
+HISTORY = "The user's history: JSON, or an export (Letterboxd, IMDb, …; CSV, zip). Or - for standard input."
 
 
 def history_option(text: str) -> Any:
@@ -29,15 +29,18 @@ UserFile = Annotated[
 ]
 
 
+Series = Annotated[bool, typer.Option("--series", help="Of an export, also take what is no film: series, episodes, ….")]
+
+
 def read_past(
-    history: str, user: str | None, domain: "Domain", *, allow_empty: bool = False
+    history: str, user: str | None, domain: "Domain", *, allow_empty: bool = False, series: bool = False
 ) -> "tuple[History, User | None]":
     """Read a history, and the user from it or from a file of its own."""
     from rella_cli.log import listen
     from rella_cpp import InputError, read_history, read_user
 
     listen(False)
-    past = read_history(history, domain, allow_empty=allow_empty)
+    past = read_history(history, domain, allow_empty=allow_empty, series=series)
     if user is None:
         return past, past.user
     person = read_user(user, domain)

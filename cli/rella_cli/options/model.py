@@ -125,7 +125,7 @@ class ModelOptions:
         from rella_cpp import Rella, find_model
         from rella_cpp.recommender.opening import use_bundle
 
-        listen(engine.verbose)
+        listen(bool(engine.verbose))
         adapters = self.adapters()
         path = find_model(self.model)
         with ProgressBar(patience=_PATIENCE) as bar:

@@ -1,6 +1,8 @@
 """Preparing a data set: what is left out, texts from elsewhere, and how a table of one's own is read."""
 
-from dataclasses import asdict, astuple
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, astuple, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -8,7 +10,7 @@ import typer
 
 from rella_cli.options.domain import domain_option
 from rella_cli.options.groups import group
-from rella_cli.options.history import items_option
+from rella_cli.options.history import Series, items_option
 from rella_cli.options.samples import seed_option, split_option, valid_option
 from rella_cli.options.selection import by_option
 
@@ -96,6 +98,7 @@ class FileOptions:
     items_id: Annotated[str | None, _option("--items-id", "Their id; else as in SOURCE, or id.", "NAME")] = None
     users: Annotated[Path | None, _option("--users", "The users.", "FILE")] = None
     users_id: Annotated[str | None, _option("--users-id", "Their id; else as in SOURCE, or id.", "NAME")] = None
+    series: Series = False
 
     def check(self) -> None:
         """Refuse the id of a file that is not given."""
@@ -162,7 +165,7 @@ def recipe_of(
     """Make the recipe of a table from a file or from the options, which say the same; other formats have none."""
     from rella_cpp import InputError, Recipe, read_recipe
 
-    given = any(value is not None for group in (files, columns, rules) for value in astuple(group))
+    given = _given(files) or _given(columns) or _given(rules)
     if path is not None:
         if given:
             raise InputError("--recipe is given and options that it stands for", remedy="write them into the recipe")
@@ -180,6 +183,45 @@ def recipe_of(
         _records(files.users, files.users_id, {}),
         rules.rules(),
     )
+
+
+@contextmanager
+def export_of(
+    format_name: str,
+    source: Path,
+    recipe: Path | None,
+    files: FileOptions,
+    columns: ColumnOptions,
+    rules: RuleOptions,
+    texts: TextOptions,
+) -> "Iterator[tuple[Path, Recipe | None]]":
+    """Give what is to be prepared: of another service's export, when no columns are named, a table of it; else SOURCE.
+
+    Of its ratings, those that the domain likes are liked unless a rule says otherwise.
+    """
+    plain = recipe is None and not (_given(columns) or files.items or files.users or texts.delimiter or texts.encoding)
+    if format_name != "table" or not plain:
+        yield source, recipe_of(format_name, recipe, files, columns, rules)
+        return
+    from rella_cpp import Recipe, load_domain
+    from rella_cpp.exports.tables import export_table
+
+    files.check()
+    domain, chosen = files.domain or "movies", rules.rules()
+    words = load_domain(domain)
+    with export_table(source, words, series=files.series) as table:
+        if table is None:
+            yield source, recipe_of(format_name, recipe, files, columns, rules)
+            return
+        scale = words.rating if table.columns.rating else None
+        if scale is not None and chosen.liked_above is None and chosen.liked_from is None:
+            chosen = replace(chosen, liked_from=scale.liked)
+        yield table.path, Recipe(domain, table.columns, rules=chosen)
+
+
+def _given(group: "FileOptions | ColumnOptions | RuleOptions") -> bool:
+    """Tell whether any option of a group is given."""
+    return any(value is not None and value is not False for value in astuple(group))
 
 
 def _records(file: Path | None, key: str | None, names: dict[str, str]) -> "RecordColumns":

@@ -6,8 +6,8 @@ import typer
 
 from rella_cli.options.domain import domain_option
 from rella_cli.options.groups import group
-from rella_cli.options.history import HISTORY, UserFile, history_option, items_option, read_past
-from rella_cli.options.output import Json
+from rella_cli.options.history import HISTORY, Series, UserFile, history_option, items_option, read_past
+from rella_cli.options.output import Force, Json, Page, Why
 
 if TYPE_CHECKING:
     from rella_cpp import Behavior, Domain, History, Item, User
@@ -33,23 +33,26 @@ class QuestionOptions:
     """The files of a question: history and items are required unless a worker reads requests."""
 
     history: Annotated[str | None, history_option(HISTORY)] = None
-    item: Annotated[str | None, items_option("The target item, or a list of them.", "--item")] = None
+    item: Annotated[
+        str | None, items_option('The target item, or a list of them; or a title, "Aliens (1986)".', "--item")
+    ] = None
     user: UserFile = None
     domain: Annotated[str, domain_option("What the items are: a built-in domain (`rella domains`) or a file.")] = (
         "movies"
     )
+    series: Series = False
 
     def read(self, context: typer.Context, domain: "Domain", *, allow_empty: bool) -> Question:
         """Read the files; fail as Typer does where one is missing."""
-        from rella_cpp.domains.inputs import read_placed_items
+        from rella_cpp.exports.inputs import read_target
 
         if self.history is None:
             context.fail("Missing option '--history'.")
         if self.item is None:
             context.fail("Missing option '--item' / '--items'.")
         _refuse_second_stdin(self.history, self.item, self.user)
-        past, person = read_past(self.history, self.user, domain, allow_empty=allow_empty)
-        items, places = read_placed_items(self.item, domain)
+        past, person = read_past(self.history, self.user, domain, allow_empty=allow_empty, series=self.series)
+        items, places = read_target(self.item, domain, series=self.series)
         return Question(past, items, person, places)
 
 
@@ -58,6 +61,9 @@ class AnswerOptions:
     """How scores come out: for a person or as JSON, with their prompts, or request by request."""
 
     as_json: Json = False
+    why: Why = False
+    page: Page = None
+    force: Force = False
     show_prompt: Annotated[bool, typer.Option("--show-prompt", help="Show the prompt with each score.")] = False
     jsonl: Annotated[
         bool, typer.Option("--jsonl", help="Answer requests on standard input, one JSON object a line (score only).")

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from rella_cli.options.domain import domain_option
 from rella_cli.options.groups import group
-from rella_cli.options.history import HISTORY, UserFile, history_option
+from rella_cli.options.history import HISTORY, Series, UserFile, history_option
 from rella_cli.options.index import index_option
 from rella_cli.options.output import Count
 from rella_cli.options.samples import candidates_option
@@ -18,6 +18,7 @@ class UserOptions:
     history: Annotated[str, history_option(HISTORY)]
     user: UserFile = None
     domain: Annotated[str | None, domain_option("What the items are; else the index's.")] = None
+    series: Series = False
 
 
 @group

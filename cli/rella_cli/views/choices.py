@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 from rich.padding import Padding
 from rich.table import Table
 
-from rella_cli.views.scores import bar, draw_near, note_unshown, tell_quality, told_of_model
-from rella_cli.views.terminal import console, count, line, lines, print_json
+from rella_cli.views.scores import bar, draw_near, told_of_model, told_quality, told_unshown
+from rella_cli.views.terminal import console, count, line, lines, note, print_json
 
 if TYPE_CHECKING:
     from rella_cpp import Behavior, Domain, Likelihood, Recommendation
@@ -41,9 +41,11 @@ class Choosing:
             if prompts:
                 console().rule(style="dim")
                 console().print(lines(prompt), soft_wrap=True)
-            tell_quality(self.likelihoods[0].model)
+            for caveat in told_quality(self.likelihoods[0].model):
+                note(caveat)
         items = [*(behavior.item for behavior in self.behaviors), *(each.item for each in self.likelihoods)]
-        note_unshown(self.domain, items, long=False)
+        for unshown in told_unshown(self.domain, items, long=False):
+            note(unshown)
 
     def rows(self) -> list[dict[str, object]]:
         """Return one JSON object a candidate, in input order, each with its rank."""

@@ -18,19 +18,26 @@ _PACED = 10
 """Fewer steps differ from each other, so a rate would say nothing."""
 
 
+_EVERY = 60.0
+"""Seconds between two lines where there is no terminal."""
+
+
 class ProgressBar:
-    """Call it with a task's name, what is done and the total. Silent where stderr is no terminal.
+    """Call it with a task's name, what is done and the total. Where stderr is no terminal, a line a minute says that.
 
     Parameters
     ----------
     patience
-        Seconds after which even there one line names the task; None: never.
+        Seconds after which one line names a task of one step there; None: never.
+    quiet
+        Say nothing there.
 
     """
 
-    def __init__(self, patience: float | None = None) -> None:
+    def __init__(self, patience: float | None = None, *, quiet: bool = False) -> None:
         self._tasks: dict[str, TaskID] = {}
         self._patience, self._start = patience, time.monotonic()
+        self._quiet, self._said, self._paces = quiet, time.monotonic(), dict[str, tuple[float, int]]()
 
     @cached_property
     def _bar(self) -> "Progress":
@@ -55,6 +62,7 @@ class ProgressBar:
         # The first question spares a start that only tries its model the import of rich.
         if total <= 1 or sys.stderr is None or not sys.stderr.isatty() or not self._bar.console.is_terminal:
             self._mention(task, note)
+            self._tell(task, done, total, note)
             return
         if task not in self._tasks:
             self._bar.start()
@@ -70,6 +78,20 @@ class ProgressBar:
         if self._patience is not None and time.monotonic() - self._start > self._patience and sys.stderr is not None:
             self._patience = None
             sys.stderr.write(f"note: {task} ({note})\n" if note else f"note: {task}\n")
+
+    def _tell(self, task: str, done: int, total: int, note: str) -> None:
+        """Say once a minute how far a task is."""
+        now = time.monotonic()
+        start, first = self._paces.setdefault(task, (now, done))
+        if self._quiet or total <= 1 or sys.stderr is None or now - self._said < _EVERY:
+            return
+        self._said = now
+        told = [f"{task}: {done:,} of {total:,}"]
+        if (rate := (done - first) / (now - start) if now > start else 0.0) > 0:
+            left = timedelta(seconds=int((total - done) / rate))
+            told += [f"{rate:,.1f}/s" if rate >= 0.1 else f"{60 * rate:,.1f} a minute", f"{left} left"]
+        sys.stderr.write(", ".join([*told, *([note] if note else [])]) + "\n")
+        sys.stderr.flush()
 
     def __enter__(self) -> Self:
         """Use as a context manager."""

@@ -6,12 +6,23 @@ from typing import TYPE_CHECKING
 from rich.padding import Padding
 from rich.table import Table
 
+from rella_cli.views.reasons import CAVEAT, draw_reasons, told_shortly
 from rella_cli.views.terminal import console, count, line, lines, note, print_json
 
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from rella_cpp import Behavior, Domain, Item, Likelihood, ModelIdentity, PreferenceSummary, Recommendation, Score
+    from rella_cpp import (
+        Behavior,
+        Domain,
+        Explanation,
+        Item,
+        Likelihood,
+        ModelIdentity,
+        PreferenceSummary,
+        Recommendation,
+        Score,
+    )
 
 _VERDICTS = (
     (0.8, "very likely to like it", "green"),
@@ -37,25 +48,36 @@ class Scoring:
         The history as it stood in the input.
     scores
         One an item, in input order.
+    reasons
+        Why; () where nobody asked.
 
     """
 
-    def __init__(self, domain: "Domain", behaviors: "Sequence[Behavior]", scores: "Sequence[Score]") -> None:
-        self.domain, self.behaviors, self.scores = domain, behaviors, scores
+    def __init__(
+        self,
+        domain: "Domain",
+        behaviors: "Sequence[Behavior]",
+        scores: "Sequence[Score]",
+        reasons: "Sequence[Explanation]" = (),
+    ) -> None:
+        self.domain, self.behaviors, self.scores, self.reasons = domain, behaviors, scores, reasons
 
     def show(self, *, as_json: bool, prompts: bool) -> None:
         """Print the scores, and what is to be said of them."""
         if as_json:
-            for row, score in zip(self.rows(), self.scores, strict=True):
-                print_json(row | {"prompt": score.prompt} if prompts else row)
+            why: Sequence[dict[str, object]] = [{"why": reason.as_dict()} for reason in self.reasons]
+            for row, score, reason in zip(self.rows(), self.scores, why or [{}] * len(self.scores), strict=True):
+                print_json(row | reason | ({"prompt": score.prompt} if prompts else {}))
         else:
             self.draw()
             for score in self.scores if prompts else ():
                 out = console()
                 out.rule(line(self.domain.show_item(score.item)), style="dim")
                 out.print(lines(score.prompt), soft_wrap=True)
-            tell_quality(self.scores[0].model)
-        self._warn()
+            for caveat in self.caveats():
+                note(caveat)
+        for warning in self.warnings():
+            note(warning)
 
     def rows(self) -> list[dict[str, object]]:
         """Return one JSON object an item."""
@@ -65,7 +87,7 @@ class Scoring:
         """Draw the view for a person."""
         out = console()
         told = None
-        for score in self.scores:
+        for number, score in enumerate(self.scores):
             out.print()
             out.print(line(self.domain.show_item(score.item), "bold"))
             out.print(bar(score.best, 30), verdict(score))
@@ -74,7 +96,10 @@ class Scoring:
                 self._draw_summary(score.summary)
                 out.print()
             told = score.summary
-            self._draw_behaviors(score)
+            if self.reasons:
+                draw_reasons(self.domain, self.behaviors, self.reasons[number])
+            else:
+                self._draw_behaviors(score)
             self._draw_facts(score)
 
     def _draw_behaviors(self, score: "Score") -> None:
@@ -112,14 +137,19 @@ class Scoring:
             facts.append(f"{score.probability:.1%} before {by}")
         console().print(Padding(line(" · ".join([*facts, *told_of_model(score.model)]), "dim"), (1, 0, 0, 2)))
 
-    def _warn(self) -> None:
+    def caveats(self) -> list[str]:
+        """Say what the numbers are worth: what reasons are, and what the model was measured at."""
+        return [*([CAVEAT] if self.reasons else []), *told_quality(self.scores[0].model)]
+
+    def warnings(self) -> list[str]:
         """Say what a reader would not see: answers in another form, fields that are not shown."""
         from rella_cpp import LOW_ANSWER_MASS
         from rella_cpp.scoring.results import told_answers
 
         low = [score.answer_mass for score in self.scores if score.answer_mass < LOW_ANSWER_MASS and score.head is None]
+        warnings = []
         if low:
-            note(
+            warnings.append(
                 f"warning: the model gives {told_answers(self.domain, self.scores[0])} together only {min(low):.1%} of "
                 "its answer"
                 + (f" (lowest of {len(low)} such items)" if len(low) > 1 else "")
@@ -128,7 +158,22 @@ class Scoring:
 
         shown = [*(behavior.item for behavior in self.behaviors), *(score.item for score in self.scores)]
         first = self.scores[0]
-        note_unshown(self.domain, shown, long=first.summary is not None, stream=first.levels is not None)
+        unshown = told_unshown(self.domain, shown, long=first.summary is not None, stream=first.levels is not None)
+        return [*warnings, *unshown]
+
+    def told_of_all(self) -> list[str]:
+        """Say what was given and left out, over all items, and which model judged."""
+        facts = [f"{count(len(self.behaviors), 'behavior')} given"]
+        if excluded := sum(score.excluded for score in self.scores):
+            facts.append(f"{excluded} left out: the item itself")
+        if unrated := max(score.unrated for score in self.scores):
+            facts.append(f"{unrated} without a rating left out")
+        if dropped := sum(score.dropped for score in self.scores):
+            facts.append(f"{dropped} dropped over all prompts for the context's sake")
+        summary = self.scores[0].summary
+        if summary is not None and summary.shortened:
+            facts.append(f"{count(summary.shortened, 'item text')} shortened")
+        return [*facts, *told_of_model(self.scores[0].model)]
 
 
 class Ranking(Scoring):
@@ -162,6 +207,7 @@ class Ranking(Scoring):
                 line(self.domain.show_item(score.item)),
             )
         console().print(table)
+        self._draw_reasons()
         summary = self.scores[0].summary
         if summary is not None:
             console().print()
@@ -169,25 +215,30 @@ class Ranking(Scoring):
             own = sum(score.summary != summary for score in self.scores)
             if own:
                 note(f"note: {count(own, 'item')} had a summary of their own, without the item itself; see --json")
-        facts = [f"{count(len(self.behaviors), 'behavior')} given"]
-        if excluded := sum(score.excluded for score in self.scores):
-            facts.append(f"{excluded} left out: the item itself")
-        if unrated := max(score.unrated for score in self.scores):
-            facts.append(f"{unrated} without a rating left out")
-        if dropped := sum(score.dropped for score in self.scores):
-            facts.append(f"{dropped} dropped over all prompts for the context's sake")
-        if summary is not None and summary.shortened:
-            facts.append(f"{count(summary.shortened, 'item text')} shortened")
-        console().print(Padding(line(" · ".join([*facts, *told_of_model(self.scores[0].model)]), "dim"), (1, 0, 0, 0)))
+        console().print(Padding(line(" · ".join(self.told_of_all()), "dim"), (1, 0, 0, 0)))
+
+    def _draw_reasons(self) -> None:
+        """Say of each item, the likeliest first, what spoke most for it and against it."""
+        from rella_cpp import ranks
+
+        out = console()
+        if self.reasons:
+            out.print()
+        for rank, reason in sorted(zip(ranks(self.scores), self.reasons, strict=False), key=lambda pair: pair[0]):
+            out.print(line(f"{rank:>3}  {told_shortly(self.domain, self.behaviors, reason)}", "dim"), soft_wrap=True)
 
 
 class Recommending(Ranking):
     """The view of `rella recommend`: a table, the likeliest first, each with what it is near to."""
 
     def __init__(
-        self, domain: "Domain", behaviors: "Sequence[Behavior]", found: "Sequence[Recommendation[Score]]"
+        self,
+        domain: "Domain",
+        behaviors: "Sequence[Behavior]",
+        found: "Sequence[Recommendation[Score]]",
+        reasons: "Sequence[Explanation]" = (),
     ) -> None:
-        super().__init__(domain, behaviors, [recommendation.score for recommendation in found])
+        super().__init__(domain, behaviors, [recommendation.score for recommendation in found], reasons)
         self.found = found
 
     def show(self, *, as_json: bool, prompts: bool = False) -> None:
@@ -217,38 +268,39 @@ def draw_near(
         out.print(line(f"{rank:>3}  near {near} ({each.cosine:.2f})", "dim"), no_wrap=True, overflow="ellipsis")
 
 
-def tell_quality(model: "ModelIdentity") -> None:
+def told_quality(model: "ModelIdentity") -> list[str]:
     """Say what a bundle was measured at; of the packaged model, as it is, that it is small."""
     from rella_cpp import packaged_model, read_header
 
     if model.bundle is not None:
-        if model.bundle.measured:
-            note(f"{model.bundle.name}: {model.bundle.measured}")
-        return
+        return [f"{model.bundle.name}: {model.bundle.measured}"] if model.bundle.measured else []
     packaged = packaged_model()
     if model.adapters or model.soft is not None or model.head is not None:
-        return
+        return []
     if packaged is not None and read_header(packaged).text("general.name") == model.name:
-        note(
+        return [
             "This small packaged model shows the machinery; for judgement use Vicuna-7B or a tuned adapter "
             "(rella pull, --model, --lora)."
-        )
+        ]
+    return []
 
 
-def note_unshown(domain: "Domain", items: "Sequence[Item]", *, long: bool, stream: bool = False) -> None:
+def told_unshown(domain: "Domain", items: "Sequence[Item]", *, long: bool, stream: bool = False) -> list[str]:
     """Name the fields that items have and no prompt shows; see `unshown_fields`."""
     from rella_cpp.domains.stray_fields import unshown_fields
     from rella_cpp.domains.stream import AVERAGE
 
+    notes: list[str] = []
     unshown = unshown_fields(items, domain, long=long, stream=stream)
     if AVERAGE in unshown and domain.reads_averages:
         unshown.remove(AVERAGE)
-        note("note: average is not shown; --layout stream shows it")
+        notes.append("note: average is not shown; --layout stream shows it")
     if unshown:
-        note(
+        notes.append(
             f"note: the domain {domain.name} does not show {', '.join(unshown[:8])}"
             f"{' …' if len(unshown) > 8 else ''}; another --domain, or a file of your own, may"
         )
+    return notes
 
 
 def verdict(score: "Score") -> "Text":

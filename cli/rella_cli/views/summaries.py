@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 from rich.padding import Padding
 
-from rella_cli.views.scores import note_unshown
-from rella_cli.views.terminal import console, count, facts, line, lines, print_json
+from rella_cli.views.scores import told_unshown
+from rella_cli.views.terminal import console, count, facts, line, lines, note, print_json
 
 if TYPE_CHECKING:
     from rella_cpp import Behavior, Domain, ModelIdentity, PreferenceSummary, SummarySettings, WrittenSummaries
@@ -48,7 +48,8 @@ class Growing:
             print_json(self.found.as_dict())
         else:
             self._draw()
-        note_unshown(self.domain, [behavior.item for behavior in self.behaviors], long=True)
+        for unshown in told_unshown(self.domain, [behavior.item for behavior in self.behaviors], long=True):
+            note(unshown)
 
     def _draw(self) -> None:
         out, found = console(), self.found

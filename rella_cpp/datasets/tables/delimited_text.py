@@ -171,7 +171,7 @@ class _Lines:
             yield line
 
 
-def _bounded(text: io.TextIOWrapper, source: str) -> Iterator[str]:
+def _bounded(text: io.TextIOBase, source: str) -> Iterator[str]:
     """Give the lines of a text, none of which may be longer than 16 MiB."""
     for number, line in enumerate(iter(partial(text.readline, LONGEST_LINE + 1), ""), 1):
         if len(line) > LONGEST_LINE:
@@ -180,34 +180,47 @@ def _bounded(text: io.TextIOWrapper, source: str) -> Iterator[str]:
 
 
 def _rows(file: SourceFile, dialect: Dialect) -> Generator[tuple[int, list[str], list[str]]]:
-    """Give every row but empty lines, the header among them: its first line (from 1), its fields, its raw lines."""
+    """Give every row of a file as `delimited_rows` does."""
     with _stream(file, dialect) as stream:
         # Not closed by the wrapper: the stream has its own owner.
         text = io.TextIOWrapper(stream, encoding=dialect.encoding, errors="surrogateescape", newline="")
-        lines = _Lines(_bounded(text, file.name))
-        reader = csv.reader(
-            lines,
-            delimiter=dialect.delimiter,
-            quotechar=dialect.quote,
-            quoting=csv.QUOTE_MINIMAL if dialect.quote else csv.QUOTE_NONE,
-            escapechar=dialect.escape,
-            doublequote=not dialect.escape,
-        )
-        number = 1
         try:
-            for fields in reader:
-                if fields:
-                    yield number, fields, lines.taken
-                number, lines.taken = reader.line_num + 1, []
-        except csv.Error as error:  # above all a quote that opens a field and never closes it
-            raise InputError(
-                f"cannot be read ({error})",
-                source=file.name,
-                place=f"line {number}",
-                remedy="mend the row: perhaps a quote opens and does not close",
-            ) from None
+            yield from delimited_rows(text, dialect, file.name)
         finally:
             text.detach()
+
+
+def delimited_rows(text: io.TextIOBase, dialect: Dialect, source: str) -> Generator[tuple[int, list[str], list[str]]]:
+    """Give every row but empty lines, the header among them: its first line (from 1), its fields, its raw lines.
+
+    Raises
+    ------
+    InputError
+        A line is too long, or a quote never closes.
+
+    """
+    lines = _Lines(_bounded(text, source))
+    reader = csv.reader(
+        lines,
+        delimiter=dialect.delimiter,
+        quotechar=dialect.quote,
+        quoting=csv.QUOTE_MINIMAL if dialect.quote else csv.QUOTE_NONE,
+        escapechar=dialect.escape,
+        doublequote=not dialect.escape,
+    )
+    number = 1
+    try:
+        for fields in reader:
+            if fields:
+                yield number, fields, lines.taken
+            number, lines.taken = reader.line_num + 1, []
+    except csv.Error as error:  # above all a quote that opens a field and never closes it
+        raise InputError(
+            f"cannot be read ({error})",
+            source=source,
+            place=f"line {number}",
+            remedy="mend the row: perhaps a quote opens and does not close",
+        ) from None
 
 
 def column_names(file: SourceFile, dialect: Dialect) -> tuple[str, ...]:
@@ -248,9 +261,13 @@ def dialect_of(file: SourceFile, usual: str) -> Dialect:
     """
     if file.delimiter is not None:
         return Dialect(file.delimiter)
-    names = column_names(file, Dialect(usual))
+    return Dialect(delimiter_between(column_names(file, Dialect(usual)), usual))
+
+
+def delimiter_between(names: Sequence[str], usual: str) -> str:
+    """Tell what stands between the names of a header that was read as if it were the usual delimiter."""
     found = max(_DELIMITERS, key=lambda each: names[0].count(each)) if len(names) == 1 else usual
-    return Dialect(found if len(names) == 1 and found in names[0] else usual)
+    return found if len(names) == 1 and found in names[0] else usual
 
 
 def refuse_twice(source: str, names: Sequence[str], wanted: Iterable[str]) -> None:

@@ -1,6 +1,5 @@
 """ItemIndex: items and their vectors on disk, opened without reading them."""
 
-from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rella_cpp.domains.domain import Domain
+from rella_cpp.domains.finder import Finder
 from rella_cpp.domains.records import Item
 from rella_cpp.domains.values import as_whole, id_text
 from rella_cpp.errors import InputError
@@ -49,7 +49,7 @@ class ItemIndex:
         self.folder = folder
         self._files = CheckedFiles(folder, manifest, cache=cache)
         self._texts: tuple[int, Domain, dict[str, int]] | None = None
-        self._names: tuple[int, Domain, dict[str, int]] | None = None
+        self._names: tuple[int, Domain, Finder] | None = None
         self._walked = -1  # the generation whose graph was checked
 
     @classmethod
@@ -150,7 +150,7 @@ class ItemIndex:
             row = self._by_text(domain).get(domain.show_item(item))
             return row if row is not None and self.id(row) is None else None
         row = self._by_text(domain).get(domain.show_item(item))
-        return self._by_name(domain).get(domain.name_item(item).casefold()) if row is None else row
+        return self._finder(domain).find(domain.name_item(item)) if row is None else row
 
     def find(self, text: str, field: str, domain: Domain) -> int | None:
         """Return the row of the item that a text names; None where it names none. Case does not count.
@@ -286,13 +286,11 @@ class ItemIndex:
 
         return self._files.keep("rows by id", rows)
 
-    def _by_name(self, domain: Domain) -> dict[str, int]:
-        """Rows by name (title and year), where that is one item's alone."""
+    def _finder(self, domain: Domain) -> Finder:
+        """Return what finds rows by name (title and year)."""
         if self._names is None or self._names[:2] != (self.manifest.generation, domain):
-            names = [domain.name_item(item).casefold() for item in self.items()]
-            counts = Counter(names)
-            rows = {name: row for row, name in enumerate(names) if name and counts[name] == 1}
-            self._names = (self.manifest.generation, domain, rows)
+            finder = Finder([domain.name_item(item) for item in self.items()])
+            self._names = (self.manifest.generation, domain, finder)
         return self._names[2]
 
     def _by_text(self, domain: Domain) -> dict[str, int]:

@@ -4,7 +4,6 @@ All of it is fitted on the training split, by item, so that it also serves users
 beside its predictions, and a blend brings it to scores.
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,6 +12,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
+from rella_cpp.domains.finder import Finder
 from rella_cpp.domains.values import as_whole, id_text
 from rella_cpp.scoring.logistic import Logistic
 from rella_cpp.scoring.ratings.factors import ItemFactors
@@ -72,18 +72,16 @@ class RatingModels:
             for known in (text, as_whole(text)):
                 if known in self._by_id:
                     return self._by_id[known]
-        return self._by_name.get(name.casefold())
+        return self._finder.find(name)
 
     @cached_property
     def _by_id(self) -> dict[str, int]:
         return {name: row for row, name in enumerate(self.ids)}
 
     @cached_property
-    def _by_name(self) -> dict[str, int]:
-        """Rows by name, where that is one item's alone."""
-        keys = [name.casefold() for name in self.names]
-        counts = Counter(keys)
-        return {key: row for row, key in enumerate(keys) if key and counts[key] == 1}
+    def _finder(self) -> Finder:
+        """Finds rows by name."""
+        return Finder(self.names)
 
     def features(
         self, history: Sequence[Rated | None], target: int | None, unknown: tuple[float, float] | None = None

@@ -1,0 +1,1 @@
+"""HTML pages: one file with all it needs inside, nothing to fetch."""

@@ -1,0 +1,75 @@
+"""Items found by name, however people write them."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rella_cpp.domains.finder import Finder
+
+NAMES = [
+    "The Matrix (1999)",
+    "Heat (1995)",
+    "Heat (1986)",
+    "Il Postino (The Postman) (1994)",
+    "The Fear (1995)",
+    "Fear (1995)",
+    "Amélie (2001)",
+    "Ocean's Eleven (2001)",
+    "Romeo & Juliet (1968)",
+    "The City of Lost Children (La Cité des enfants perdus) (1995)",
+    "Seven (a.k.a. Se7en) (1995)",
+    "The The",
+    "2001: A Space Odyssey (1968)",
+    "The Postman (1997)",
+    "The Thing (1982)",
+    "The Thing (1983)",
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("the matrix (1999)", 0),
+        ("Matrix, The (1999)", 0),
+        ("MATRIX", 0),
+        ("The Matrix (2000)", 0),  # off by one, and no other
+        ("The Matrix (2001)", None),
+        ("Heat", None),  # of which year?
+        ("Heat (1995)", 1),
+        ("Heat (1994)", 1),
+        ("The Postman (1994)", 3),
+        ("The Postman (1997)", 13),
+        ("postman (1997)", 13),
+        ("Postino, Il (1994)", 3),
+        ("The Postman (1996)", 13),
+        ("Fear (1995)", 5),
+        ("The Fear (1995)", 4),
+        ("Amelie", 6),
+        ("oceans eleven 2001", None),
+        ("Oceans Eleven (2001)", 7),
+        ("Romeo and Juliet (1968)", 8),
+        ("la cite des enfants perdus (1995)", 9),
+        ("Se7en (1995)", 10),
+        ("The The", 11),
+        ("2001 - a space odyssey", 12),
+        ("The Thing (1984)", 15),
+        ("The Thing", None),
+        ("Unheard of (1999)", None),
+        ("", None),
+        ("(1999)", None),
+    ],
+)
+def test_what_people_write_is_found_or_refused_and_never_another(text: str, found: int | None) -> None:
+    assert Finder(NAMES).find(text) == found
+
+
+def test_what_a_name_may_mean_can_be_told() -> None:
+    finder = Finder(NAMES)
+    assert finder.meant("Heat") == [1, 2] and finder.meant("The Thing") == [14, 15] and finder.meant("None") == []
+
+
+@given(st.lists(st.text(max_size=30), max_size=8), st.text(max_size=30))
+def test_any_text_may_be_asked_for(names: list[str], text: str) -> None:
+    finder = Finder(names)
+    row = finder.find(text)
+    assert row is None or finder.meant(text) == [row]
