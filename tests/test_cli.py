@@ -167,7 +167,11 @@ def test_domains_are_listed_and_printed(rella: Run) -> None:
 def test_a_domain_file_of_ones_own_is_checked_and_shown(rella: Run, tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(rella("domains", "games").out)
-    assert rella("domains", path).out == path.read_text()
+    shown = rella("domains", path).out
+    assert "--layout question:" in shown and "Now consider this game: <title 4> (<year 4>)" in shown
+    assert "--layout stream:" in shown and "<title 1> (<year 1>): 9\n" in shown
+    found = json.loads(rella("domains", path, "--json").out)
+    assert found["toml"] == path.read_text() and [*found["prompts"]] == ["question", "stream"]
     path.write_text('noun = "x"')
     assert "mine.toml: has no" in rella("domains", path).err
 

@@ -87,7 +87,6 @@ BAD = [
     ("evaluate {data} --baselines-only -o {ranking}", "is a run with another samples."),
     ("calibrate {ranking} -o {out}", "calibrate on one of --protocol clicks"),
     ("compare {clicks} {ranking}", "compare runs of one protocol"),
-    ("compare {ranking} --html {out}", "cannot show runs of --protocol rank yet; leave out --html"),
 ]
 
 

@@ -103,6 +103,11 @@ def test_a_layout_is_that_of_the_adapters_rows_unless_one_is_named(
     (folder / "rella.json").write_text(json.dumps({**record, "averages": True}))
     told = rella("score", *how).err
     assert told.count("tuned on items with their average, and here are some without") == 1
+    some, mixed = "some items have an average and others none", tmp_path / "mixed.json"
+    mixed.write_text('[{"title": "Alien", "average": 4.1}, {"title": "Big"}]')
+    assert some in rella("score", *how, "--items", mixed).err
+    mixed.write_text('[{"title": "Alien", "average": 4.1}, {"title": "Big", "average": 3}]')
+    assert some not in rella("score", *how, "--items", mixed).err
     (folder / "rella.json").write_text(json.dumps({**record, "domain": {"name": "movies", "fingerprint": "0" * 64}}))
     assert "was tuned on the domain movies in another wording" in rella("score", *how).err
 

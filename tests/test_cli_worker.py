@@ -226,7 +226,7 @@ def test_a_sigterm_ends_a_worker_whose_reader_does_not_read(roomy_model: Path) -
         ("score --jsonl --history h.json", "--history with --jsonl; leave it out"),
         ("score --jsonl --items i.json", "--item with --jsonl; leave it out"),
         ("score --jsonl --user u.json", "--user with --jsonl; leave it out"),
-        ("rank --jsonl", "rank has no --jsonl; use rella score --jsonl"),
+        ("rank --jsonl", "No such option: --jsonl"),
         ("score --jsonl -k 0", "K is '0'"),
         ("score --jsonl --model none.gguf", "none.gguf: no such file"),
         ("score --item i.json", "Missing option '--history'."),

@@ -2,6 +2,7 @@ import csv
 from pathlib import Path
 
 import pytest
+from browser import needs_browser, opened
 from test_calibration import fake_run
 
 from rella_cpp import InputError, compare_runs, open_runs, report, write_page
@@ -57,6 +58,14 @@ def test_a_page_is_the_same_each_time_and_kept_without_force(tmp_path: Path) -> 
         write_page(runs, tmp_path / "a.html")
     with pytest.raises(InputError, match="cannot be written"):
         write_page(runs, tmp_path / "no" / "where.html")
+
+
+@needs_browser
+def test_a_browser_opens_the_page_of_runs(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    write_page([fake_run(tmp_path / "one", 200), fake_run(tmp_path / "two", 200)], tmp_path / "page.html")
+    shown = opened(tmp_path / "page.html")
+    assert shown.count("<figure>") == shown.count("<svg") > 3 and ">one<" in shown
 
 
 def test_tables_for_other_programs_have_all_figures(tmp_path: Path) -> None:

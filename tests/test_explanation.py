@@ -1,14 +1,13 @@
 """Explanations: what each thing in a prompt did to the score, against prompts written without it by hand."""
 
 import re
-import shutil
-import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from browser import needs_browser, opened
 from commands import Run, runner
 
 from rella_cli.views.score_page import write_score_page
@@ -152,22 +151,11 @@ def test_a_page_shows_what_the_terminal_does_and_fetches_nothing(
     assert "what was read" not in (tmp_path / "page.html").read_text()
 
 
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="there is no chromium")
+@needs_browser
 def test_a_browser_opens_the_page_and_has_nothing_to_complain_of(rella: Rella, tmp_path: Path) -> None:
     reasons = rella.explain(HISTORY, [TARGET, {"title": "Dune"}], user=USER, k=4, retrieval="recent")
     view = Ranking(rella.domain, HISTORY, [each.score for each in reasons], reasons)
     write_score_page(tmp_path / "page.html", "Items ranked", view)
-    browser = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--v=0"]
-    # It says what scripts complain of; sorted by a click on the second column, the first item is Dune.
-    script = "document.querySelectorAll('table th button')[1].click()"
-    page = (tmp_path / "page.html").read_text().replace("</body>", f"<script>{script}</script></body>")
-    (tmp_path / "page.html").write_text(page)
-    opened = subprocess.run(
-        [*browser, "--dump-dom", (tmp_path / "page.html").as_uri()],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-    assert "CONSOLE" not in opened.stderr
-    assert opened.stdout.index("Dune</a>") < opened.stdout.index("Aliens (1986)</a>")
+    # Sorted by a click on the second column, the first item is Dune.
+    shown = opened(tmp_path / "page.html", "document.querySelectorAll('table th button')[1].click()")
+    assert shown.index("Dune</a>") < shown.index("Aliens (1986)</a>")

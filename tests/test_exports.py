@@ -1,5 +1,6 @@
 import io
 import json
+import logging
 import sys
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -20,6 +21,11 @@ from rella_cpp.exports.records import Reader, on_scale
 
 MOVIES, BOOKS = load_domain("movies"), load_domain("books")
 DOMAINS = {"movies": MOVIES, "books": BOOKS}
+
+
+@pytest.fixture(autouse=True)
+def _listening(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "rella_cpp")
 
 
 def write(folder: Path, name: str, text: str | None = None) -> Path:
@@ -279,7 +285,7 @@ BAD = [
     (
         "x.csv",
         "Const,Your Ratings,Titel\ntt1,9,Alien\ntt2,8,Heat\n",
-        "its columns are Const, 'Your Ratings', Titel; nearest is IMDb ratings, by Const, Your Rating, Title; of a",
+        "columns are Const, 'Your Ratings', Titel; the nearest known is IMDb ratings, with Const, Your Rating, Title; ",
     ),
     ("x.csv", f"{LETTERBOXD}6\n", "line 2: rating is '6'; Letterboxd rates from 0.5 to 5"),
     ("x.csv", f"{IMDB}tt1,11,2020-01-01,Alien,Movie,1979\n", "line 2: rating is '11'; IMDb rates from 1 to 10"),
@@ -401,6 +407,33 @@ def test_a_table_of_several_people_keeps_them_apart(tmp_path: Path, capsys: pyte
     assert done.code == 0 and "24 rows, 24 behaviors" in done.err and "one person" not in done.err
     data = DataSet.open(tmp_path / "out")
     assert data.users["id"].to_pylist() == ["ada", "bo"] and len(data.items) == 12
+
+
+def test_an_exports_items_are_found_in_a_catalog_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [f"Film {n},{1980 + n},{n % 5 + 1},2020-01-{n + 1:02}" for n in range(20)]
+    mine = write(
+        tmp_path, "mine.csv", "\n".join(["Title,Year,Rating,Date", *rows, "Heat,,4,2020-02-01", "X,1990,4,2020-02-02"])
+    )
+    names = [
+        *(f"{n},film {n},{1980 + n},Drama" for n in range(20)),
+        "50,Heat,1986,Crime",
+        "51,Heat,1995,Crime",
+        "52,Y,2000,",
+    ]
+    catalog = write(tmp_path, "films.csv", "\n".join(["id,title,year,genres", *names]))
+    rella = runner(capsys)
+    done = rella("data", "prepare", "table", mine, tmp_path / "out", "--items", catalog)
+    assert done.code == 0
+    assert "films.csv: found by title and year: 20 of 22 items; not there: 1 (the first: X (1990)); " in done.err
+    assert (
+        "not taken, since it may be several: 1 (the first: Heat, which may be Heat (1986) or Heat (1995))" in done.err
+    )
+    data = DataSet.open(tmp_path / "out")
+    assert len(data.items) == 23 and len(data.interactions.item) == 20
+    assert data.items.to_pylist()[1] == {"id": "1", "title": "film 1", "year": 1981, "genres": ["Drama"]}
+    other = write(tmp_path, "other.csv", "id,title\n1,Nothing of it\n")
+    none = rella("data", "prepare", "table", mine, tmp_path / "none", "--items", other)
+    assert none.code == 2 and "other.csv: has none of these items" in none.err and not (tmp_path / "none").exists()
 
 
 def test_what_one_person_has_may_be_too_little_to_split(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,10 +1,12 @@
 """Items found by name, however people write them."""
 
+import logging
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rella_cpp.domains.finder import Finder
+from rella_cpp.domains.finder import Finder, FoundNames, Sought
 
 NAMES = [
     "The Matrix (1999)",
@@ -66,6 +68,24 @@ def test_what_people_write_is_found_or_refused_and_never_another(text: str, foun
 def test_what_a_name_may_mean_can_be_told() -> None:
     finder = Finder(NAMES)
     assert finder.meant("Heat") == [1, 2] and finder.meant("The Thing") == [14, 15] and finder.meant("None") == []
+
+
+def test_how_many_were_found_is_told_first_and_later_where_some_were_not(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "rella_cpp")
+    finder, names = Finder(NAMES), FoundNames("films")
+
+    def told(*asked: str) -> list[str]:
+        caplog.clear()
+        names.tell([Sought(name, [NAMES[row] for row in finder.meant(name)]) for name in asked])
+        return caplog.messages
+
+    assert told() == []
+    assert told("Heat (1995)", "Heat (1995)", "The The") == ["films: found by title and year: 2 of 2 items"]
+    assert told("Heat (1995)") == []
+    assert told("Heat", "Unheard of") == [
+        "films: found by title and year: 0 of 2 items; not there: 1 (the first: Unheard of); "
+        "not taken, since it may be several: 1 (the first: Heat, which may be Heat (1995) or Heat (1986))"
+    ]
 
 
 @given(st.lists(st.text(max_size=30), max_size=8), st.text(max_size=30))

@@ -7,6 +7,7 @@ from zlib import crc32
 
 import numpy as np
 import pytest
+from browser import needs_browser, opened
 from judges import MOVIES, Killed, Mean
 from test_calibration import fake_run
 
@@ -244,8 +245,17 @@ def test_clicks_and_rankings_are_not_mixed(sparse_data: DataSet, tmp_path: Path)
         compare_runs([fake_run(tmp_path / "clicks", 50), done])
     with pytest.raises(InputError, match="share of liked items is made up; calibrate on one of --protocol clicks"):
         fit_calibration(done)
-    with pytest.raises(InputError, match="cannot show runs of --protocol rank"):
-        write_page([done], tmp_path / "page.html")
+
+
+@needs_browser
+def test_a_browser_opens_the_page_of_rankings(sparse_data: DataSet, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    runs = [
+        rank(sparse_data, tmp_path / name, judge(), limit=None) for name, judge in (("taste", Taste), ("mean", Mean))
+    ]
+    write_page(runs, tmp_path / "page.html")
+    shown = opened(tmp_path / "page.html")
+    assert shown.count("<svg") > 1 and ">taste<" in shown and "NDCG" in shown
 
 
 def test_what_cannot_be_scored_is_named_by_its_user(sparse_data: DataSet, tmp_path: Path) -> None:

@@ -162,8 +162,10 @@ def test_names_of_files_are_harmless_in_errors(rella: Run, tmp_path: Path, comma
 
 def test_a_domain_of_ones_own_is_shown_harmless(rella: Run, tmp_path: Path) -> None:
     path = domain_of(tmp_path)
-    path.write_text(path.read_text(encoding="utf-8") + "# \u202e\x9b31m\n", encoding="utf-8")
-    assert r"# \u202e\u009b31m" in rella("domains", path).out
+    source = path.read_text(encoding="utf-8").replace('system = "', 'system = "\u202e\x9b31m')
+    path.write_text(source, encoding="utf-8")
+    shown = rella("domains", path).out
+    assert r"\u202e\u009b31m" in shown and tame(shown)
     assert tame(rella("domains", path, "--json").out)
 
 

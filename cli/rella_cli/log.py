@@ -1,4 +1,4 @@
-"""The library's log, on stderr: its warnings, each once and in one line, and llama.cpp's own on request."""
+"""The library's log, on stderr: what it says and warns of, each once and in one line, and llama.cpp's on request."""
 
 import logging
 import sys
@@ -10,10 +10,11 @@ _LATEST = 64  # warnings that are not said again; a worker has many
 
 
 class _OneLine(logging.Formatter):
-    """Messages quote names of files, which may hold line breaks and worse."""
+    """Messages quote names of files, which may hold line breaks and worse. A warning is called one."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return one_line(super().format(record))
+        level = f"{record.levelname}: " if record.levelno >= logging.WARNING else ""
+        return one_line(f"rella: {level}{super().format(record)}")
 
 
 class _Unsaid(logging.Filter):
@@ -35,11 +36,13 @@ class _Unsaid(logging.Filter):
 
 
 def listen(verbose: bool) -> None:
-    """Show the library's warnings on stderr; with `verbose`, llama.cpp's log too."""
+    """Show on stderr what the library says; with `verbose`, llama.cpp's log too."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_OneLine("rella: %(levelname)s: %(message)s"))
+    handler.setFormatter(_OneLine("%(message)s"))
     handler.addFilter(_Unsaid())
-    logging.getLogger("rella_cpp").handlers = [handler]
+    own = logging.getLogger("rella_cpp")
+    own.handlers = [handler]
+    own.setLevel(logging.INFO)
     native = logging.getLogger("rella_cpp.llama_cpp")
     native.propagate = verbose
     native.setLevel(logging.DEBUG if verbose else logging.WARNING)

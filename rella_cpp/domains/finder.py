@@ -1,10 +1,13 @@
 """Items found by name, however people write it: articles, case, punctuation, other titles in brackets, years."""
 
+import logging
 import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
+
+logger = logging.getLogger("rella_cpp")
 
 _YEAR = re.compile(r"^(.*\S)\s*\((\d{4})\)\s*$", re.DOTALL)
 _BRACKETS = re.compile(r"\(([^()]*)\)")
@@ -98,6 +101,47 @@ class Finder:
     def _near_year(self, row: int, name: Name) -> bool:
         year = self._names[row].year
         return year is not None and name.year is not None and abs(year - name.year) == 1
+
+
+class Sought(NamedTuple):
+    """A name that was looked for, and the names that it may mean: one where it was found."""
+
+    name: str
+    meant: Sequence[str]
+
+
+class FoundNames:
+    """Logs how many names were found: the first time, and later where some were not.
+
+    Parameters
+    ----------
+    place
+        Where they are looked for.
+
+    """
+
+    def __init__(self, place: str) -> None:
+        self._place, self._told = place, False
+
+    def tell(self, sought: Sequence[Sought]) -> None:
+        """Log one line on names: how many were found, which were not, and which could be several's."""
+        distinct = {each.name: each for each in sought}.values()
+        missing = [each.name for each in distinct if not each.meant]
+        several = [each for each in distinct if len(each.meant) > 1]
+        if not distinct or (self._told and not missing and not several):
+            return
+        self._told = True
+        found = len(distinct) - len(missing) - len(several)
+        line = f"found by title and year: {found} of {len(distinct)} items"
+        if missing:
+            line += f"; not there: {len(missing)} (the first: {missing[0][:60]})"
+        if several:
+            first = several[0]
+            line += (
+                f"; not taken, since it may be several: {len(several)} (the first: {first.name[:60]}, which may be "
+                f"{' or '.join(name[:60] for name in first.meant[:3])})"
+            )
+        logger.log(logging.WARNING if missing or several else logging.INFO, "%s: %s", self._place, line)
 
 
 def _plain(text: str) -> str:

@@ -184,8 +184,7 @@ def take(
             remedy="give another file" if series else "give another file, or --series for what is no film",
         )
     if taken.rows and (export.format is not TITLES or taken.left_out):
-        # All that varies is an argument: a listener may drop what it has heard.
-        _log.warning("%s", line)
+        _log.info("%s", line)
     return taken.entries
 
 

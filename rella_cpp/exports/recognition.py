@@ -118,7 +118,9 @@ def unknown_header(header: Sequence[str], domain: Domain, source: str) -> InputE
     near = max(FORMATS, key=lambda each: _likeness(each, header))
     fields = [field.name for field in domain.item if field.required]
     own = f"of a table of your own, call a column {' and one '.join(fields)}"
-    said = f"nearest is {near.name}, by {', '.join(near.known_by)}; {own}" if _likeness(near, header) else own
+    said = (
+        f"the nearest known is {near.name}, with {', '.join(near.known_by)}; {own}" if _likeness(near, header) else own
+    )
     return InputError(
         f"has a header that is not known: its columns are {', '.join(columns)}{more}",
         source=source,

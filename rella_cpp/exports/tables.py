@@ -3,18 +3,21 @@
 import json
 import logging
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from rella_cpp.datasets.recipe import EventColumns
+from rella_cpp.datasets.formats.entities import read_described
+from rella_cpp.datasets.recipe import EventColumns, RecordColumns
 from rella_cpp.datasets.tables.delimited_text import column_names, dialect_of
 from rella_cpp.datasets.tables.sources import SourceFile
 from rella_cpp.domains.domain import Domain
+from rella_cpp.domains.finder import Finder, FoundNames, Sought
 from rella_cpp.domains.inputs import json_entries, read_file
 from rella_cpp.domains.plain_text import decode
 from rella_cpp.domains.records import Item
+from rella_cpp.errors import InputError
 from rella_cpp.exports.files import Export, find_export, find_json_export, richest_in
 from rella_cpp.exports.inputs import take
 from rella_cpp.exports.recognition import format_of
@@ -35,15 +38,18 @@ class ExportTable:
 
 
 @contextmanager
-def export_table(source: Path, domain: Domain, *, series: bool = False) -> Iterator[ExportTable | None]:
+def export_table(
+    source: Path, domain: Domain, catalog: RecordColumns | None = None, *, series: bool = False
+) -> Iterator[ExportTable | None]:
     """Write what a service, or a person, wrote as a table, which is gone afterwards.
 
     None where it is no history of a known format, or a table with a column called `item`, which is taken as it is.
+    With a catalog, a file of items, items are those that it has of the same title and year; others are left out.
 
     Raises
     ------
     InputError
-        It is of other things than the domain's, or what it holds is refused.
+        It is of other things than the domain's, what it holds is refused, or the catalog has nothing of it.
 
     """
     export = _find(source, domain)
@@ -53,6 +59,8 @@ def export_table(source: Path, domain: Domain, *, series: bool = False) -> Itera
     entries = take(export, domain, "history", series=series, people=True)
     records = [dict(entry.value) for entry in entries if isinstance(entry.value, dict)]
     rows = [{**record, "item": domain.name_item(Item(record))} for record in records]
+    if catalog is not None and catalog.file:
+        rows = _in_catalog(rows, catalog, domain, export.source)
     rating, time = (name if any(name in row for row in rows) else None for name in ("rating", "timestamp"))
     if len({row["user"] for row in rows}) == 1 and (rating is None or len(rows) < _FEW):
         why = "without ratings are one sample" if rating is None else "are too few to be split"
@@ -62,6 +70,24 @@ def export_table(source: Path, domain: Domain, *, series: bool = False) -> Itera
         path = Path(folder) / f"{source.stem}.jsonl"
         path.write_text("".join(f"{json.dumps(row, default=str)}\n" for row in rows), encoding="utf-8")
         yield ExportTable(path, EventColumns(rating=rating, timestamp=time))
+
+
+def _in_catalog(
+    rows: Sequence[dict[str, object]], catalog: RecordColumns, domain: Domain, source: str
+) -> list[dict[str, object]]:
+    """Give rows the ids of a catalog's items, found by name; leave out those of items that it does not have."""
+    described = read_described(
+        SourceFile(Path(catalog.file).name, catalog.file), catalog, "an item", "item", domain.item
+    )
+    items = described.table({}, skip=True)[1].to_pylist()
+    names = [domain.name_item(Item({key: value for key, value in item.items() if value is not None})) for item in items]
+    finder = Finder(names)
+    meant = {str(row["item"]): finder.meant(str(row["item"])) for row in rows}
+    FoundNames(catalog.file).tell([Sought(name, [names[at] for at in places]) for name, places in meant.items()])
+    found = {name: items[places[0]]["id"] for name, places in meant.items() if len(places) == 1}
+    if rows and not found:
+        raise InputError("has none of these items", source=catalog.file, remedy=f"give the items of {source}, or none")
+    return [row | {"item": found[str(row["item"])]} for row in rows if row["item"] in found]
 
 
 def _find(source: Path, domain: Domain) -> Export | None:

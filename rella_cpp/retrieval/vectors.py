@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rella_cpp.domains.domain import Domain
+from rella_cpp.domains.finder import FoundNames
 from rella_cpp.domains.inputs import take_items
 from rella_cpp.domains.records import Item
 from rella_cpp.engine.engine import Engine
@@ -55,6 +56,7 @@ class ItemVectors:
         self.identity = EngineIdentity(engine, cache)
         self._engine, self._cache = engine, cache
         self._encoders: dict[tuple[Pool, bool], ItemEncoder] = {}
+        self._found: tuple[ItemIndex, FoundNames] | None = None
 
     @property
     def base(self) -> ModelIdentity:
@@ -134,6 +136,7 @@ class ItemVectors:
         from rella_gguf.lineage import origins, quantized_from
 
         rows = [self.index.row(item, self.domain) for item in items]
+        self._tell_found(items, rows)
         vectors = self.index.vectors([0 if row is None else row for row in rows])
         if missing := [place for place, row in enumerate(rows) if row is None]:
             # A model that was quantized from the one that made the index embeds alike; one that was tuned does not.
@@ -156,6 +159,14 @@ class ItemVectors:
                 raise LongItem.of(missing[error.number], error.finding) from None
             vectors[missing] = self.index.project(hidden)
         return vectors
+
+    def _tell_found(self, items: Sequence[Item], rows: Sequence[int | None]) -> None:
+        """Say how many items without an id the index has by name."""
+        assert self.index is not None
+        if self._found is None or self._found[0] is not self.index:
+            self._found = self.index, FoundNames(str(self.index.folder))
+        named = [pair for pair in zip(items, rows, strict=True) if pair[0].fields.get("id") is None]
+        self._found[1].tell([self.index.sought(item, row, self.domain) for item, row in named])
 
     def _warn_of_unknown(self, item: Item, count: int) -> None:
         logger.warning(

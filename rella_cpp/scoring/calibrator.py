@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from rella_cpp.domains.domain import Domain
+from rella_cpp.domains.finder import FoundNames, Sought
 from rella_cpp.domains.records import Behavior, Item
-from rella_cpp.scoring.ratings.models import Rated
+from rella_cpp.scoring.ratings.models import Rated, RatingModels
 from rella_cpp.scoring.results import Score
 from rella_gguf.lineage import Origin
 
@@ -52,6 +53,7 @@ class Calibrator:
         self.calibration = calibration
         self._domain, self._index = domain, index
         self._origins, self._any_reading, self._source = origins, any_reading, source
+        self._found = FoundNames("the blend" if source is None else str(source))
 
     @classmethod
     def of(
@@ -104,10 +106,13 @@ class Calibrator:
         gap = score.gap - (score.empty_gap or 0.0 if calibration.contrast else 0.0)
         return gap, None if score.levels is None else score.levels.as_dict(), ratings
 
-    def warn_of_unknown(self, items: Sequence[Item]) -> None:
-        """Say which items a blend takes for average ones."""
+    def tell_found(self, items: Sequence[Item], behaviors: Sequence[Behavior]) -> None:
+        """Say how many items a blend knows by name, and which it takes for average ones."""
         if not self.calibration.blend:
             return
+        if (models := self.calibration.models) is not None:
+            named = [each for each in (*(b.item for b in behaviors), *items) if each.fields.get("id") is None]
+            self._found.tell([self._sought(item, models) for item in named])
         if unknown := [item for item in items if self._row(item) is None]:
             logger.warning(
                 "the blend does not know %d of %d items and takes them for average ones (the first: %s); "
@@ -119,6 +124,10 @@ class Calibrator:
 
     def _rated(self, behavior: Behavior) -> Rated | None:
         return None if behavior.rating is None else Rated(self._row(behavior.item), behavior.rating)
+
+    def _sought(self, item: Item, models: RatingModels) -> Sought:
+        name = self._domain.name_item(item)
+        return Sought(name, models.meant(name) if self._row(item) is None else [name])
 
     def _row(self, item: Item) -> int | None:
         """Return an item's row in a blend, by its id, its name, or the id of the same item in the index."""

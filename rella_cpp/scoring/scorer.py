@@ -139,6 +139,8 @@ class Scorer:
             logger.warning(
                 "%s: tuned on items with their average, and here are some without: it may judge worse", names
             )
+        if self._prompts.layout == "stream" and any(map(self._shows_some_averages, cases)):
+            logger.warning("some items have an average and others none: a stream judges these otherwise than those")
         for case in cases:
             if case.query.summary is not None:
                 PromptFitter(
@@ -168,7 +170,8 @@ class Scorer:
         scores = iter([self._score(*parts) for parts in zip(prompts, gaps, answers, strict=True)])
         results = [[self._finished(next(scores), case, summary) for summary in case.summaries] for case in cases]
         if self.calibrator is not None:
-            self.calibrator.warn_of_unknown([prompt.item for prompt in prompts])
+            past = [behavior for case in cases for behavior in case.rows.behaviors]
+            self.calibrator.tell_found([prompt.item for prompt in prompts], past)
         return results
 
     def _case(self, query: Query) -> _Case:
@@ -191,6 +194,10 @@ class Scorer:
         """Tell whether all items have averages, so that each line shows one."""
         records: list[Item | Behavior] = [*case.rows.behaviors, *case.items]
         return all(self._domain.average_of(record) is not None for record in records)
+
+    def _shows_some_averages(self, case: _Case) -> bool:
+        """Tell whether some of the targets have averages, and some have none."""
+        return len({self._domain.average_of(item) is None for item in case.items}) > 1
 
     def _writer(self, case: _Case) -> QuestionWriter:
         if self._prompts.layout == "stream":

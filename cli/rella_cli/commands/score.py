@@ -1,16 +1,15 @@
-"""`rella score` and `rella rank`: the same options, the same work, two views; `rella score --jsonl`: a worker."""
+"""`rella score`, `rank` and `explain`: the same work, three views; `rella score --jsonl`: a worker."""
 
 import sys
 from dataclasses import asdict
-from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from rella_cli.options.bundle import with_bundle
 from rella_cli.options.choice import by_likelihood
 from rella_cli.options.engine import EngineOptions
-from rella_cli.options.groups import with_groups
+from rella_cli.options.groups import with_groups, without
 from rella_cli.options.history import placed_in_files
 from rella_cli.options.model import ModelOptions
 from rella_cli.options.output import check_page, save_score_page
@@ -43,39 +42,43 @@ _EXPLAIN = (
     "Explain scores: what did each behavior do to the logit, what the profile, the averages, and a calibration? "
     "Each number is the logit less that of the same prompt without one thing. As rella score --why." + _FILES
 )
-_COMMANDS = {
-    "score": (_SCORE, "Score items: how likely is the user to like each?"),
-    "rank": (_RANK, "Rank items by how likely the user is to like them."),
-    "explain": (_EXPLAIN, "Explain scores: what did each behavior do to them?"),
+_COMMANDS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "score": (_SCORE, "Score items: how likely is the user to like each?", {"reading": without("by")}),
+    "rank": (_RANK, "Rank items by how likely the user is to like them.", {"output": without("jsonl")}),
+    "explain": (
+        _EXPLAIN,
+        "Explain scores: what did each behavior do to them?",
+        {"reading": without("by"), "output": without("jsonl", "why"), "engine": without("exact")},
+    ),
 }
+"""Each command's help, in long and in short, and what it leaves out of its groups: one item is no choice (`--by`)."""
 
 
 def register(app: typer.Typer, wanted: str | None) -> None:
-    """Add the command wanted, or both; which of them runs, the command's name says."""
-    for name, (told, short) in _COMMANDS.items():
+    """Add the command wanted, or all three; which of them runs, the command's name says."""
+    for name, (told, short, parts) in _COMMANDS.items():
         if wanted in (None, name):
-            app.command(name, help=told, short_help=short)(score)
+            command = with_bundle(with_groups(score, **parts), shipped=True)
+            app.command(name, help=told, short_help=short)(command)
 
 
-@partial(with_bundle, shipped=True)
-@with_groups
 def score(
     context: typer.Context,
     files: QuestionOptions,
+    output: AnswerOptions,
     reading: ReadingOptions,
     layout: LayoutOptions,
     model: ModelOptions,
     engine: EngineOptions,
-    output: AnswerOptions,
     summarizing: SummaryOptions,
 ) -> None:
     """Read the files, load the model, score, show; or load the model and answer requests."""
     from rella_cpp import load_domain
 
     summary = summarizing.wanted(reading)
-    chooses = _chooses(context, reading.by)
+    chooses = by_likelihood(context, reading.by, "index", "contrast", "calibration", "head", "why", "page")
     if output.jsonl:
-        _check_worker(context, files, output)
+        _check_worker(files, output)
     why = output.why or context.info_name == "explain"
     if output.page is not None:
         check_page(output.page, force=output.force)
@@ -108,21 +111,10 @@ def score(
         save_score_page(output.page, "Items ranked" if ranks else "Items scored", view)
 
 
-def _chooses(context: typer.Context, by: str) -> bool:
-    """Tell whether to choose by likelihood; one item is no choice, so `score` refuses it."""
+def _check_worker(files: QuestionOptions, output: AnswerOptions) -> None:
+    """Refuse a worker that is given files, or has nothing to read."""
     from rella_cpp import InputError
 
-    if by != "yes-no" and context.info_name == "score":
-        raise InputError("score has no --by: one item is no choice", remedy="use rella rank --by likelihood")
-    return by_likelihood(context, by, "index", "contrast", "calibration", "head", "jsonl", "why", "page")
-
-
-def _check_worker(context: typer.Context, files: QuestionOptions, output: AnswerOptions) -> None:
-    """Refuse a worker that is to rank, is given files, or has nothing to read."""
-    from rella_cpp import InputError
-
-    if context.info_name == "rank":
-        raise InputError("rank has no --jsonl", remedy="use rella score --jsonl: of several items, each has its rank")
     if sys.stdin is None:
         raise InputError("it is closed", source="standard input", remedy="send requests there, one a line")
     for name, file in (("--history", files.history), ("--item", files.item), ("--user", files.user)):

@@ -78,8 +78,10 @@ def with_bundle(command: Callable[..., None], *, shipped: bool = False) -> Calla
     wrapper.__annotations__ = {**command.__annotations__, "bundle": BundleOption}
     context = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
     others = [each for each in signature.parameters.values() if each.name != "context"]
+    place = next((place for place, each in enumerate(others) if each.name in _OWN), len(others))
     wrapper.__annotations__["context"] = typer.Context
-    wrapper.__signature__ = signature.replace(parameters=[context, *others, parameter])  # type: ignore[attr-defined]
+    parameters = [context, *others[:place], parameter, *others[place:]]
+    wrapper.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     return wrapper
 
 

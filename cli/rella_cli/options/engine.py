@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 MODEL = "Model"
 """The panel of --help with everything about the model."""
+RUNNING = "Running the model"
+"""The panel of --help with everything about how llama.cpp runs it."""
 
 
 def threads_option(text: str, panel: str | None = None) -> Any:
@@ -21,19 +23,19 @@ def threads_option(text: str, panel: str | None = None) -> Any:
 
 
 Ctx = Annotated[
-    int | None, typer.Option("--ctx", help="Context in tokens; else min(the model's, 4096).", rich_help_panel=MODEL)
+    int | None, typer.Option("--ctx", help="Context in tokens; else min(the model's, 4096).", rich_help_panel=RUNNING)
 ]
-Threads = Annotated[int | None, threads_option("Threads; else the physical cores.", MODEL)]
+Threads = Annotated[int | None, threads_option("Threads; else the physical cores.", RUNNING)]
 GpuLayers = Annotated[
     int,
-    typer.Option("--gpu-layers", help="Layers on a GPU, if the build has one; -1: all.", rich_help_panel=MODEL),
+    typer.Option("--gpu-layers", help="Layers on a GPU, if the build has one; -1: all.", rich_help_panel=RUNNING),
 ]
 NoTrial = Annotated[
     bool,
     typer.Option(
         "--no-trial",
         help="Skip the one-time trial of a new model in a separate process: if llama.cpp crashes, rella does, too.",
-        rich_help_panel=MODEL,
+        rich_help_panel=RUNNING,
     ),
 ]
 Verbose = Annotated[
@@ -41,7 +43,7 @@ Verbose = Annotated[
     typer.Option(
         "--verbose/--quiet",
         help="Show llama.cpp's log; or do not say once a minute, where there is no terminal, how far long work is.",
-        rich_help_panel=MODEL,
+        rich_help_panel=RUNNING,
         show_default=False,
     ),
 ]
@@ -56,17 +58,17 @@ class EngineOptions:
     threads: Threads = None
     gpu_layers: GpuLayers = -1
     flash_attn: Annotated[
-        str, typer.Option("--flash-attn", help="Flash attention: auto, on or off.", rich_help_panel=MODEL)
+        str, typer.Option("--flash-attn", help="Flash attention: auto, on or off.", rich_help_panel=RUNNING)
     ] = "auto"
     kv_type: Annotated[
-        str, typer.Option("--kv-type", help="Key-value cache: f32, f16, bf16, q8_0 or q4_0.", rich_help_panel=MODEL)
+        str, typer.Option("--kv-type", help="Key-value cache: f32, f16, bf16, q8_0 or q4_0.", rich_help_panel=RUNNING)
     ] = "f16"
     exact: Annotated[
         bool,
         typer.Option(
             "--exact/--no-exact",
             help="An item gets the same bits alone or in company (not with --order shared); takes longer.",
-            rich_help_panel=MODEL,
+            rich_help_panel=RUNNING,
         ),
     ] = False
     no_trial: NoTrial = False

@@ -62,8 +62,15 @@ def without(*names: str) -> _Part:
     return _Part(names, named=False)
 
 
-def with_groups(command: Callable[..., None]) -> Callable[..., None]:
+def with_groups(command: Callable[..., None], **parts: _Part) -> Callable[..., None]:
     """Give Typer a signature with the options of each group in the group's place; the command gets the groups.
+
+    Parameters
+    ----------
+    command
+        A function whose parameters are groups and options.
+    parts
+        Which options of a group this command has, by the group's parameter: for a function that several commands share.
 
     Raises
     ------
@@ -76,10 +83,10 @@ def with_groups(command: Callable[..., None]) -> Callable[..., None]:
     groups: dict[str, tuple[type, list[str]]] = {}
     spread: list[inspect.Parameter] = []
     for name, parameter in inspect.signature(command).parameters.items():
-        kind, parts = _split(hints[name])
+        kind, own = _split(hints[name])
         if isinstance(kind, type) and is_dataclass(kind):
             check_group(kind)
-            options = _options_of(kind, parts)
+            options = _options_of(kind, [*own, *([parts[name]] if name in parts else [])])
             groups[name] = kind, [option.name for option in options]
             spread += options
         else:

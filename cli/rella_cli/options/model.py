@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rella_cli.options.bundle import bundle_in_use
-from rella_cli.options.engine import MODEL, EngineOptions
+from rella_cli.options.engine import MODEL, RUNNING, EngineOptions
 from rella_cli.options.groups import group
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ ChatFormat = Annotated[
 ]
 NoCache = Annotated[
     bool,
-    typer.Option("--no-cache", help="Neither read nor write the cache (vectors, summaries).", rich_help_panel=MODEL),
+    typer.Option("--no-cache", help="Neither read nor write the cache (vectors, summaries).", rich_help_panel=RUNNING),
 ]
 AllowMismatch = Annotated[
     bool,

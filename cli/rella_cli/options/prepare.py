@@ -94,7 +94,10 @@ class FileOptions:
     """What a table's items are, and the files of items and users beside it."""
 
     domain: Annotated[str | None, domain_option("What the items are; else movies.", _TABLE)] = None
-    items: Annotated[Path | None, items_option("The items; else in SOURCE's rows.", panel=_TABLE)] = None
+    items: Annotated[
+        Path | None,
+        items_option("The items; an export's are found in it by title and year. Else in SOURCE's rows.", panel=_TABLE),
+    ] = None
     items_id: Annotated[str | None, _option("--items-id", "Their id; else as in SOURCE, or id.", "NAME")] = None
     users: Annotated[Path | None, _option("--users", "The users.", "FILE")] = None
     users_id: Annotated[str | None, _option("--users-id", "Their id; else as in SOURCE, or id.", "NAME")] = None
@@ -199,7 +202,7 @@ def export_of(
 
     Of its ratings, those that the domain likes are liked unless a rule says otherwise.
     """
-    plain = recipe is None and not (_given(columns) or files.items or files.users or texts.delimiter or texts.encoding)
+    plain = recipe is None and not (_given(columns) or files.users or texts.delimiter or texts.encoding)
     if format_name != "table" or not plain:
         yield source, recipe_of(format_name, recipe, files, columns, rules)
         return
@@ -208,15 +211,15 @@ def export_of(
 
     files.check()
     domain, chosen = files.domain or "movies", rules.rules()
-    words = load_domain(domain)
-    with export_table(source, words, series=files.series) as table:
+    words, items = load_domain(domain), _records(files.items, files.items_id, {})
+    with export_table(source, words, items, series=files.series) as table:
         if table is None:
             yield source, recipe_of(format_name, recipe, files, columns, rules)
             return
         scale = words.rating if table.columns.rating else None
         if scale is not None and chosen.liked_above is None and chosen.liked_from is None:
             chosen = replace(chosen, liked_from=scale.liked)
-        yield table.path, Recipe(domain, table.columns, rules=chosen)
+        yield table.path, Recipe(domain, table.columns, items, rules=chosen)
 
 
 def _given(group: "FileOptions | ColumnOptions | RuleOptions") -> bool:

@@ -184,7 +184,8 @@ def _intervals(runs: Sequence[Run], metric: str) -> str:
         for place, row in enumerate(rows):
             found, own = row["metrics"][metric], row["predictor"] in OWN
             value = found["value"]
-            ends = [[value - (found["low"] or value)], [(found["high"] or value) - value]]
+            low, high = (value if end is None else end for end in (found["low"], found["high"]))
+            ends = [[max(0.0, value - low)], [max(0.0, high - value)]]  # rounding may put an end on the other side
             fill = {} if own else {"markerfacecolor": "white"}
             axes.errorbar([value], [place], xerr=ends, fmt="o" if own else "s", capsize=3, color="tab:blue", **fill)
         axes.set_yticks(range(len(rows)), [harmless(f"{row['run']} {row['predictor']}") for row in rows], fontsize=7)

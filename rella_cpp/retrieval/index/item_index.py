@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rella_cpp.domains.domain import Domain
-from rella_cpp.domains.finder import Finder
+from rella_cpp.domains.finder import Finder, Sought
 from rella_cpp.domains.records import Item
 from rella_cpp.domains.values import as_whole, id_text
 from rella_cpp.errors import InputError
@@ -151,6 +151,13 @@ class ItemIndex:
             return row if row is not None and self.id(row) is None else None
         row = self._by_text(domain).get(domain.show_item(item))
         return self._finder(domain).find(domain.name_item(item)) if row is None else row
+
+    def sought(self, item: Item, row: int | None, domain: Domain) -> Sought:
+        """Say which items an item's name may mean, where `row` says that it was found, or not."""
+        name, finder = domain.name_item(item), self._finder(domain)
+        return Sought(
+            name, [name] if row is not None else [domain.name_item(self.item(at)) for at in finder.meant(name)]
+        )
 
     def find(self, text: str, field: str, domain: Domain) -> int | None:
         """Return the row of the item that a text names; None where it names none. Case does not count.

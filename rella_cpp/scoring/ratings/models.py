@@ -74,6 +74,10 @@ class RatingModels:
                     return self._by_id[known]
         return self._finder.find(name)
 
+    def meant(self, name: str) -> list[str]:
+        """Return the names of the items that a name may mean."""
+        return [self.names[row] for row in self._finder.meant(name)]
+
     @cached_property
     def _by_id(self) -> dict[str, int]:
         return {name: row for row, name in enumerate(self.ids)}
