@@ -70,6 +70,20 @@ def test_a_bundle_scores_as_its_parts_do_wherever_it_is(bundle: Path, copy: Path
     assert not any(str(parts) in file.read_text(errors="replace") for file in bundle.glob("*.json"))
 
 
+def test_another_reading_is_judged_without_the_bundles_calibration(
+    copy: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Rella.from_bundle(copy) as rella:
+        assert rella.score(HISTORY, ITEM, k=2).calibrated is None
+        assert "not calibrated, since the calibration was fitted with another reading.k: 4, not 2" in caplog.text
+        (why,) = rella.explain(HISTORY, [ITEM], k=2)
+        assert why.terms == () and why.score.calibrated is None
+        assert rella.score(HISTORY, ITEM, k=4).calibrated is not None
+        rella.use_calibration(copy / "calibration.json")  # of one's own choice, it is to fit
+        with pytest.raises(InputError, match="another reading.k"):
+            rella.score(HISTORY, ITEM, k=2)
+
+
 def test_a_folder_that_nobody_can_write_serves_without_a_cache(copy: Path) -> None:
     for file in (*copy.iterdir(), copy):
         file.chmod(0o555)

@@ -436,11 +436,52 @@ def test_an_exports_items_are_found_in_a_catalog_by_name(tmp_path: Path, capsys:
     assert none.code == 2 and "other.csv: has none of these items" in none.err and not (tmp_path / "none").exists()
 
 
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        (
+            "Date,Name,Year,Letterboxd URI,Raiting",
+            "line 1: the column Raiting is not known; did you mean Rating (Letter",
+        ),
+        ("Date,Name,Yaer,Letterboxd URI,Rating", "line 1: the column Yaer is not known; did you mean Year (Letterboxd"),
+        (
+            "Title,Author,My Ratng,Exclusive Shelf",
+            "column 'My Ratng' is not known; did you mean My Rating (Goodreads)?",
+        ),
+        (
+            "Const,Your Ratting,Title,Year,Title Type",
+            "'Your Ratting' is not known; did you mean Your Rating (IMDb ratin",
+        ),
+        ("title,yaer,ratting,watched", "line 1: the column ratting is not known; did you mean rating?"),
+    ],
+)
+def test_a_misspelt_column_is_refused(header: str, said: str, tmp_path: Path) -> None:
+    cells = ",".join("1" for _ in header.split(","))
+    with pytest.raises(InputError) as error:
+        read_history(write(tmp_path, "x.csv", f"{header}\n{cells}\n"), MOVIES)
+    assert said in str(error.value)
+
+
+def test_a_column_that_is_nearly_a_field_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    read_history(write(tmp_path, "x.csv", "title,yaer,rating,store\nAlien,1979,5,x\n"), MOVIES)
+    assert caplog.messages[0].endswith("x.csv: the column yaer is not read; did you mean year?")
+    assert len(caplog.messages) == 2
+
+
+def test_a_title_without_its_year_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(
+        InputError, match=r"Parasite: no such file; of a title, give its year, too: 'Parasite \(1999\)'"
+    ):
+        read_target("Parasite", MOVIES)
+    with pytest.raises(InputError, match="no such file; check the path"):
+        read_target("items.json", MOVIES)
+
+
 def test_what_one_person_has_may_be_too_little_to_split(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rella = runner(capsys)
     few = write(tmp_path, "few.csv", "\n".join(["title,rating", *(f"Film {n},4" for n in range(8))]))
     done = rella("data", "prepare", "table", few, tmp_path / "few")
-    assert done.code == 0 and "one person's 8 behaviors are too few to be split" in done.err
+    assert done.code == 0 and "one person's 8 behaviors are few: too few to train a model or to measure one" in done.err
     seen = write(tmp_path, "watched.csv")
     done = rella("data", "prepare", "table", seen, tmp_path / "seen")
     assert done.code == 0 and "one person's 30 behaviors without ratings are one sample" in done.err

@@ -6,7 +6,8 @@ from collections import deque
 
 from rella_gguf.shown import one_line
 
-_LATEST = 64  # warnings that are not said again; a worker has many
+_SAID: deque[str] = deque(maxlen=64)
+"""What is not said again, and stands on pages; a worker says much."""
 
 
 class _OneLine(logging.Formatter):
@@ -20,19 +21,26 @@ class _OneLine(logging.Formatter):
 class _Unsaid(logging.Filter):
     """Lets the same warning through once, among the latest: a command may open the same cache several times."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._said: deque[str] = deque(maxlen=_LATEST)
-
     def filter(self, record: logging.LogRecord) -> bool:
         """Tell whether to say it; llama.cpp's log comes as it is."""
         if record.name != "rella_cpp":
             return True
         said = record.getMessage()
-        new = said not in self._said
+        new = said not in _SAID
         if new:
-            self._said.append(said)
+            _SAID.append(said)
         return new
+
+
+def begin() -> None:
+    """Begin a command, which says all anew."""
+    _SAID.clear()
+    listen(False)
+
+
+def said_so_far() -> tuple[str, ...]:
+    """Return what the library said in this command, the latest lines of it."""
+    return tuple(_SAID)
 
 
 def listen(verbose: bool) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from rella_cli.log import listen
+from rella_cli.log import begin
 from rella_cli.shortages import be_sparing, end, no_disk, no_memory
 from rella_gguf.shown import harmless, one_line
 
@@ -99,7 +99,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         if sys.stdout is None:
             raise OSError("standard output is closed")
-        listen(False)
+        begin()
         be_sparing()
         given = sys.argv[1:] if arguments is None else arguments
         code = make_app(*given[:1])(given, standalone_mode=False) or 0

@@ -116,6 +116,12 @@ def type_words(text: str) -> str:
     return _TYPES.get(key(text), f"of the type {text.strip()!r}")
 
 
+def one_of(words: str) -> str:
+    """Return the singular of what `type_words` says; of other words, themselves."""
+    plural = words in _TYPES.values() and words.endswith("s") and not words.endswith("series")
+    return words.removesuffix("s") if plural else words
+
+
 def is_episode(title: str) -> bool:
     """Tell a title of Netflix that is an episode, `Show: Season 1: Pilot`, from one of a film: `Dune: Part Two`."""
     return _EPISODE.search(title) is not None

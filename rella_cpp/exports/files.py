@@ -36,12 +36,16 @@ TITLES = Format("titles", (), {"title": ("title",)})
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """A file of a known format, and its rows; `source` names it in messages, `more` says what it was chosen from."""
+    """A file of a known format, and its rows.
+
+    `source` names it in messages, `more` says what it was chosen from; `header` has a table's columns.
+    """
 
     format: Format
     source: str
     rows: list[Row]
     more: str = ""
+    header: tuple[str, ...] = ()
 
 
 def find_export(text: str, source: str, name: str, domain: Domain) -> Export | None:
@@ -62,9 +66,10 @@ def find_export(text: str, source: str, name: str, domain: Domain) -> Export | N
     dialect = Dialect(delimiter_between([each.strip() for each in header], usual))
     rows = delimited_rows(io.StringIO(text, newline=""), dialect, source)
     header = next(rows)[1]
-    found = format_of([each.strip() for each in header], name, domain)
+    columns = tuple(each.strip() for each in header)
+    found = format_of(columns, name, domain)
     if found is not None:
-        return Export(found, source, list(_table_rows(rows, header, source)))
+        return Export(found, source, list(_table_rows(rows, header, source)), header=columns)
     if 2 * sum(map(bool, map(_YEAR_AT_END.search, lines))) > len(lines):
         return _titles(text, source)
     few = [fields for (_, fields, _), _ in zip(rows, range(_FEW), strict=False)]

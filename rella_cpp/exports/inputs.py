@@ -4,6 +4,7 @@ What is no JSON is read by modules that are imported only then: a score of JSON 
 """
 
 import logging
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -87,6 +88,8 @@ def read_target(text: str, domain: Domain, *, series: bool = False) -> tuple[tup
 
     """
     if not is_item_title(text):
+        if not _FILE.match(text) and not os.path.exists(text) and text != STANDARD_INPUT:
+            raise InputError("no such file", source=text, remedy=f"of a title, give its year, too: '{text} (1999)'")
         return read_placed_items(text, domain, series=series)
     return (titled_item(text, domain),), Places(text, (None,))
 
@@ -159,9 +162,10 @@ def take(
 
     """
     from rella_cpp.exports.files import TITLES
-    from rella_cpp.exports.recognition import check_kind
+    from rella_cpp.exports.recognition import check_kind, check_spelling
     from rella_cpp.exports.records import Reader
 
+    check_spelling(export.header, export.format, domain, export.source)
     check_kind(export.format, domain, export.source)
     if purpose == "history" and export.format is TITLES:
         raise InputError(
@@ -190,11 +194,16 @@ def take(
 
 def said(export: "Export", taken: "Taken", purpose: "Purpose") -> str:
     """Say in one line what was taken of a file, what was left out, and what its ratings mean."""
+    from rella_cpp.exports.cells import one_of
+
     count, unit = len(taken.entries), "behavior" if purpose == "history" else "item"
     more = f"; {export.more}" if export.more else ""
     parts = [f"{_counted(taken.rows, 'row')}, {_counted(count, unit)}"]
     if taken.left_out:
-        reasons = [f"{n:,} {why}{f' ({first})' if first else ''}" for why, (n, first) in taken.left_out.items()]
+        reasons = [
+            f"{n:,} {why if n > 1 else one_of(why)}{f' ({first})' if first else ''}"
+            for why, (n, first) in taken.left_out.items()
+        ]
         parts.append(f"left out {', '.join(reasons)}")
     return f"{export.source} ({export.format.name}{more}): {'; '.join([*parts, *taken.notes])}"
 

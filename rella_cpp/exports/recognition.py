@@ -1,5 +1,6 @@
 """Which format a header is of: one that is known, or a table whose columns are called as the domain's fields are."""
 
+import logging
 from collections.abc import Sequence
 
 from rella_cpp.domains.domain import Domain
@@ -9,6 +10,7 @@ from rella_cpp.errors import InputError
 from rella_cpp.exports.formats import ANY_DATE, FORMATS, Format, key
 from rella_gguf.near_names import nearest, shown_name
 
+_log = logging.getLogger("rella_cpp")
 _WORDS = {
     "title": ("movie title", "film title", "book title", "primary title"),
     "year": ("release year", "released", "publication year", "year published", "movie year", "film year"),
@@ -108,6 +110,58 @@ def _columns(header: Sequence[str], fields: Sequence[str]) -> dict[str, str]:
                 if column is not None and column not in found.values():
                     found[field] = column
                     break
+    return found
+
+
+def check_spelling(header: Sequence[str], found: Format, domain: Domain, source: str) -> None:
+    """Refuse a column that is misspelt: without it, another format would be taken, or a field would be missing.
+
+    Of a table of one's own, where a column may be anything, only what is nearly `rating` is refused; what is nearly
+    another field is logged.
+
+    Raises
+    ------
+    InputError
+        Naming the column, and what was probably meant.
+
+    """
+    own = found in FORMATS
+    richer = [each for each in FORMATS if not each.exact and (not own or len(each.known) > len(found.known))]
+    for meant in (*richer, *([found] if own else [])):
+        for column, name in _misspelt(header, meant, wholly=meant is not found):
+            finding = f"the column {shown_name(name)} is not known"
+            raise InputError(finding, source=source, place="line 1", remedy=f"did you mean {column} ({meant.name})?")
+    if own or not header:
+        return
+    taken = {column for columns in found.fields.values() for column in columns} | {found.rating, *found.time}
+    left = [column for column in header if column not in taken]
+    if not found.rating and domain.rating is not None:
+        for name in left:
+            if nearest(name, ("rating", *_WORDS["rating"]), closely=True):
+                finding = f"the column {shown_name(name)} is not known"
+                raise InputError(finding, source=source, place="line 1", remedy="did you mean rating?")
+    for field in (each.name for each in domain.item if each.name not in found.fields):
+        if near := nearest(field, left, closely=True):
+            _log.warning("%s: the column %s is not read; did you mean %s?", source, shown_name(near[0]), field)
+
+
+def _misspelt(header: Sequence[str], meant: Format, *, wholly: bool) -> list[tuple[str, str]]:
+    """Return a format's columns that a header lacks, each with the one of it that is nearly that.
+
+    `wholly`: of a header that has or nearly has all columns by which the format is known, all but one of them exactly.
+    """
+    keys = {key(name) for name in header}
+    columns = [*meant.known_by, *(column for each in meant.fields.values() for column in each), *meant.time]
+    own = {key(column) for column in (*columns, meant.rating, meant.type, meant.shelf, *meant.same)}
+    others = [name for name in header if key(name) not in own]
+    found = [
+        (column, near[0])
+        for column in dict.fromkeys(columns)
+        if key(column) not in keys and (near := nearest(column, others, closely=True))
+    ]
+    if wholly:
+        lacking = [column for column in meant.known_by if key(column) not in keys]
+        return found if len(lacking) == 1 < len(meant.known_by) - 1 and lacking[0] in dict(found) else []
     return found
 
 

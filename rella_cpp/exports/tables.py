@@ -24,8 +24,8 @@ from rella_cpp.exports.recognition import format_of
 from rella_cpp.exports.signs import may_be_trakt
 
 _log = logging.getLogger("rella_cpp")
-_FEW = 15
-"""Behaviors of one person, 5 of which are read before the first sample, that 8:1:1 can split at all."""
+_FEW = 1000
+"""Behaviors of one person that make a test split of a hundred samples: of fewer no figure says anything."""
 _START = 4096
 
 
@@ -63,8 +63,10 @@ def export_table(
         rows = _in_catalog(rows, catalog, domain, export.source)
     rating, time = (name if any(name in row for row in rows) else None for name in ("rating", "timestamp"))
     if len({row["user"] for row in rows}) == 1 and (rating is None or len(rows) < _FEW):
-        why = "without ratings are one sample" if rating is None else "are too few to be split"
-        more = "train, valid and test need more people" if rating is None else "some of train, valid and test are empty"
+        why = "without ratings are one sample" if rating is None else "are few"
+        more = "train, valid and test need more people"
+        if rating is not None:
+            more = "too few to train a model or to measure one; they are enough to be a history"
         _log.warning("%s: one person's %s behaviors %s: %s", export.source, len(rows), why, more)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{source.stem}.jsonl"

@@ -17,7 +17,7 @@ body { font: 16px/1.5 system-ui, sans-serif; max-width: 76rem; margin: 2rem auto
 h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; } h3 { font-size: 1rem; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; }
 th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
-td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; } td.number { white-space: nowrap; }
 td:not(.number) { min-width: 9rem; } td:last-child:not(.number):not(:first-child) { min-width: 15rem; }
 td.number small { display: block; } small, .caveat { opacity: .75; }
 th button { all: unset; cursor: pointer; } th button:focus-visible { outline: 2px solid var(--bar); }
@@ -27,6 +27,7 @@ pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: .85rem; }
   grid-template-columns: repeat(auto-fit, minmax(min(22rem, 100%), 1fr)); }
 .plots figure { margin: 0; background: #fff; border-radius: .5rem; border: 1px solid var(--line); }
 .plots svg { width: 100%; height: auto; display: block; }
+@media (max-width: 40rem) { .wide { display: none; } th, td { padding: .3rem .4rem; } }
 meter { width: 8rem; max-width: 16vw; } .shade { padding: .1rem .4rem; border-radius: .3rem; }
 """
 _SORT = """
@@ -49,11 +50,21 @@ for (const table of document.querySelectorAll("table.sortable"))
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A cell of a table: its HTML, what it sorts by (None: its text), and whether it is a number."""
+    """A cell of a table: its HTML, what it sorts by (None: its text), and whether it is a number.
+
+    A `wide` one is left out on a phone: what it says stands elsewhere on the page, too.
+    """
 
     markup: str
     value: float | None = None
     number: bool = False
+    wide: bool = False
+
+    @property
+    def classes(self) -> str:
+        """How it is styled, as an attribute."""
+        names = " ".join(name for name, there in (("number", self.number), ("wide", self.wide)) if there)
+        return f' class="{names}"' if names else ""
 
 
 def text(value: object) -> str:
@@ -72,7 +83,9 @@ def number_cell(value: float | None, shown: str, more: str = "") -> Cell:
     return Cell("–" if value is None else f"{text(shown)}{small}", value, number=True)
 
 
-def table(heads: Sequence[str], rows: Iterable[Sequence[Cell]], *, numbers: Sequence[int] = ()) -> str:
+def table(
+    heads: Sequence[str], rows: Iterable[Sequence[Cell]], *, numbers: Sequence[int] = (), wide: Sequence[int] = ()
+) -> str:
     """Return a table that sorts by each column.
 
     Parameters
@@ -83,12 +96,12 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[Cell]], *, numbers: Sequ
         Their cells.
     numbers
         Which columns are numbers.
+    wide
+        Which are left out on a phone; their cells are `wide`, too.
 
     """
-    top = "".join(
-        f"<th{' class=number' if at in numbers else ''}><button>{text(name)}</button></th>"
-        for at, name in enumerate(heads)
-    )
+    named = [Cell(text(name), number=at in numbers, wide=at in wide) for at, name in enumerate(heads)]
+    top = "".join(f"<th{head.classes}><button>{head.markup}</button></th>" for head in named)
     body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
     return (
         f'<div class="scroll"><table class="sortable"><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
@@ -96,9 +109,8 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[Cell]], *, numbers: Sequ
 
 
 def _cell(cell: Cell) -> str:
-    kind = ' class="number"' if cell.number else ""
     value = "" if cell.value is None else f' data-value="{cell.value!r}"'
-    return f"<td{kind}{value}>{cell.markup}</td>"
+    return f"<td{cell.classes}{value}>{cell.markup}</td>"
 
 
 def details(summary: str, markup: str) -> str:

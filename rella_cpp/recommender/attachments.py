@@ -102,7 +102,7 @@ class Attachments:
             )
         parts.reader.head = found
 
-    def use_calibration(self, calibration: "Calibration | str | Path", *, allow_mismatch: bool) -> None:
+    def use_calibration(self, calibration: "Calibration | str | Path", *, allow_mismatch: bool, optional: bool) -> None:
         """Calibrate probabilities (`rella calibrate`).
 
         Raises
@@ -121,6 +121,7 @@ class Attachments:
             lambda: parts.vectors.index,
             origins=parts.reader.model.origins,
             any_reading=allow_mismatch,
+            optional=optional,
         )
         calibrator.check(parts.scorer.settings())
         parts.scorer.calibrator = calibrator

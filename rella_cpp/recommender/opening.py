@@ -50,7 +50,7 @@ def open_bundle(from_gguf: Callable[..., _Loaded], bundle: Bundle | str | Path, 
         if (index := bundle.part("index")) is not None:
             rella.use_index(index)
         if (calibration := bundle.part("calibration")) is not None:
-            rella.use_calibration(calibration)
+            rella.use_calibration(calibration, optional=True)
     except BaseException:
         rella.close()
         raise

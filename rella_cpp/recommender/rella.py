@@ -325,9 +325,14 @@ class Rella:
         """Score by a head (`rella tune head`): scores gain `head`. None takes it off. See `Attachments.use_head`."""
         self._attachments.use_head(head, allow_mismatch=allow_mismatch)
 
-    def use_calibration(self, calibration: "Calibration | str | Path", *, allow_mismatch: bool = False) -> None:
-        """Calibrate probabilities: scores gain `calibrated`. See `Attachments.use_calibration`."""
-        self._attachments.use_calibration(calibration, allow_mismatch=allow_mismatch)
+    def use_calibration(
+        self, calibration: "Calibration | str | Path", *, allow_mismatch: bool = False, optional: bool = False
+    ) -> None:
+        """Calibrate probabilities: scores gain `calibrated`. See `Attachments.use_calibration`.
+
+        With `optional`, as in a bundle, scores whose reading it was not fitted for do without it, with a warning.
+        """
+        self._attachments.use_calibration(calibration, allow_mismatch=allow_mismatch, optional=optional)
 
     def use_index(self, index: "ItemIndex | str | Path", *, allow_mismatch: bool = False) -> None:
         """Take vectors for SUBR from an index; see `ItemVectors.use_index`."""

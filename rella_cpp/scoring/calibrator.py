@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from rella_cpp.domains.domain import Domain
 from rella_cpp.domains.finder import FoundNames, Sought
 from rella_cpp.domains.records import Behavior, Item
+from rella_cpp.errors import InputError
 from rella_cpp.scoring.ratings.models import Rated, RatingModels
 from rella_cpp.scoring.results import Score
 from rella_gguf.lineage import Origin
@@ -35,6 +36,8 @@ class Calibrator:
         What the model in use was made from.
     any_reading
         Whether to take scorers and readings that it was not fitted for.
+    optional
+        Whether to leave it out of scores whose reading it was not fitted for, rather than to refuse them.
     source
         The calibration's file, for messages.
 
@@ -48,11 +51,13 @@ class Calibrator:
         *,
         origins: Sequence[Origin] = (),
         any_reading: bool = False,
+        optional: bool = False,
         source: str | Path | None = None,
     ) -> None:
         self.calibration = calibration
         self._domain, self._index = domain, index
         self._origins, self._any_reading, self._source = origins, any_reading, source
+        self._optional = optional
         self._found = FoundNames("the blend" if source is None else str(source))
 
     @classmethod
@@ -64,14 +69,15 @@ class Calibrator:
         *,
         origins: Sequence[Origin],
         any_reading: bool,
+        optional: bool,
     ) -> Self:
         """Take a calibration as it is, or load it from its file."""
         from rella_cpp.scoring.calibration import Calibration
 
         if isinstance(calibration, Calibration):
-            return cls(calibration, domain, index, origins=origins, any_reading=any_reading)
-        loaded = Calibration.load(calibration)
-        return cls(loaded, domain, index, origins=origins, any_reading=any_reading, source=calibration)
+            return cls(calibration, domain, index, origins=origins, any_reading=any_reading, optional=optional)
+        loaded, source = Calibration.load(calibration), calibration
+        return cls(loaded, domain, index, origins=origins, any_reading=any_reading, optional=optional, source=source)
 
     def check(self, settings: Mapping[str, Any], reading: Mapping[str, object] | None = None) -> None:
         """Refuse a scorer or a reading that the calibration was not fitted for.
@@ -84,6 +90,24 @@ class Calibrator:
         """
         if not self._any_reading:
             self.calibration.check(settings, reading, origins=self._origins, source=self._source)
+
+    def takes(self, settings: Mapping[str, Any], reading: Mapping[str, object]) -> bool:
+        """Tell whether scores of a reading get calibrated probabilities: not of one that it was not fitted for.
+
+        Raises
+        ------
+        InputError
+            It is not optional, and was not fitted for that.
+
+        """
+        try:
+            self.check(settings, reading)
+        except InputError as error:
+            if not self._optional:
+                raise
+            logger.warning("%s: not calibrated, since %s", self._source or "the bundle", error.finding)
+            return False
+        return True
 
     def calibrated(self, score: Score, behaviors: Sequence[Behavior]) -> Score:
         """Add the calibrated probability. The target's own ratings do not count."""

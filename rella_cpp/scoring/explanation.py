@@ -42,7 +42,7 @@ class Explanation:
     """A score, and what it would be less this or that.
 
     Each number is the logit (`Score.gap`) less the logit of the same prompt without one thing, in whose place nothing
-    comes. These are changes of a logit, no causes, and need not add up.
+    comes. These are changes of a logit; they are not causes, and need not add up.
 
     Attributes
     ----------
@@ -126,7 +126,7 @@ class Explainer:
         changes = [None if answer is None else score.gap - answer.logit for answer in answers]
         *behaviors, profile, averages = changes
         cosines = own.case.rows.cosines(own.rows(target), target)
-        calibrator = self._scorer.calibrator
+        calibrator = own.case.calibrator
         return Explanation(
             score,
             tuple(

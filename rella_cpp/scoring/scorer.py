@@ -36,13 +36,14 @@ logger = logging.getLogger("rella_cpp")
 
 @dataclass(slots=True)
 class _Case:
-    """A query, checked: its history's rows, and the summary that each target's prompt shows, if any."""
+    """A query, checked: its history's rows, what calibrates, the summary that each target's prompt shows, if any."""
 
     query: Query
     shown: Shown
     user: User
     items: Sequence[Item]
     rows: HistoryRows
+    calibrator: "Calibrator | None"
     summaries: Sequence[PreferenceSummary | None]
 
 
@@ -170,8 +171,9 @@ class Scorer:
         scores = iter([self._score(*parts) for parts in zip(prompts, gaps, answers, strict=True)])
         results = [[self._finished(next(scores), case, summary) for summary in case.summaries] for case in cases]
         if self.calibrator is not None:
-            past = [behavior for case in cases for behavior in case.rows.behaviors]
-            self.calibrator.tell_found([prompt.item for prompt in prompts], past)
+            own = [case for case in cases if case.calibrator is not None]
+            past = [behavior for case in own for behavior in case.rows.behaviors]
+            self.calibrator.tell_found([item for case in own for item in case.items], past)
         return results
 
     def _case(self, query: Query) -> _Case:
@@ -184,11 +186,14 @@ class Scorer:
         warn_of_mappings(query.history, query.items, query.user, domain)
         if self._reader.head is not None:
             self._reader.head.check_reading(shown, contrast=self.contrast, summary=query.summary is not None)
-        if self.calibrator is not None:
-            self.calibrator.check(self.settings(), query.reading(domain, self._prompts.layout))
+        calibrator = self.calibrator
+        if calibrator is not None and not calibrator.takes(
+            self.settings(), query.reading(domain, self._prompts.layout)
+        ):
+            calibrator = None
         targets, earlier = [[item] for item in items], query.earlier.count
         rows = HistoryRows(behaviors, targets, shown, domain.identity, self._vectors, earlier)
-        return _Case(query, shown, user, items, rows, [None] * len(items))
+        return _Case(query, shown, user, items, rows, calibrator, [None] * len(items))
 
     def _shows_averages(self, case: _Case) -> bool:
         """Tell whether all items have averages, so that each line shows one."""
@@ -261,7 +266,7 @@ class Scorer:
     def _finished(self, score: Score, case: _Case, summary: PreferenceSummary | None) -> Score:
         """Add the summary that was read, and the calibrated probability."""
         score = replace(score, summary=summary)
-        return score if self.calibrator is None else self.calibrator.calibrated(score, case.rows.behaviors)
+        return score if case.calibrator is None else case.calibrator.calibrated(score, case.rows.behaviors)
 
 
 def _fit(cases: Sequence[_Case], fitters: Sequence[PromptFitter[Question]]) -> list[list[FittedPrompt[Question]]]:

@@ -108,7 +108,8 @@ def score(
     view = (scores.Ranking if ranks else scores.Scoring)(words, asked.behaviors, scored, reasons)
     view.show(**how)
     if output.page is not None:
-        save_score_page(output.page, "Items ranked" if ranks else "Items scored", view)
+        titles = {"rank": "Items ranked", "explain": "Scores explained"}
+        save_score_page(output.page, titles.get(context.info_name or "", "Items scored"), view)
 
 
 def _check_worker(files: QuestionOptions, output: AnswerOptions) -> None:

@@ -35,6 +35,7 @@ _OWN = ("model", "embed_model", "lora", "soft", "head", "chat_format", "layout")
 """What a bundle brings, and what may not be given beside it."""
 _QUESTIONS = ("by", "context_kind", "order", "contrast", "calibration")
 """What was made for a yes-or-no question, as the packaged model is asked without a bundle."""
+_SAID: "ContextVar[dict[str, Any] | None]" = ContextVar("what the bundle says", default=None)
 _IN_USE: "ContextVar[OpenedBundle | None]" = ContextVar("bundle", default=None)
 
 
@@ -67,11 +68,13 @@ def with_bundle(command: Callable[..., None], *, shipped: bool = False) -> Calla
             if said[option] is not None:
                 value = said[option]
                 given[option] = [value] if option in several and not isinstance(value, list) else value
+        said_before = _SAID.set(said)
         before = _IN_USE.set(opened.opened if "layout" in taken else None)  # else nothing is judged
         try:
             command(**given)
         finally:
             _IN_USE.reset(before)
+            _SAID.reset(said_before)
 
     parameter = inspect.Parameter("bundle", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=BundleOption)
     update_wrapper(wrapper, command)
@@ -115,6 +118,11 @@ def _opened(name: str, given: Mapping[str, Any]) -> "Bundle":
 def bundle_in_use() -> "OpenedBundle | None":
     """Return the bundle that filled in the options of the command that runs, if one did."""
     return _IN_USE.get()
+
+
+def bundles_part(name: str) -> str | None:
+    """Return a part of the bundle that the command under way uses, as its option has it; None: there is none."""
+    return None if (said := _SAID.get()) is None else said.get(name)
 
 
 def _of_environment() -> str | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rella_cli.options.bundle import bundle_in_use
+from rella_cli.options.bundle import bundle_in_use, bundles_part
 from rella_cli.options.engine import MODEL, RUNNING, EngineOptions
 from rella_cli.options.groups import group
 
@@ -146,7 +146,8 @@ class ModelOptions:
                 if index is not None:
                     rella.use_index(index, allow_mismatch=self.allow_mismatch)
                 if self.calibration is not None:
-                    rella.use_calibration(self.calibration, allow_mismatch=self.allow_mismatch)
+                    optional = self.calibration == bundles_part("calibration")
+                    rella.use_calibration(self.calibration, allow_mismatch=self.allow_mismatch, optional=optional)
             except BaseException:
                 rella.close()
                 raise

@@ -14,7 +14,10 @@ OUT = ("--out", "-o")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
 Why = Annotated[
-    bool, typer.Option("--why", help="Say what each behavior did to each score: one more prompt each (rella explain).")
+    bool,
+    typer.Option(
+        "--why", help="Say what each behavior did to each score: a prompt more for each of them that is read."
+    ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Do not say how far it is where there is no terminal.")]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite what is there.")]

@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 _WIDTH = 10  # of a bar, on either side
 _NAMED = 2  # behaviors for and against an item that a line names
-CAVEAT = "Changes of the logit when a thing is left out of the prompt: no causes, and they need not add up."
+CAVEAT = (
+    "Reasons are changes of the logit when one thing is left out of the prompt. They are not causes, and need not add "
+    "up. Read exactly (--exact), a score may differ a little from the one without reasons."
+)
 
 
 def draw_reasons(domain: "Domain", behaviors: "Sequence[Behavior]", reason: "Explanation") -> None:
@@ -22,7 +25,8 @@ def draw_reasons(domain: "Domain", behaviors: "Sequence[Behavior]", reason: "Exp
              if change is not None]  # fmt: skip
     most = max((abs(change) for change, _ in rows), default=0.0)
     out = console()
-    out.print(f"  What was read, and what it did to the logit of {reason.score.gap:+.2f}:")
+    whole = f"{reason.score.gap:+.2f} ({reason.score.probability:.1%}; a logit of 0 is 50%)"
+    out.print(f"  What was read, and what it did to the logit, {whole}:")
     for change, name in rows:
         shown = line("    ").append_text(_bar(change, most)).append_text(line(f"  {name}"))
         out.print(shown, overflow="ellipsis", no_wrap=True)

@@ -4,7 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rella_cli.log import said_so_far
 from rella_cli.views.reasons import told_shortly
+from rella_cli.views.scores import judged
 from rella_cpp.pages.page import Cell, details, number_cell, page, preformatted, save_page, table, text
 
 if TYPE_CHECKING:
@@ -12,6 +14,8 @@ if TYPE_CHECKING:
     from rella_cpp import Behavior, Explanation, Score
 
 _SHADE = 55  # percent, of the behavior that did most
+_PLACE = "place in the input, from 0"
+_NOTHING = "<p>No behavior was read.</p>"
 
 
 def write_score_page(path: Path, title: str, view: "Scoring | Ranking") -> None:
@@ -37,7 +41,7 @@ class _ScorePage:
             yield self._section(rank, self._view.scores[number], self._reasons.get(number))
 
     def _items(self) -> str:
-        heads = ["rank", "item", "probability", "read"]
+        heads = ["rank", "item", "probability", "behaviors read"]
         numbers = [0, 2, 3]
         if self._view.scores[0].expected is not None:
             heads.append("expected rating")
@@ -52,18 +56,21 @@ class _ScorePage:
             row += [Cell(shown, score.best, number=True), number_cell(len(score.used), str(len(score.used)))]
             row += [] if score.expected is None else [number_cell(score.expected, f"{score.expected:.1f}")]
             if self._reasons:
-                row.append(Cell(text(told_shortly(self._domain, self._behaviors, self._reasons[number]))))
+                told = told_shortly(self._domain, self._behaviors, self._reasons[number])
+                row.append(Cell(text(told), wide=True))
             rows.append(row)
-        return table(heads, rows, numbers=numbers)
+        return table(heads, rows, numbers=numbers, wide=[len(heads) - 1] if self._reasons else [])
 
     def _remarks(self) -> Iterator[str]:
-        """Yield the caveats of the terminal."""
+        """Yield the caveats of the terminal, and what was said of the files."""
         yield " · ".join(self._view.told_of_all())
         yield from self._view.caveats()
         yield from self._view.warnings()
+        yield from said_so_far()
 
     def _section(self, rank: int, score: "Score", reason: "Explanation | None") -> str:
-        parts = [f'<h2 id="item-{rank}">{self._named(score)}: {score.best:.1%}</h2>']
+        _, words, _ = judged(score)
+        parts = [f'<h2 id="item-{rank}">{self._named(score)}: {score.best:.1%}, {text(words)}</h2>']
         if score.summary is not None and score.summary.text:
             parts.append(f"<p>Preference summary: {text(score.summary.text)}</p>")
         parts.append(self._read(score) if reason is None else self._explained(reason))
@@ -71,8 +78,8 @@ class _ScorePage:
 
     def _read(self, score: "Score") -> str:
         """Name what was read."""
-        rows = [[Cell(text(place)), *self._shown(self._behaviors[place])] for place in score.used]
-        return table(("place", "behavior", "rating"), rows, numbers=[0, 2]) if rows else "<p>No behavior was read.</p>"
+        rows = [[number_cell(place, str(place)), *self._shown(self._behaviors[place])] for place in score.used]
+        return table((_PLACE, "what was read", "rating"), rows, numbers=[0, 2]) if rows else _NOTHING
 
     def _explained(self, reason: "Explanation") -> str:
         """Show what was read, shaded by what it did; then the rest."""
@@ -86,8 +93,9 @@ class _ScorePage:
         for change, name in ((reason.profile, "the profile"), (reason.averages, "the averages")):
             if change is not None:
                 rows.append([number_cell(None, ""), Cell(name), Cell(""), _change(change, most), *([Cell("")] * near)])
-        heads = ("place", "what was read", "rating", f"change of the logit, {reason.score.gap:+.2f}", "cosine")
-        shown = table(heads[: 4 + near], rows, numbers=[0, 2, 3, 4]) if rows else "<p>No behavior was read.</p>"
+        changed = f"change of the logit, {reason.score.gap:+.2f} ({reason.score.probability:.1%})"
+        heads = (_PLACE, "what was read", "rating", changed, "cosine")
+        shown = table(heads[: 4 + near], rows, numbers=[0, 2, 3, 4]) if rows else _NOTHING
         if reason.terms:
             largest = max(abs(term.change) for term in reason.terms) or 1.0
             terms = [
@@ -112,6 +120,7 @@ class _ScorePage:
 def _change(change: float, most: float) -> Cell:
     """Shade a change by its share of the greatest, green or red; its sign and an arrow say the same without color."""
     side, arrow = ("for", "▲") if change >= 0 else ("against", "▼")
+    arrow = arrow if f"{abs(change):.2f}" != "0.00" else ""
     share = round(abs(change) / most * _SHADE)
     shade = f"background: color-mix(in srgb, var(--{side}) {share}%, transparent)"
     return Cell(f'<span class="shade" style="{shade}">{arrow} {change:+.2f}</span>', change, number=True)

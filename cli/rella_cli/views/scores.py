@@ -127,7 +127,7 @@ class Scoring:
         if score.unrated:
             facts.append(f"{score.unrated} without a rating left out")
         if score.excluded:
-            facts.append(f"{score.excluded} left out: the item itself")
+            facts.append(f"{count(score.excluded, 'behavior')} not read, being of the item itself")
         if score.dropped:
             facts.append(f"{score.dropped} dropped for the context's sake")
         if score.summary is not None and score.summary.shortened:
@@ -164,8 +164,9 @@ class Scoring:
     def told_of_all(self) -> list[str]:
         """Say what was given and left out, over all items, and which model judged."""
         facts = [f"{count(len(self.behaviors), 'behavior')} given"]
-        if excluded := sum(score.excluded for score in self.scores):
-            facts.append(f"{excluded} left out: the item itself")
+        if own := [score for score in self.scores if score.excluded]:
+            named = self.domain.name_item(own[0].item) + (", …" if len(own) > 1 else "")
+            facts.append(f"{count(len(own), 'item')} in the history already ({named}), which is not read for it")
         if unrated := max(score.unrated for score in self.scores):
             facts.append(f"{unrated} without a rating left out")
         if dropped := sum(score.dropped for score in self.scores):
@@ -305,12 +306,18 @@ def told_unshown(domain: "Domain", items: "Sequence[Item]", *, long: bool, strea
 
 def verdict(score: "Score") -> "Text":
     """Say a probability in percent and in words; no verdict where the model does not answer in the form asked for."""
+    shown, words, colour = judged(score)
+    return line(f" {shown:>6}  {words}", colour)
+
+
+def judged(score: "Score") -> tuple[str, str, str]:
+    """Return a probability in percent, in words, and the color of these."""
     from rella_cpp import LOW_ANSWER_MASS
 
     words, colour = next((words, colour) for least, words, colour in _VERDICTS if score.best >= least)
     if score.answer_mass < LOW_ANSWER_MASS and score.head is None:
         words, colour = "but it hardly answers at all", "yellow"
-    return line(f" {score.best:6.1%}  {words}", colour)
+    return f"{score.best:.1%}", words, colour
 
 
 def told_of_model(model: "ModelIdentity") -> list[str]:
