@@ -1,4 +1,5 @@
 import csv
+import os
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from test_calibration import fake_run
 from rella_cpp import InputError, compare_runs, open_runs, report, write_page
 from rella_cpp.evaluation.reports.comparison import run_names
 from rella_cpp.evaluation.reports.tables import write_csv, write_latex
+from rella_cpp.pages.page import refuse_page
 
 
 def test_runs_on_the_same_samples_get_a_paired_difference(tmp_path: Path) -> None:
@@ -56,8 +58,26 @@ def test_a_page_is_the_same_each_time_and_kept_without_force(tmp_path: Path) -> 
     assert (tmp_path / "b.html").read_text() == text
     with pytest.raises(InputError, match="is there already"):
         write_page(runs, tmp_path / "a.html")
-    with pytest.raises(InputError, match="cannot be written"):
+    with pytest.raises(InputError, match="there is no such folder"):
         write_page(runs, tmp_path / "no" / "where.html")
+
+
+def test_nothing_but_its_own_kind_is_overwritten(tmp_path: Path) -> None:
+    runs, mine = [fake_run(tmp_path / "run", 200)], tmp_path / "mine"
+    for write in (write_csv, write_latex):
+        mine.write_text("my notes")
+        with pytest.raises(InputError, match="is no table of compared runs: it is not overwritten"):
+            write(runs, mine, force=True)
+        assert mine.read_text() == "my notes"
+        mine.unlink()
+        write(runs, mine)
+        write(runs, mine, force=True)
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("mine", "pipe"):
+        with pytest.raises(InputError, match="is no page: it is not overwritten"):
+            refuse_page(tmp_path / name, force=True)
+    with pytest.raises(InputError, match="a page goes to a file"):
+        refuse_page(Path("-"))
 
 
 @needs_browser

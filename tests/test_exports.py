@@ -462,6 +462,60 @@ def test_a_misspelt_column_is_refused(header: str, said: str, tmp_path: Path) ->
     assert said in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        'Year,Title\n1979,Alien\n1995,"Heat\n1996,Fargo\n',
+        'Title,Year,Rating\nAlien,1979,"4\nHeat,1995,5\n',
+        'Title,Year,Rating\n"Alien,1979,4\nHeat",1995,5\nBig,1988,3\n',
+    ],
+)
+def test_an_open_quote_swallows_no_rows(text: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="a quote opens"):
+        read_items(write(tmp_path, "x.csv", text), MOVIES)
+
+
+def test_of_two_services_in_a_zip_the_domains_is_taken(tmp_path: Path) -> None:
+    both = {name: files.FILES[name]() for name in ("goodreads_library_export.csv", "ratings.csv")}
+    zipped = files.archive(tmp_path / "both.zip", both)
+    assert len(read_history(zipped, MOVIES).behaviors) == 28 and len(read_history(zipped, BOOKS).behaviors) == 16
+
+
+def test_an_empty_watchlist_is_not_what_was_rated(tmp_path: Path) -> None:
+    parts = {"ratings.csv": files.FILES["ratings.csv"](), "watchlist.csv": "Date,Name,Year,Letterboxd URI\n"}
+    with pytest.raises(InputError, match=r"watchlist\.csv: holds no rows"):
+        read_items(files.archive(tmp_path / "all.zip", parts), MOVIES)
+
+
+@pytest.mark.parametrize(
+    ("text", "titles"),
+    [
+        ("[REC] (2007)\nAlien (1979)\n", ["[REC]", "Alien"]),
+        ('"Alien" (1979)\n"Heat (1995)"\n', ['"Alien"', "Heat"]),
+        ("1. Alien (1979)\n2. 12 Monkeys (1995)\n", ["Alien", "12 Monkeys"]),
+        ("- Alien (1979)\n- Heat (1995)\n", ["Alien", "Heat"]),
+        ("12 Monkeys (1995)\nHeat (1995)\n", ["12 Monkeys", "Heat"]),
+        ("sep=;\ntitle;year\nAlien;1979\n", ["Alien"]),
+    ],
+)
+def test_titles_are_read_as_people_list_them(text: str, titles: list[str], tmp_path: Path) -> None:
+    found = read_items(write(tmp_path, "mine.txt", text), MOVIES)
+    assert [item.fields["title"] for item in found] == titles
+
+
+def test_a_year_is_a_date(tmp_path: Path) -> None:
+    history = read_history(
+        write(tmp_path, "x.csv", "title,rating,date\nAlien,5 Stars,2021\nHeat,4,1999-05-01\n"), MOVIES
+    )
+    first, second = (each.timestamp or 0 for each in history.behaviors)
+    assert datetime.fromtimestamp(max(first, second), UTC).year == 2021
+
+
+def test_a_table_of_very_many_columns_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="has 20,000 columns"):
+        read_items(write(tmp_path, "x.csv", ",".join(map(str, range(20_000))) + "\n" + "," * 19_999), MOVIES)
+
+
 def test_a_column_that_is_nearly_a_field_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     read_history(write(tmp_path, "x.csv", "title,yaer,rating,store\nAlien,1979,5,x\n"), MOVIES)
     assert caplog.messages[0].endswith("x.csv: the column yaer is not read; did you mean year?")

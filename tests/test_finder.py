@@ -25,6 +25,14 @@ NAMES = [
     "The Postman (1997)",
     "The Thing (1982)",
     "The Thing (1983)",
+    "Die Hard (1988)",
+    "L.A. Confidential (1997)",
+    "Plan A (2021)",
+    "Che (Part 1) (2008)",
+    "Che (Part 2) (2008)",
+    "Alien (1979)",
+    "C++ (2013)",
+    "The Wire (2002)",
 ]
 
 
@@ -57,6 +65,25 @@ NAMES = [
         ("The Thing (1984)", 15),
         ("The Thing", None),
         ("Unheard of (1999)", None),
+        ("Hard (1988)", None),  # Die Hard
+        ("Die Hard (1989)", 16),
+        ("Confidential (1996)", None),  # L.A. Confidential
+        ("LA Confidential (1997)", 17),
+        ("A Plan (2022)", None),  # Plan A (2021)
+        ("Fear, The (1996)", 4),
+        ("Fear (1994)", 5),
+        ("Fear (1996)", 5),
+        ("matrix the", 0),
+        ("The Matrix, (1999)", 0),
+        ("Che (2008)", None),  # which part?
+        ("Che (Part 2) (2008)", 20),
+        ("Che (Part 3) (2008)", None),
+        ("Baz (Part 1) (2008)", None),
+        ("Alien (Director's Cut) (1979)", 21),
+        ("C# (2013)", None),
+        ("The Wire (2002-2008)", 23),
+        ("The Wire (2003–)", 23),
+        ("The Wire (2010–)", None),
         ("", None),
         ("(1999)", None),
     ],

@@ -1,6 +1,7 @@
 """Names and text from files, wherever they are shown."""
 
 import ast
+import io
 import json
 import logging
 import re
@@ -100,6 +101,13 @@ def test_progress_and_what_is_said_in_its_place_are_harmless(
     assert shown == [one_line(EVIL)] and "[red]$x^2$[/]" in drawn and "\u202e" not in drawn and "\x9b" not in drawn
 
 
+class Gone(io.StringIO):
+    """A stream whose reader has gone."""
+
+    def write(self, _text: str) -> int:
+        raise BrokenPipeError
+
+
 def test_long_work_speaks_once_a_minute_without_a_terminal(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -118,6 +126,12 @@ def test_long_work_speaks_once_a_minute_without_a_terminal(
             now[0] += 100
             bar("a model's trial", done, 3)
     assert capsys.readouterr().err.splitlines()[-1] == "a model's trial: 2 of 3, 0.6 a minute, 0:01:40 left"
+    monkeypatch.setattr("sys.stderr", Gone())
+    now[0] += 100
+    with ProgressBar() as bar:
+        for done in range(3):
+            now[0] += 100
+            bar("scoring", done, 3)  # whoever listened has gone: the work goes on
 
 
 def domain_of(folder: Path) -> Path:

@@ -9,40 +9,55 @@ from typing import NamedTuple
 
 logger = logging.getLogger("rella_cpp")
 
-_YEAR = re.compile(r"^(.*\S)\s*\((\d{4})\)\s*$", re.DOTALL)
+_YEAR = re.compile(r"^(.*\S)\s*\((\d{4})(?:\s*[-–]\s*(?:\d{4})?)?\)\s*$", re.DOTALL)
 _BRACKETS = re.compile(r"\(([^()]*)\)")
 _ALIAS = re.compile(r"^a\s?k\s?a\s")
-_ARTICLES = frozenset("the a an il lo la le les el los las das der die l un une".split())
+_BEHIND = re.compile(
+    r"^(.*\S),\s*(the|an?|il|lo|la|le|les|el|los|las|das|der|die|l'|une?)\s*$", re.IGNORECASE | re.DOTALL
+)
+"""A title with its article behind it, `Matrix, The`."""
+_DROPPED = tuple(f"{word} " for word in "the a an il lo le les el los der das un une".split())
+"""Articles that people leave out; others may be words of an English title (`Die Hard`, `L.A. Confidential`)."""
+_SIGNS = "#+"
+"""What tells a title from another one (`C++`), besides letters and digits."""
 
 
 class Name(NamedTuple):
-    """A name taken apart.
+    """A name taken apart; its titles are in small letters and digits, with their articles in front.
 
     Attributes
     ----------
-    whole
-        Its title in small letters and digits, with its article where it stood.
-    titles
-        The same without articles: the title, then those that stand in brackets behind it.
+    whole, bare
+        Its title, and the same without `the`, `a` or `an`.
+    others
+        The same as `bare` of what stands in brackets behind it: another title, or what tells it from its namesakes.
     year
-        The year at its end; None: there is none.
+        The year at its end, of several the first; None: there is none.
 
     """
 
     whole: str
-    titles: tuple[str, ...]
+    bare: str
+    others: frozenset[str]
     year: int | None
 
     @classmethod
     def of(cls, text: str) -> "Name":
-        """Take a name apart: `Postino, Il (The Postman) (1994)` has the titles `postino` and `postman`."""
+        """Take a name apart: `Postino, Il (The Postman) (1994)` is `il postino`, else `postman`, of 1994."""
         dated = _YEAR.match(text)
         title, year = (dated[1], int(dated[2])) if dated else (text, None)
-        main = _BRACKETS.sub(" ", title)
-        others = [_ALIAS.sub("", _plain(other)) for other in _BRACKETS.findall(title)]
-        whole = _plain(main) or _plain(title)
-        bare = (_without_article(each) for each in (whole, *others) if each)
-        return cls(whole, tuple(dict.fromkeys(bare)), year)
+        whole = _plain(_BRACKETS.sub(" ", title)) or _plain(title)
+        others = (_ALIAS.sub("", _plain(other)) for other in _BRACKETS.findall(title))
+        return cls(whole, _bare(whole), frozenset(_bare(other) for other in others if other), year)
+
+    def may_be(self, other: "Name") -> bool:
+        """Tell whether another name may mean the same, whatever their years.
+
+        Two of one title are two where each has brackets of its own: `Che (Part 1)` and `Che (Part 2)`.
+        """
+        if self.bare == other.bare:
+            return not (self.others and other.others) or bool(self.others & other.others)
+        return self.bare in other.others or other.bare in self.others
 
 
 class Finder:
@@ -67,7 +82,7 @@ class Finder:
         self._names = [Name.of(name) for name in names]
         self._by_title: dict[str, list[int]] = defaultdict(list)
         for row, name in enumerate(self._names):
-            for title in name.titles:
+            for title in {name.bare, *name.others}:
                 self._by_title[title].append(row)
 
     def find(self, name: str) -> int | None:
@@ -78,20 +93,25 @@ class Finder:
     def meant(self, text: str) -> list[int]:
         """Return the rows that a name may mean, several where it does not tell them apart.
 
-        They are those of its title and year; else of a title in brackets and its year; else one whose year is off by
-        one, if it is the only one.
+        They are those of its title and year; else of a title in brackets and its year; else one of the same title,
+        article included, whose year is off by one, if it is the only one. Of the same year with another article and of
+        the same article with another year, either may be meant.
         """
         name = Name.of(text)
-        if not name.titles:
+        if not name.bare:
             return []
-        main = [row for row in self._by_title.get(name.titles[0], ()) if self._names[row].titles[0] == name.titles[0]]
-        every = [*dict.fromkeys(row for title in name.titles for row in self._by_title.get(title, ()))]
-        for rows in (main, every):
+        sought = (name.bare, *sorted(name.others))
+        alike = [*dict.fromkeys(row for title in sought for row in self._by_title.get(title, ()))]
+        alike = [row for row in alike if name.may_be(self._names[row])]
+        main = [row for row in alike if self._names[row].bare == name.bare]
+        near = [row for row in main if self._names[row].whole == name.whole and self._near_year(row, name)]
+        for rows in (main, alike):
             if same := [row for row in rows if self._same_year(row, name)]:
                 years = {self._names[row].year for row in same}
-                exact = [row for row in same if self._names[row].whole == name.whole] if len(years) == 1 else []
-                return exact if len(exact) == 1 else same
-        near = [row for row in every if self._near_year(row, name)]
+                exact = [row for row in same if self._names[row].whole == name.whole]
+                if exact and len(years) == 1:
+                    return exact if len(exact) == 1 else same
+                return same if exact else [*same, *near]
         return near if len(near) == 1 else []
 
     def _same_year(self, row: int, name: Name) -> bool:
@@ -145,17 +165,17 @@ class FoundNames:
 
 
 def _plain(text: str) -> str:
-    """Write a text in small letters and digits, one blank between words; apostrophes join."""
+    """Write a text in small letters and digits, its article in front, one blank between words; apostrophes join."""
+    if behind := _BEHIND.match(text.strip()):
+        text = f"{behind[2]} {behind[1]}"
     text = unicodedata.normalize("NFKD", text.casefold().replace("&", " and "))
     kept = (each for each in text if not unicodedata.combining(each) and each not in "'’`´.")
-    return " ".join("".join(each if each.isalnum() else " " for each in kept).split())
+    words = "".join(each if each.isalnum() or each in _SIGNS else " " for each in kept).split()
+    if len(words) > 1 and words[-1] == "the" and words[0] != "the":  # `matrix the`
+        words = ["the", *words[:-1]]
+    return " ".join(words)
 
 
-def _without_article(text: str) -> str:
-    """Take an article off the front, or off the end; a title that is one stays."""
-    words = text.split()
-    if len(words) > 1 and words[0] in _ARTICLES:
-        return " ".join(words[1:])
-    if len(words) > 1 and words[-1] in _ARTICLES:
-        return " ".join(words[:-1])
-    return text
+def _bare(text: str) -> str:
+    """Leave out an article that people leave out; a title that is one stays."""
+    return next((text.removeprefix(article) for article in _DROPPED if text.startswith(article)), text)

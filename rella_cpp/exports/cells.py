@@ -13,9 +13,11 @@ _PERCENT = re.compile(r"(\d+(?:[.,]\d+)?)\s*%")
 _COMMA = re.compile(r"([-+]?\d+),(\d+)")
 _HALF = re.compile(r"(\d*)\s*½")
 _OF_STARS = 5.0
+_UNIT = re.compile(r" stars?$", re.IGNORECASE)
+_YEAR = re.compile(r"(?:19|20)\d\d")
 _EPISODE = re.compile(
     r": (Limited Series|Miniserie|(Season|Series|Part|Volume|Vol\.|Book|Staffel|Teil|Saison|Partie|Temporada|Parte"
-    r"|Stagione) \d+)[^:]*:",
+    r"|Stagione) \d+|[^:]*: Chapter \w+)[^:]*:",
     re.IGNORECASE,
 )
 _TYPES = {
@@ -46,7 +48,7 @@ def read_rating(text: str) -> tuple[float, float | None] | None:
         It is no rating.
 
     """
-    text = text.strip().removesuffix(" stars").removesuffix(" star")
+    text = _UNIT.sub("", text.strip())
     if is_absent(text):
         return None
     if found := _STARS.fullmatch(text):
@@ -102,6 +104,8 @@ def read_date(text: str, pattern: str) -> datetime | None:
     if is_absent(text):
         return None
     text = text.strip().removesuffix(" UTC")
+    if _YEAR.fullmatch(text):  # Unix seconds of 1970 are nobody's
+        return datetime(int(text), 1, 1, tzinfo=UTC)
     if pattern != ISO:
         return datetime.strptime(text, pattern).replace(tzinfo=UTC)
     try:

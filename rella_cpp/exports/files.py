@@ -19,13 +19,17 @@ from rella_cpp.domains.inputs import Entry, json_entries
 from rella_cpp.domains.plain_text import decode
 from rella_cpp.errors import InputError
 from rella_cpp.exports.formats import FORMATS, Format, key
-from rella_cpp.exports.recognition import format_of, unknown_header
+from rella_cpp.exports.recognition import fits, format_of, unknown_header
 from rella_cpp.exports.records import Purpose, Row
 from rella_cpp.exports.signs import may_be_json, may_be_trakt
 from rella_cpp.exports.trakt import is_trakt, trakt_rows
 
 _YEAR_AT_END = re.compile(r'\(\d{4}\)\s*"?\s*$')
 _LONGEST_TITLE = 300
+_MOST_COLUMNS = 1000
+_SEPARATOR = re.compile(r"sep=([;,|\t])", re.IGNORECASE)
+_MARK = re.compile(r"^(?:[-*•]|\d{1,3}[.)])\s+")
+"""What stands before a title in a list."""
 _FEW = 50
 _ELSEWHERE = ("deleted", "orphaned", "likes", "lists", "comments")
 """Folders of an archive with what is no longer, or not, one's own."""
@@ -59,6 +63,9 @@ def find_export(text: str, source: str, name: str, domain: Domain) -> Export | N
     """
     text = text.removeprefix("\ufeff")
     lines = [line for line in text.splitlines() if line.strip()]
+    if lines and (sign := _SEPARATOR.fullmatch(lines[0].strip())):  # Excel's word to itself
+        text, lines = text.partition("\n")[2], lines[1:]
+        name = f"{name}.tsv" if sign[1] == "\t" else name
     if not lines or may_be_json(text):
         return None
     usual = "\t" if name.lower().endswith((".tsv", ".tab")) else ","
@@ -67,6 +74,10 @@ def find_export(text: str, source: str, name: str, domain: Domain) -> Export | N
     rows = delimited_rows(io.StringIO(text, newline=""), dialect, source)
     header = next(rows)[1]
     columns = tuple(each.strip() for each in header)
+    if len(columns) > _MOST_COLUMNS:
+        raise InputError(
+            f"has {len(columns):,} columns", source=source, place="line 1", remedy="give a table of ratings"
+        )
     found = format_of(columns, name, domain)
     if found is not None:
         return Export(found, source, list(_table_rows(rows, header, source)), header=columns)
@@ -97,8 +108,15 @@ def _table_rows(rows: Iterator[tuple[int, list[str], list[str]]], header: Sequen
 
 def _titles(text: str, source: str) -> Export:
     lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
-    rows = [Row(f"line {number}", {"title": line.strip('"')}) for number, line in lines]
+    marked = all(_MARK.match(line) for _, line in lines)
+    rows = [
+        Row(f"line {number}", {"title": _unquoted(_MARK.sub("", line) if marked else line)}) for number, line in lines
+    ]
     return Export(TITLES, source, rows)
+
+
+def _unquoted(text: str) -> str:
+    return text[1:-1] if len(text) > 1 and text[0] == text[-1] == '"' else text
 
 
 def find_json_export(entries: Sequence[Entry], source: str) -> Export | None:
@@ -145,12 +163,17 @@ def richest_in(path: Path, domain: Domain, purpose: Purpose) -> Export | None:
     for name in _members(list_files(path)[1]):
         if (export := _member(path, name, domain)) is not None:
             rank = export.format.history if purpose == "history" else export.format.items
-            if rank and export.rows:
+            if rank and (export.rows or purpose == "items"):
                 found.append(((rank, len(PurePosixPath(name).parts), "movie" not in name, name), export))
+    found = [each for each in found if fits(each[1].format, domain)] or found
     if not found:
         return None
     found.sort(key=lambda each: each[0])
     best = found[0][1]
+    if not best.rows:
+        raise InputError(
+            "holds no rows", source=best.source, remedy="give another file; what was rated is no watchlist"
+        )
     others = [PurePosixPath(name).name for (_, _, _, name), _ in found]
     return replace(best, more=f"the richest of {listed(others)}" if len(others) > 1 else "")
 

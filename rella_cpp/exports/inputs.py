@@ -185,7 +185,7 @@ def take(
         raise InputError(
             f"({export.format.name}) holds nothing to take: {line.partition(': ')[2]}",
             source=export.source,
-            remedy="give another file" if series else "give another file, or --series for what is no film",
+            remedy="give another file, or --series for what is no film" if taken.others else "give another file",
         )
     if taken.rows and (export.format is not TITLES or taken.left_out):
         _log.info("%s", line)

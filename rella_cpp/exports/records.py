@@ -33,10 +33,12 @@ class Row:
 class Taken:
     """What was taken of a file: its entries, how many rows there were, what was left out and why, what is to be said.
 
-    `left_out` has for each reason how many rows it concerns, and the first of them.
+    `left_out` has for each reason how many rows it concerns, and the first of them; `others` is how many were left out
+    because they are no films.
     """
 
     rows: int = 0
+    others: int = 0
     entries: list[Entry] = field(default_factory=list)
     left_out: dict[str, tuple[int, str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -111,6 +113,7 @@ class Reader:
         kind = row.cells.get(key(own.type), "") if own.type else ""
         if kind.strip() and key(kind) not in own.types and not self.series:
             taken.leave(type_words(kind))
+            taken.others += 1
             return None
         shelves = own.done if self.purpose == "history" else own.wanted
         shelf = row.cells.get(key(own.shelf), "").strip() if own.shelf else ""
@@ -120,12 +123,22 @@ class Reader:
         title = self._cell(row, own.fields.get("title", ()))
         if own.episodes and not self.series and is_episode(title):
             taken.leave("TV episodes")
+            taken.others += 1
             return None
+        self._refuse_open_quote(row)
         for name in self._required():
             if not self._cell(row, own.fields[name]):
                 taken.leave(f"without a {name}", row.place)
                 return None
         return title
+
+    def _refuse_open_quote(self, row: Row) -> None:
+        """Refuse a cell that has swallowed other rows: no title, rating or date has a line break."""
+        columns = [*(column for each in self.format.fields.values() for column in each), *self.format.time]
+        for column in (*columns, self.format.rating):
+            if "\n" in row.cells.get(key(column), "").strip():
+                finding = f"a quote opens in the column {column} and does not close on its line"
+                raise InputError(finding, source=self.source, place=row.place, remedy="mend the row, or double it")
 
     def _cell(self, row: Row, columns: Sequence[str]) -> str:
         """Return the first of some columns that is filled."""

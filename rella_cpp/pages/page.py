@@ -1,6 +1,7 @@
 """A page: head, style, and tables that sort at a click; light and dark, and readable on a phone."""
 
 import html
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,17 +137,36 @@ def refuse_page(path: Path, *, force: bool = False) -> None:
         It is a folder, or is there already and `force` is False, or is no page.
 
     """
+    refuse_output(path, (_START,), "page", force=force)
+
+
+def refuse_output(path: Path, starts: Sequence[str], noun: str, *, force: bool) -> None:
+    """Refuse a file that cannot be written, or would take the place of one that does not begin as its kind does.
+
+    Raises
+    ------
+    InputError
+        It is a folder or no file, or there already, or its folder is not there or cannot be written to.
+
+    """
+    if str(path) == "-":
+        raise InputError("a page goes to a file", source=path, remedy="name one")
     if path.is_dir():
         raise InputError("is a folder", source=path, remedy="name a file")
+    if not path.parent.is_dir():
+        raise InputError("there is no such folder", source=path.parent, remedy="make it, or name another")
+    if not os.access(path.parent, os.W_OK):
+        raise InputError("cannot be written to", source=path.parent, remedy="name another folder")
     if not force:
         refuse_existing(path)
-    elif path.exists() and not _is_page(path):
-        raise InputError("is no page: it is not overwritten", source=path, remedy="name another file")
+    elif os.path.lexists(path) and not (path.is_file() and _begins(path, starts)):
+        raise InputError(f"is no {noun}: it is not overwritten", source=path, remedy="name another file")
 
 
-def _is_page(path: Path) -> bool:
+def _begins(path: Path, starts: Sequence[str]) -> bool:
     with path.open("rb") as file:
-        return file.read(len(_START)) == _START.encode()
+        start = file.read(max(map(len, starts)))
+    return any(start.startswith(each.encode()) for each in starts)
 
 
 def save_page(path: Path, markup: str) -> None:

@@ -136,7 +136,6 @@ class ItemVectors:
         from rella_gguf.lineage import origins, quantized_from
 
         rows = [self.index.row(item, self.domain) for item in items]
-        self._tell_found(items, rows)
         vectors = self.index.vectors([0 if row is None else row for row in rows])
         if missing := [place for place, row in enumerate(rows) if row is None]:
             # A model that was quantized from the one that made the index embeds alike; one that was tuned does not.
@@ -144,6 +143,7 @@ class ItemVectors:
             if maker not in (self.base.fingerprint, *quantized_from(header)):
                 if any(origin.fingerprint == maker for origin in origins(header)):
                     vectors[missing] = 0
+                    self._tell_found(items, rows)
                     self._warn_of_unknown(items[missing[0]], len(missing))
                     return vectors
                 raise InputError(
@@ -158,6 +158,7 @@ class ItemVectors:
             except LongItem as error:
                 raise LongItem.of(missing[error.number], error.finding) from None
             vectors[missing] = self.index.project(hidden)
+        self._tell_found(items, rows)
         return vectors
 
     def _tell_found(self, items: Sequence[Item], rows: Sequence[int | None]) -> None:

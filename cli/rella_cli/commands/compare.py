@@ -26,9 +26,15 @@ def compare(
     """
     from rella_cli.views.reports import show_comparison
     from rella_cli.views.terminal import note, print_json
-    from rella_cpp import compare_runs, open_runs, write_page
-    from rella_cpp.evaluation.reports.tables import write_csv, write_latex
+    from rella_cpp import InputError, compare_runs, open_runs, write_page
+    from rella_cpp.evaluation.reports.page import check_plotted_page
+    from rella_cpp.evaluation.reports.tables import refuse_table, write_csv, write_latex
 
+    for refuse, file in ((check_plotted_page, page), (refuse_table, csv), (refuse_table, latex)):
+        if file is not None:
+            refuse(file, force=force)
+    if (named := [file for file in (page, csv, latex) if file is not None]) and len({*named}) < len(named):
+        raise InputError("is named for two files", source=named[0], remedy="name each another")
     opened = open_runs(runs)
     for write, file in ((write_page, page), (write_csv, csv), (write_latex, latex)):
         if file is not None:

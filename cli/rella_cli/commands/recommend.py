@@ -67,6 +67,6 @@ def recommend(
         choices.RecommendingNext(words, past.behaviors, chosen).show(as_json=as_json)
         return
     view = scores.Recommending(words, past.behaviors, found, reasons)
-    view.show(as_json=as_json)
-    if page is not None:
+    if page is not None:  # first: whoever reads the scores may stop
         save_score_page(page, "Recommended", view)
+    view.show(as_json=as_json)

@@ -106,10 +106,10 @@ def score(
         return
     ranks = context.info_name == "rank"
     view = (scores.Ranking if ranks else scores.Scoring)(words, asked.behaviors, scored, reasons)
-    view.show(**how)
-    if output.page is not None:
+    if output.page is not None:  # first: whoever reads the scores may stop
         titles = {"rank": "Items ranked", "explain": "Scores explained"}
         save_score_page(output.page, titles.get(context.info_name or "", "Items scored"), view)
+    view.show(**how)
 
 
 def _check_worker(files: QuestionOptions, output: AnswerOptions) -> None:

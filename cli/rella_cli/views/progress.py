@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
@@ -90,8 +90,9 @@ class ProgressBar:
         if (rate := (done - first) / (now - start) if now > start else 0.0) > 0:
             left = timedelta(seconds=int((total - done) / rate))
             told += [f"{rate:,.1f}/s" if rate >= 0.1 else f"{60 * rate:,.1f} a minute", f"{left} left"]
-        sys.stderr.write(", ".join([*told, *([note] if note else [])]) + "\n")
-        sys.stderr.flush()
+        with suppress(OSError):  # whoever listened has gone, or the disk is full: the work goes on
+            sys.stderr.write(", ".join([*told, *([note] if note else [])]) + "\n")
+            sys.stderr.flush()
 
     def __enter__(self) -> Self:
         """Use as a context manager."""

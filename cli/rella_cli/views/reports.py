@@ -8,6 +8,7 @@ from rich.padding import Padding
 from rich.table import Table
 
 from rella_cli.views.terminal import console, count, line, note, print_json
+from rella_cpp.evaluation.reports.report import warnings_of
 from rella_cpp.metrics.bootstrap import METRICS
 
 if TYPE_CHECKING:
@@ -115,11 +116,8 @@ def _conclude(run: "Run", found: Mapping[str, Any], *facts: str) -> None:
     out.print(line(str(run.folder), "dim"))
     for sentence in found["notes"]:
         note(f"note: {sentence}")
-    if found.get("answer_mass", {}).get("low_share", 0) > 0.5:
-        note(
-            f"warning: in {found['answer_mass']['low_share']:.0%} of the samples the two answers hold little of the "
-            "model's whole answer: it does not answer in that form"
-        )
+    for sentence in warnings_of(found):
+        note(f"warning: {sentence}")
 
 
 def _cost(cost: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from rella_cpp.errors import InputError
 from rella_cpp.evaluation.reports.comparison import compare_runs, run_names
 from rella_cpp.evaluation.reports.plots import plots_of
-from rella_cpp.evaluation.reports.report import report
+from rella_cpp.evaluation.reports.report import report, warnings_of
 from rella_cpp.evaluation.runs import Run
 from rella_cpp.metrics.bootstrap import METRICS
 from rella_cpp.metrics.ranking import metric_title
@@ -71,7 +71,9 @@ def _table(runs: Sequence[Run]) -> str:
 
 def _said(name: str, run: Run) -> str:
     found = report(run)
-    sentences = "".join(f"<li>{text(sentence)}</li>" for sentence in [*found["verdicts"], *found["notes"]])
+    sentences = "".join(
+        f"<li>{text(sentence)}</li>" for sentence in [*found["verdicts"], *found["notes"], *warnings_of(found)]
+    )
     facts = (
         f"{found['users']:,} users, each with one item and {found['candidates'] - 1:,} others"
         if run.ranking
@@ -80,6 +82,7 @@ def _said(name: str, run: Run) -> str:
             f"user AUC over {found['users_with_both_labels']:,} users with both labels"
         )
     )
+    facts += f"; answer mass {found['answer_mass']['mean']:.2f}" if "answer_mass" in found else ""
     return f"<h3>{text(name)}</h3><p>{facts}</p><ul>{sentences}</ul>"
 
 

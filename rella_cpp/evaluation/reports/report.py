@@ -1,6 +1,6 @@
 """A run's metrics, with intervals, and what they say in words."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,9 @@ from rella_cpp.evaluation.reports.verdicts import OWN, as_json, few_users, stand
 from rella_cpp.evaluation.runs import Run
 from rella_cpp.metrics.bootstrap import METRICS, Bootstrap
 from rella_cpp.scoring.results import LOW_ANSWER_MASS
+
+_MUCH = 0.5
+"""Share of the samples that is warned of."""
 
 
 def report(run: Run) -> dict[str, Any]:
@@ -109,6 +112,17 @@ def _summaries(run: Run) -> dict[str, int]:
 
 def _mass(mass: Any) -> dict[str, float]:
     return {"mean": float(mass.mean()), "low_share": float((mass < LOW_ANSWER_MASS).mean())}
+
+
+def warnings_of(found: Mapping[str, Any]) -> list[str]:
+    """Return what a report warns of."""
+    low = found.get("answer_mass", {}).get("low_share", 0)
+    if low <= _MUCH:
+        return []
+    return [
+        f"in {low:.0%} of the samples the two answers hold little of the model's whole answer: it does not answer in "
+        "that form"
+    ]
 
 
 def _verdicts(differences: dict[str, dict[str, dict[str, Any]]], boot: Bootstrap | None) -> list[str]:

@@ -10,9 +10,12 @@ from rella_cpp.evaluation.reports.comparison import compare_runs
 from rella_cpp.evaluation.runs import Run
 from rella_cpp.metrics.bootstrap import METRICS
 from rella_cpp.metrics.ranking import metric_title
-from rella_gguf.files import new_file, refuse_existing
+from rella_cpp.pages.page import refuse_output
+from rella_gguf.files import new_file
 from rella_gguf.shown import harmless
 
+_CSV, _LATEX = "run,predictor,k,", r"\begin{tabular}{llr"
+"""How the tables begin."""
 _ESCAPED = {each: f"\\{each}" for each in "&%$#_{}"} | {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -47,7 +50,7 @@ def write_latex(runs: Sequence[Run], path: Path, *, force: bool = False) -> None
     metrics = [metric for metric in rows[0]["metrics"] if metric != "user_auc" or _counted(rows[0]) == "samples"]
     best = {metric: _best(metric, rows) for metric in metrics}
     lines = [
-        rf"\begin{{tabular}}{{llr{'r' * len(metrics)}}}",
+        f"{_LATEX}{'r' * len(metrics)}}}",
         r"\toprule",
         " & ".join(["run", "predictor", "K", *(_escaped(_title(metric)) for metric in metrics)]) + r" \\",
         r"\midrule",
@@ -83,8 +86,19 @@ def _escaped(text: str) -> str:
     return "".join(_ESCAPED.get(each, each) for each in harmless(text))
 
 
+def refuse_table(path: Path, *, force: bool = False) -> None:
+    """Refuse a table that cannot be written: where something is that is no such table, `force` or not.
+
+    Raises
+    ------
+    InputError
+        Saying what is there.
+
+    """
+    refuse_output(path, (_CSV, _LATEX), "table of compared runs", force=force)
+
+
 def _save(path: Path, text: str, *, force: bool) -> None:
-    if not force:
-        refuse_existing(path)
+    refuse_table(path, force=force)
     with new_file(path) as file:
         file.write(text.encode())
