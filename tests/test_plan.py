@@ -26,6 +26,7 @@ class FakeContext:
         self.rows: list[float] = []
         self.shapes: dict[tuple[Key, ...], set[tuple[int, ...]]] = {}
         self.cell = 0
+        self.saved: list[list[tuple[int, Key]]] = []
 
     def clear(self) -> None:
         self.sequences = {0: []}
@@ -33,6 +34,13 @@ class FakeContext:
     def cut(self, length: int) -> None:
         assert length <= len(self.sequences[0])
         self.sequences = {0: self.sequences[0][:length]}
+
+    def save(self) -> npt.NDArray[np.uint8]:
+        self.saved.append(list(self.sequences[0]))
+        return np.array([len(self.saved) - 1], np.uint8)
+
+    def load(self, data: npt.NDArray[np.uint8]) -> None:
+        self.sequences = {0: list(self.saved[int(data[0])])}
 
     def fork(self, branches: int) -> None:
         assert branches < self.limits.sequences
@@ -231,6 +239,34 @@ def test_a_kept_lead_is_cut_where_the_next_plan_finds_it() -> None:
     assert decoder.decoded_tokens == 10 + 6
     run(decoder, list(plan(prompts_of("sys|past|two"), limits, keep=True)), [1])
     assert decoder.decoded_tokens == 10 + 6 + 10
+
+
+def test_two_users_in_turn_are_read_once() -> None:
+    limits = Limits(cells=100, batch=10, sequences=8, pack=9, call=2)
+    decoder = Decoder(FakeContext(limits))
+    decoder.saved, decoder.worth = 100, 1
+    for text in ("sys|anna|one", "sys|bertha|two", "sys|anna|six", "sys|bertha|ten", "sys|anna|one"):
+        before = decoder.decoded_tokens
+        ((row,),) = run(decoder, list(plan(prompts_of(text), limits, keep=True)), [1])
+        assert row == wanted_rows(prompts_of(text)[0], 1)[0]
+    assert decoder.decoded_tokens - before == 3  # the last had only its ending to read
+    decoder.saved = 0
+    run(decoder, list(plan(prompts_of("sys|bertha|two"), limits, keep=True)), [1])
+    assert decoder.decoded_tokens - before == 3 + 12  # nothing is kept any more
+
+
+@given(batches=st.lists(prompts, min_size=1, max_size=6), limits=limits, keep=st.booleans(), saved=st.integers(0, 40))
+def test_what_is_put_back_changes_no_call(batches: list[list[Prompt]], limits: Limits, keep: bool, saved: int) -> None:
+    context = FakeContext(limits)
+    decoder = Decoder(context, rewinds=limits.rewinds)
+    decoder.saved, decoder.worth = saved, 1
+    for batch in batches:
+        fresh = FakeContext(limits)
+        own = run(Decoder(fresh, rewinds=limits.rewinds), list(plan(batch, limits, keep=keep)), [1] * len(batch))
+        context.shapes.clear()
+        assert run(decoder, list(plan(batch, limits, keep=keep)), [1] * len(batch)) == own
+        assert all(shapes <= fresh.shapes[read] for read, shapes in context.shapes.items())
+        assert sum(map(len, decoder._trunks)) <= saved
 
 
 def test_a_failed_call_leaves_nothing_that_is_taken_for_known() -> None:

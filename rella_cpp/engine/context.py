@@ -55,6 +55,34 @@ class LlamaContext:
         for sequence in range(1, branches + 1):
             self._lib.llama_memory_seq_cp(self._memory, 0, sequence, -1, -1)
 
+    def save(self) -> npt.NDArray[np.uint8]:
+        """Copy the trunk out of memory: uint8 of shape (n,), for `load`.
+
+        Raises
+        ------
+        EngineError
+            llama.cpp failed.
+
+        """
+        size = self._lib.llama_state_seq_get_size(self._pointer, 0)
+        data = np.empty(size, np.uint8)
+        if self._lib.llama_state_seq_get_data(self._pointer, _pointer(data, ctypes.c_uint8), size, 0) != size:
+            raise EngineError("llama.cpp could not copy its memory")
+        return data
+
+    def load(self, data: npt.NDArray[np.uint8]) -> None:
+        """Forget all sequences, and put a trunk into memory that was saved: where it would be decoded anew.
+
+        Raises
+        ------
+        EngineError
+            llama.cpp failed.
+
+        """
+        self.clear()
+        if not self._lib.llama_state_seq_set_data(self._pointer, _pointer(data, ctypes.c_uint8), len(data), 0):
+            raise EngineError("llama.cpp could not restore its memory")
+
     def decode(self, pieces: Sequence[Piece], *, hidden: bool) -> None:
         """Decode pieces in one call; with `hidden`, hidden states come out at all positions, logits too.
 

@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -23,6 +24,12 @@ class Context(Protocol):
     def fork(self, branches: int) -> None:
         """Let branches 1 … n begin with the trunk."""
 
+    def save(self) -> npt.NDArray[np.uint8]:
+        """Copy the trunk out of memory."""
+
+    def load(self, data: npt.NDArray[np.uint8]) -> None:
+        """Forget all sequences, and put a saved trunk back."""
+
     def decode(self, pieces: Sequence[Piece], *, hidden: bool) -> None:
         """Decode pieces in one call."""
 
@@ -37,8 +44,24 @@ Take = Callable[[Wanted, int], None]
 """Told of wanted rows when they are there: whose they are, and the place of the first in the last call."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Trunk:
+    """A trunk that is not in use: where its pieces begin, the pieces, and its memory."""
+
+    starts: list[int]
+    pieces: list[Segment]
+    data: npt.NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        """Count positions."""
+        return self.starts[-1] + len(self.pieces[-1])
+
+
 class Decoder:
     """Makes calls on a context, and remembers what stands on its trunk.
+
+    A trunk that another user's prompts would cut is copied out of memory, and put back when prompts begin with it
+    again: so an app that goes to and fro between users reads only what is new.
 
     Parameters
     ----------
@@ -49,6 +72,10 @@ class Decoder:
 
     Attributes
     ----------
+    saved
+        Positions of trunks that are kept so, at most, those used last; 0: none are.
+    worth
+        Positions that a trunk must lose to be copied out of memory first.
     decoded_tokens
         Positions decoded so far.
 
@@ -56,12 +83,19 @@ class Decoder:
 
     def __init__(self, context: Context, *, rewinds: bool = True) -> None:
         self.context, self._rewinds = context, rewinds
+        self.saved, self.worth = 0, 64
         self._starts: list[int] = []
         self._kept: list[Segment] = []
+        self._trunks: list[_Trunk] = []
+        self._begins = False
         self.decoded_tokens = 0
 
     def forget(self) -> None:
         """Drop what is kept: it no longer holds (other adapters, say)."""
+        self._trunks.clear()
+        self._clear()
+
+    def _clear(self) -> None:
         self._starts, self._kept = [], []
         self.context.clear()
 
@@ -78,9 +112,10 @@ class Decoder:
             Let hidden states come out where anything is wanted.
 
         """
+        self._begins = True
         try:
             for call in calls:
-                if not self._stands(call):
+                if not self._stands(call) and not self._resumed(call):
                     self._make(call, take, hidden)
         except BaseException:  # what the memory holds now is uncertain
             self.forget()
@@ -105,11 +140,39 @@ class Decoder:
         """Cut the trunk back to so many positions, where a piece ends."""
         if length == 0 or not self._rewinds:
             if length == 0:
-                self.forget()
+                self._clear()
             return
         stay = bisect_left(self._starts, length)
         del self._starts[stay:], self._kept[stay:]
         self.context.cut(length)
+
+    def _resumed(self, call: Call) -> bool:
+        """Where a plan leaves the trunk: keep that, if it is long, and go on with a saved one that holds the call."""
+        if not self._begins or call.start is None or not self._rewinds or not self.saved:
+            return False
+        self._begins = False
+        length = self._starts[-1] + len(self._kept[-1]) if self._starts else 0
+        found = None if call.branches or call.pieces[0].wanted else self._find(call)
+        if length - call.start >= self.worth:
+            self._trunks.append(_Trunk(self._starts, self._kept, self.context.save()))
+            self._starts, self._kept = self._starts[:], self._kept[:]
+        if found is not None:
+            self._trunks.remove(found)
+            self.context.load(found.data)
+            self._starts, self._kept = found.starts, found.pieces
+        while sum(map(len, self._trunks)) > self.saved:
+            self._trunks.pop(0)
+        return found is not None
+
+    def _find(self, call: Call) -> "_Trunk | None":
+        """Return the saved trunk that is as the one in use up to a call's piece, and has that, too."""
+        before, piece = bisect_left(self._starts, call.start or 0), call.pieces[0].segment
+        for trunk in reversed(self._trunks):
+            if trunk.starts[: before + 1] == [*self._starts[:before], call.start] and all(
+                map(same_segment, trunk.pieces[: before + 1], [*self._kept[:before], piece])
+            ):
+                return trunk
+        return None
 
     def _stands(self, call: Call) -> bool:
         """Tell whether the trunk holds this very piece, decoded as the call would, and no row of it is wanted."""

@@ -108,6 +108,13 @@ class Engine:
         """Positions computed so far; what was kept in memory and used again does not count."""
         return self._decoder.decoded_tokens
 
+    def remember(self) -> None:
+        """Keep what prompts of earlier calls began with: several users in turn then cost only what is new.
+
+        At most as many positions as the context has, which takes as much memory again.
+        """
+        self._decoder.saved = self._limits.cells
+
     def encode(self, spans: Sequence[Span]) -> Encoded:
         """Tokenize a prompt made of spans; see `Vocabulary.encode`."""
         with self._use():
