@@ -245,14 +245,15 @@ def test_a_closed_standard_input_is_refused_before_a_model_is_loaded() -> None:
     assert done.returncode == 2 and done.stderr.startswith("rella: standard input: it is closed;")
 
 
+@pytest.mark.parametrize("options", [(), ("--concurrent", "5")], ids=["serial", "concurrent"])
 @pytest.mark.parametrize("command", [["node", "worker.mjs"], [sys.executable, "worker_threads.py"]])
-def test_the_examples_run(roomy_model: Path, command: list[str]) -> None:
+def test_the_examples_run(roomy_model: Path, command: list[str], options: tuple[str, ...]) -> None:
     if shutil.which(command[0]) is None:
         pytest.skip(f"{command[0]} is not installed")
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path, "RELLA_MODEL": str(roomy_model)}
     done = subprocess.run(
-        [command[0], ROOT / "examples" / command[1], "-k", "4"],
+        [command[0], ROOT / "examples" / command[1], "-k", "4", *options],
         env=environment,
         capture_output=True,
         text=True,

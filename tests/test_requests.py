@@ -47,7 +47,7 @@ BAD_REQUESTS: list[tuple[object, str | None, str]] = [
     ({**GOOD, "K": 3}, None, "unknown key K; did you mean k?"),
     ({**GOOD, " History": 3}, None, "unknown key ' History'; did you mean history?"),
     ({"behaviors": [HEAT], "item": {"title": "x"}}, None, "unknown key behaviors; did you mean history?"),
-    ({"history": [HEAT], "candidates": []}, None, "unknown key candidates; did you mean items?"),
+    ({"history": [HEAT], "Items": []}, None, "unknown key Items; did you mean items?"),
     ({**GOOD, "history": [{"Title": "x"}]}, "history[0]", "history[0]: has no title, found Title; did you mean title?"),
     ({**GOOD, "xyz": 3}, None, "unknown key xyz; known keys: id, user"),
     ({"item": {"title": "x"}}, None, 'has no history; give {"history"'),

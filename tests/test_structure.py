@@ -30,13 +30,13 @@ LIBRARY = {
     "summarization": "storage domains engine datasets prompts",
     "scoring": "storage domains engine prompts retrieval summarization",
     "recommender": "storage domains engine adapters bundles prompts retrieval summarization scoring",
-    "serving": "domains retrieval summarization scoring",
+    "serving": "domains engine exports prompts retrieval summarization scoring recommender",
     "evaluation": "storage metrics pages domains engine datasets prompts retrieval summarization scoring",
     "tuning": "storage metrics domains engine datasets prompts retrieval summarization scoring recommender",
     "training": "storage domains datasets bundles retrieval scoring recommender evaluation tuning",
     "benchmark": "storage domains engine prompts recommender",
 }
-# And for those of the command line; `log` and `shortages` are open to all.
+# And for those of the command line; `log`, `shortages` and `signals` are open to all.
 COMMAND_LINE = {"views": "", "options": "views", "commands": "options views"}
 MOST_PARAMETERS, MOST_LINES = 7, 60
 
@@ -121,7 +121,7 @@ def test_the_errors_docstring_draws_the_tree() -> None:
 
 @pytest.mark.parametrize(
     ("package", "table", "open_to_all"),
-    [("rella_cpp", LIBRARY, {"errors"}), ("rella_cli", COMMAND_LINE, {"log", "shortages"})],
+    [("rella_cpp", LIBRARY, {"errors"}), ("rella_cli", COMMAND_LINE, {"log", "shortages", "signals"})],
 )
 def test_rooms_import_those_below_them_and_no_others(
     package: str, table: dict[str, str], open_to_all: set[str]

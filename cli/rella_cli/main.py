@@ -10,13 +10,14 @@ import typer
 
 from rella_cli.log import begin
 from rella_cli.shortages import be_sparing, end, no_disk, no_memory
+from rella_cli.signals import end_quietly
 from rella_gguf.shown import harmless, one_line
 
 _COMMANDS = {
     "score": "score",
     "rank": "score",
     "explain": "score",
-    **{name: name for name in ("recommend", "summarize", "evaluate", "calibrate", "compare")},
+    **{name: name for name in ("recommend", "serve", "summarize", "evaluate", "calibrate", "compare")},
     **{name: name for name in ("bench", "pull", "domains")},
 }
 """Commands, by the module that has them: the function of the command's name, or `register`."""
@@ -102,6 +103,8 @@ def main(arguments: list[str] | None = None) -> None:
         begin()
         be_sparing()
         given = sys.argv[1:] if arguments is None else arguments
+        if arguments is None and (given[:1] == ["serve"] or "--jsonl" in given):
+            end_quietly()  # while all is imported, too
         code = make_app(*given[:1])(given, standalone_mode=False) or 0
         sys.stdout.flush()
     except BrokenPipeError:  # whoever read our output has gone

@@ -76,7 +76,7 @@ def candidates_near(
 
     """
     if vectors.index is None:
-        raise InputError("a recommendation needs an index", remedy="use_index(…), rella recommend --index DIR")
+        raise InputError("a recommendation needs an index", remedy="use_index(…), or --index DIR")
     if not 1 <= count <= candidates:
         raise InputError(
             f"{count} recommendations of {candidates} candidates", remedy="give at least 1, and as many candidates"

@@ -212,12 +212,13 @@ class Rella:
         selection = self._components.selection(**reading)
         return self._components.explainer.explain(Query(history, items, user, selection, summary))
 
-    def judge(self, queries: Sequence[Query]) -> list[list[Score]]:
+    def judge(self, queries: Sequence[Query], *, keep: bool = False) -> list[list[Score]]:
         """Score the targets of many queries; one list a query, as `rank` would give it but for rounding.
 
-        What prompts share is decoded once, over all queries (README, Exactness). Raises as `rank` does.
+        What prompts share is decoded once, over all queries (README, Exactness); `keep`: let the next call go on from
+        what all of them begin with. Raises as `rank` does.
         """
-        return self._components.scorer.score(queries)
+        return self._components.scorer.score(queries, keep=keep)
 
     def choose(
         self,

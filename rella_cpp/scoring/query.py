@@ -30,6 +30,8 @@ class Query:
         Which behaviors prompts show, and in which order.
     summary
         In place of what the selection chooses: a summary of the history, and the latest behaviors (LLM-TRSR).
+    preference
+        What the user wants, in plain words: shown where a summary would stand, in layouts of questions alone.
     earlier
         Rated behaviors of the user before those of the history, which a stream's header and window count.
 
@@ -41,6 +43,7 @@ class Query:
     selection: Selection = Selection()
     summary: SummarySettings | None = None
     earlier: Unshown = NOTHING_UNSHOWN
+    preference: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse a summary that is no settings: a text, say, or a mapping."""
@@ -56,6 +59,11 @@ class Query:
             The layout does not have that.
 
         """
+        if layout == "stream" and self.preference is not None:
+            raise InputError(
+                "a stream shows ratings, not what a person says of their taste",
+                remedy="give ratings, or take --layout question",
+            )
         if self.summary is None:
             return self.selection.shown(layout)
         if layout == "stream":

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from rella_cpp.domains.domain import flatten
 from rella_cpp.domains.inputs import ALLOW_EMPTY, take_history, take_items, take_user
 from rella_cpp.domains.records import Behavior, Item, User
 from rella_cpp.domains.stray_fields import warn_of_mappings
@@ -25,6 +26,7 @@ from rella_cpp.scoring.query import Query
 from rella_cpp.scoring.reader import LogitReader
 from rella_cpp.scoring.results import Score
 from rella_cpp.storage.progress import Progress, no_progress
+from rella_cpp.summarization.settings import SummarySettings
 from rella_cpp.summarization.summarizer import Summarizer
 from rella_cpp.summarization.summary import PreferenceSummary
 
@@ -213,6 +215,8 @@ class Scorer:
 
     def _preference(self, query: Query, summary: PreferenceSummary | None) -> Preference | None:
         """Return what a prompt says of the person; None where histories are read without a summary."""
+        if query.preference is not None:
+            return Preference(flatten(query.preference), self._summarizer.shortener(query.summary or SummarySettings()))
         if query.summary is None:
             return None
         return Preference(None if summary is None else summary.text, self._summarizer.shortener(query.summary))

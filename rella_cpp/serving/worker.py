@@ -1,31 +1,16 @@
 """A worker: requests in, results out, one line each, in order; what is wrong with a line is that line's result."""
 
-import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict
-from typing import Protocol
+from collections.abc import Iterable, Iterator
 
 from rella_cpp.domains.domain import Domain
-from rella_cpp.domains.records import Behavior, Item, User
-from rella_cpp.domains.stray_fields import unshown_fields, warn_of_behaviors, warn_of_items, warn_of_user
-from rella_cpp.domains.stream import AVERAGE
 from rella_cpp.errors import EngineError, InputError
 from rella_cpp.retrieval.selection import Selection
-from rella_cpp.scoring.results import LOW_ANSWER_MASS, Score, ranks, told_answers
-from rella_cpp.serving.requests import LONGEST_LINE, Request, parse_line, placed_in_request, take_request
+from rella_cpp.serving.requests import LONGEST_LINE, parse_line
+from rella_cpp.serving.service import Ranker, Service
 from rella_cpp.summarization.settings import SummarySettings
 
-logger = logging.getLogger("rella_cpp")
 _BOM = b"\xef\xbb\xbf"
 _CLOSED = "the model is closed"  # the one failure that no later request can be free of
-
-
-class Ranker(Protocol):
-    """What the worker needs of a `Rella`."""
-
-    @property
-    def rank(self) -> Callable[..., list[Score]]:
-        """Score items for a user, and keep what was read for the next request; see `Rella.rank`."""
 
 
 def split_lines(chunks: Iterable[bytes], longest: int = LONGEST_LINE) -> Iterator[bytes]:
@@ -93,29 +78,26 @@ def work(
         The model was closed meanwhile.
 
     """
-    reading = defaults or Selection(), summary
+    service = Service(ranker, domain, defaults, summary, prompts=prompts)
+    for number, line in numbered(lines):
+        yield _answer(service, line, number)
+
+
+def numbered(lines: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Yield lines that are not blank, with their numbers, from 1 on; the first without a byte order mark."""
     for number, line in enumerate(lines, start=1):
         line = line.removeprefix(_BOM) if number == 1 else line
         if line.strip():
-            yield _answer(ranker, line, number, domain, reading, prompts)
+            yield number, line
 
 
-def _answer(
-    ranker: Ranker,
-    line: bytes,
-    number: int,
-    domain: Domain,
-    reading: tuple[Selection, SummarySettings | None],
-    prompts: bool,
-) -> dict[str, object]:
+def _answer(service: Service, line: bytes, number: int) -> dict[str, object]:
     value = None
     try:
         value = parse_line(line)
-        request = take_request(value, domain, *reading)
-        _warn_of_unread(request, domain, number)
-        found = _rank(ranker, request)
-        _warn(request, found, domain, number)
-        result = _result(request, found, prompts)
+        request, place = service.request(value), f"line {number}"
+        service.warn_of_unread(request, place)
+        result = service.answer(request, place)
     except InputError as error:
         result = {"error": {"message": str(error), "place": error.place, "kind": "input"}}
     except EngineError as error:
@@ -123,47 +105,3 @@ def _answer(
             raise
         result = {"error": {"message": str(error), "place": None, "kind": "engine"}}
     return {"id": value.get("id") if isinstance(value, dict) else None, "line": number, **result}
-
-
-def _rank(ranker: Ranker, request: Request) -> list[Score]:
-    query = request.query
-    with placed_in_request(request.one):
-        return ranker.rank(
-            query.history, query.items, user=query.user, summary=query.summary, **asdict(query.selection)
-        )
-
-
-def _result(request: Request, scores: Sequence[Score], prompts: bool) -> dict[str, object]:
-    rows = [score.as_dict() | ({"prompt": score.prompt} if prompts else {}) for score in scores]
-    if request.one:
-        (row,) = rows
-        return {"score": row}
-    return {"scores": [row | {"rank": rank} for row, rank in zip(rows, ranks(scores), strict=True)]}
-
-
-def _warn_of_unread(request: Request, domain: Domain, number: int) -> None:
-    """Say which fields are not read, though another was probably meant by them."""
-    query, line = request.query, f"line {number}"
-    past = [Behavior.of(behavior) for behavior in query.history]
-    warn_of_behaviors(line, [f"history[{i}]" for i in range(len(past))], past, domain)
-    places = ["item"] if request.one else [f"items[{i}]" for i in range(len(query.items))]
-    warn_of_items(line, places, [Item.of(item) for item in query.items], domain)
-    warn_of_user(line, "user", User.of(query.user), domain)
-
-
-def _warn(request: Request, scores: Sequence[Score], domain: Domain, number: int) -> None:
-    """Say what a reader of results would not see: fields that are not shown, answers in another form."""
-    items = [*(Behavior.of(behavior).item for behavior in request.query.history), *(score.item for score in scores)]
-    stream = scores[0].levels is not None
-    unshown = unshown_fields(items, domain, long=request.query.summary is not None, stream=stream)
-    if AVERAGE in unshown and domain.reads_averages:
-        unshown.remove(AVERAGE)
-        logger.warning("line %d: average is not shown; --layout stream shows it", number)
-    if unshown:
-        logger.warning("line %d: the domain %s does not show %s", number, domain.name, ", ".join(unshown[:8]))
-    low = [score.answer_mass for score in scores if score.answer_mass < LOW_ANSWER_MASS and score.head is None]
-    if low:
-        logger.warning(
-            "line %d: the model gives %s together only %.1f%% of its answer",
-            *(number, told_answers(domain, scores[0]), 100 * min(low)),
-        )

@@ -16,6 +16,7 @@ from rella_cli.options.output import check_page, save_score_page
 from rella_cli.options.question import AnswerOptions, Question, QuestionOptions
 from rella_cli.options.selection import LayoutOptions, ReadingOptions
 from rella_cli.options.summary import SummaryOptions
+from rella_cli.signals import ending_quietly
 
 if TYPE_CHECKING:
     from rella_cpp import Explanation, Likelihood, Rella, Score, Selection, SummarySettings
@@ -42,13 +43,16 @@ _EXPLAIN = (
     "Explain scores: what did each behavior do to the logit, what the profile, the averages, and a calibration? "
     "Each number is the logit less that of the same prompt without one thing. As rella score --why." + _FILES
 )
+_MOST = 10_000
+"""Requests under way at a time."""
+_OF_WORKERS = ("jsonl", "concurrent", "unordered")
 _COMMANDS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "score": (_SCORE, "Score items: how likely is the user to like each?", {"reading": without("by")}),
-    "rank": (_RANK, "Rank items by how likely the user is to like them.", {"output": without("jsonl")}),
+    "rank": (_RANK, "Rank items by how likely the user is to like them.", {"output": without(*_OF_WORKERS)}),
     "explain": (
         _EXPLAIN,
         "Explain scores: what did each behavior do to them?",
-        {"reading": without("by"), "output": without("jsonl", "why"), "engine": without("exact")},
+        {"reading": without("by"), "output": without(*_OF_WORKERS, "why"), "engine": without("exact")},
     ),
 }
 """Each command's help, in long and in short, and what it leaves out of its groups: one item is no choice (`--by`)."""
@@ -76,6 +80,7 @@ def score(
     from rella_cpp import load_domain
 
     summary = summarizing.wanted(reading)
+    _check_concurrent(output)
     chooses = by_likelihood(context, reading.by, "index", "contrast", "calibration", "head", "why", "page")
     if output.jsonl:
         _check_worker(files, output)
@@ -88,12 +93,15 @@ def score(
     selection = reading.selection(layout, tuned)
     words = load_domain(files.domain)
     asked = None if output.jsonl else files.read(context, words, allow_empty=reading.allow_empty_history)
+    if asked is None:
+        with (
+            ending_quietly() as be_ready,
+            model.open(words, engine, layout=tuned.layout, index=reading.index, contrast=reading.contrast) as rella,
+        ):
+            be_ready()
+            _serve(rella, output, selection, summary)
+        return
     with model.open(words, engine, layout=tuned.layout, index=reading.index, contrast=reading.contrast) as rella:
-        if asked is None:
-            from rella_cli.commands.worker import serve
-
-            serve(rella, words, selection, summary, prompts=output.show_prompt)
-            return
         chosen = _choose(rella, asked, selection) if chooses else []
         reasons = _explain(rella, asked, selection, summary) if why else []
         scored = [] if chooses or why else _rank(rella, asked, selection, summary)
@@ -110,6 +118,35 @@ def score(
         titles = {"rank": "Items ranked", "explain": "Scores explained"}
         save_score_page(output.page, titles.get(context.info_name or "", "Items scored"), view)
     view.show(**how)
+
+
+def _serve(rella: "Rella", output: AnswerOptions, selection: "Selection", summary: "SummarySettings | None") -> None:
+    """Answer requests: one at a time, or those that wait together."""
+    from rella_cli.commands.worker import serve, serve_together
+
+    if output.concurrent is None:
+        serve(rella, rella.domain, selection, summary, prompts=output.show_prompt)
+        return
+    from rella_cpp.serving.scheduler import Scheduler
+    from rella_cpp.serving.service import LONGEST_HISTORY, Service
+
+    service = Service(rella, rella.domain, selection, summary, prompts=output.show_prompt, longest=LONGEST_HISTORY)
+    most, exact = output.concurrent, rella.engine.settings.exact
+    rella.engine.remember()
+    with Scheduler(rella.judge, most=most) as scheduler:
+        serve_together(service, scheduler, exact=exact, most=most, ordered=not output.unordered)
+
+
+def _check_concurrent(output: AnswerOptions) -> None:
+    """Refuse what only workers do without a worker, and a number that is none."""
+    from rella_cpp import InputError
+
+    if output.concurrent is not None and not output.jsonl:
+        raise InputError("--concurrent without --jsonl", remedy="add it, and send requests on standard input")
+    if output.unordered and output.concurrent is None:
+        raise InputError("--unordered without --concurrent", remedy="add it: one at a time, results are in order")
+    if output.concurrent is not None and not 1 <= output.concurrent <= _MOST:
+        raise InputError(f"--concurrent is {output.concurrent}", remedy=f"give 1 to {_MOST:,} requests")
 
 
 def _check_worker(files: QuestionOptions, output: AnswerOptions) -> None:

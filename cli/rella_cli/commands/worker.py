@@ -5,7 +5,8 @@ import os
 import select
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Self
 
@@ -13,11 +14,13 @@ from rella_gguf.shown import json_line, one_line
 
 if TYPE_CHECKING:
     from rella_cpp import Domain, Selection, SummarySettings
-    from rella_cpp.serving.worker import Ranker
+    from rella_cpp.serving.scheduler import Scheduler
+    from rella_cpp.serving.service import Ranker, Service
 
 _CHUNK = 1 << 16
 _PIPE = getattr(select, "PIPE_BUF", _CHUNK)  # where a pipe has room at all, it takes so much without blocking
 _PATIENCE = 3.0  # seconds
+_POLL = 0.2
 _SIGNALS = os.name == "posix"  # elsewhere select takes sockets alone, and nobody sends a SIGTERM
 
 
@@ -45,6 +48,40 @@ def serve(
                     break
         except _Terminated:
             pass
+    _conclude(requests, failed)
+
+
+def serve_together(service: "Service", scheduler: "Scheduler", *, exact: bool, most: int, ordered: bool) -> None:
+    """Answer requests, up to `most` of them planned together, until standard input ends or a SIGTERM comes.
+
+    Then what has been planned is finished, and what has not is answered with an error.
+    """
+    from rella_cpp.serving.concurrent import Together
+    from rella_cpp.serving.desk import Desk
+    from rella_cpp.serving.worker import split_lines
+
+    for handler in logging.getLogger("rella_cpp").handlers:
+        handler.addFilter(_Once())
+    with _Termination(polls=True) as termination:
+
+        def write(result: dict[str, object]) -> None:
+            try:
+                termination.write(json_line(result, ascii_only=True).encode())
+            except BaseException:  # nobody reads any more: no more lines are waited for
+                termination.end()
+                raise
+
+        together = Together(Desk(service, scheduler, exact=exact), write, most=most, ordered=ordered)
+        termination.then = together.cancel
+        _say("ready")
+        with suppress(_Terminated):
+            together.run(split_lines(_chunks(termination)))
+    if together.broken is not None and not isinstance(together.broken, _Terminated):
+        raise together.broken
+    _conclude(together.answered, together.failed)
+
+
+def _conclude(requests: int, failed: int) -> None:
     if failed:
         _say(f"{requests:,} request{'' if requests == 1 else 's'}, {failed:,} with an error")
 
@@ -59,15 +96,23 @@ class _Termination:
     The handler raises nothing: within a callback from llama.cpp that would be swallowed. What ends the waiting is a
     pipe: a signal that comes just before a blocking read would else be seen only after it.
 
+    Parameters
+    ----------
+    polls
+        Whether results are written by another thread than the one that waits for input: only one of them can be woken.
+
     Attributes
     ----------
     came
         Whether a SIGTERM came.
+    then
+        Called when it comes.
 
     """
 
-    def __init__(self) -> None:
-        self.came = False
+    def __init__(self, *, polls: bool = False) -> None:
+        self.came, self._polls = False, polls
+        self.then: Callable[[], None] = lambda: None
 
     def __enter__(self) -> Self:
         """Take note from now on."""
@@ -110,7 +155,20 @@ class _Termination:
         except ConnectionResetError:
             raise BrokenPipeError from None
 
+    def end(self) -> None:
+        """Let whoever waits for input end, as at a SIGTERM."""
+        self.came = True
+        if _SIGNALS:
+            os.write(self._wake, b"\0")
+
     def _wait_for_room(self, file: int) -> None:
+        waited = 0.0
+        while self._polls:
+            if select.select([], [file], [], _POLL)[1]:
+                return
+            waited = waited + _POLL if self.came else 0.0
+            if waited > _PATIENCE:
+                raise _Terminated
         while True:
             watched = [] if self.came else [self._woken]
             woken, room, _ = select.select(watched, [file], [], _PATIENCE if self.came else None)
@@ -122,6 +180,7 @@ class _Termination:
 
     def _take_note(self, _signal: int, _frame: FrameType | None) -> None:
         self.came = True
+        self.then()
 
 
 class _Once(logging.Filter):

@@ -66,7 +66,19 @@ class AnswerOptions:
     force: Force = False
     show_prompt: Annotated[bool, typer.Option("--show-prompt", help="Show the prompt with each score.")] = False
     jsonl: Annotated[
-        bool, typer.Option("--jsonl", help="Answer requests on standard input, one JSON object a line (score only).")
+        bool, typer.Option("--jsonl", help="Answer requests on standard input, one JSON object a line.")
+    ] = False
+    concurrent: Annotated[
+        int | None,
+        typer.Option(
+            "--concurrent",
+            metavar="N",
+            help="With --jsonl: plan up to N waiting requests together, large ones in parts.",
+            show_default=False,
+        ),
+    ] = None
+    unordered: Annotated[
+        bool, typer.Option("--unordered", help="With --concurrent: results as soon as they are there.")
     ] = False
 
 
