@@ -21,8 +21,9 @@ from rella_cpp.scoring.results import Score
 
 _BUDGET = 4096
 """Tokens of a turn: about half a minute of a small model on one core, a second or two of a laptop."""
-_ROUND = 8
-"""Items that a request puts into a turn before the next one has its turn."""
+_ROUND = 32
+"""Items that a request puts into a turn before the next one has its turn: to cut a smaller one would read its history
+twice."""
 _GUESS = 256
 """Tokens of a prompt, before any was read."""
 _SMOOTHING = 0.2
@@ -127,7 +128,7 @@ class Scheduler:
     judge
         Scores queries; only the scheduler's thread calls it.
     budget
-        Prompt tokens that a turn takes, about; a turn has one prompt at least.
+        Prompt tokens that a turn takes, about: what begins within it is not cut below 32 prompts.
     most
         Requests that may wait; another one is `Busy`.
     clock
@@ -268,7 +269,7 @@ class Scheduler:
         while left > 0 and jobs:
             for job in [*jobs]:
                 open_ = len(job.query.items) - job.planned - counts[job]
-                taken = open_ if job.whole else min(open_, _ROUND, max(0, left))
+                taken = open_ if job.whole else min(open_, _ROUND)
                 counts[job] += taken
                 left -= taken
                 if taken == open_:
