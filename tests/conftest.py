@@ -1,3 +1,4 @@
+import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -127,3 +128,9 @@ def scripted(roomy_model: Path) -> Iterator[Scripted]:
 @pytest.fixture
 def teller(scripted: Scripted) -> Rella:
     return Rella(scripted, load_domain("movies"), chat_format="chatml", cache=Cache(None))
+
+
+@pytest.fixture
+def listening(caplog: pytest.LogCaptureFixture) -> None:
+    """Hear what the library says, not only what it warns of."""
+    caplog.set_level(logging.INFO, "rella_cpp")

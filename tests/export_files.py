@@ -215,3 +215,10 @@ FILES: dict[str, Callable[[], str]] = {
     "mine.csv": own_table,
     "titles.txt": titles,
 }
+
+
+def write(folder: Path, name: str, text: str | None = None) -> Path:
+    """Write a file of that name: its own export, or a text."""
+    path = folder / name
+    path.write_text(FILES[name]() if text is None else text, encoding="utf-8", newline="")
+    return path

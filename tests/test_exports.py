@@ -1,38 +1,28 @@
+"""Exports of other services as histories and items: what is taken, counted and named."""
+
 import io
 import json
-import logging
 import sys
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import export_files as files
 import pytest
 from commands import runner
-from hypothesis import example, given
+from export_files import write
+from hypothesis import given
 from hypothesis import strategies as st
 
-from rella_cpp import DataSet, InputError, Item, RatingScale, load_domain, read_history, read_items
-from rella_cpp.exports.cells import is_episode, pattern_of, read_date, read_rating
+from rella_cpp import InputError, Item, load_domain, read_history, read_items
 from rella_cpp.exports.files import find_export
-from rella_cpp.exports.formats import ANY_DATE, FORMATS
+from rella_cpp.exports.formats import FORMATS
 from rella_cpp.exports.inputs import is_item_title, read_target
-from rella_cpp.exports.records import Reader, on_scale
+from rella_cpp.exports.records import Reader
 
 MOVIES, BOOKS = load_domain("movies"), load_domain("books")
 DOMAINS = {"movies": MOVIES, "books": BOOKS}
 
-
-@pytest.fixture(autouse=True)
-def _listening(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "rella_cpp")
-
-
-def write(folder: Path, name: str, text: str | None = None) -> Path:
-    path = folder / name
-    path.write_text(files.FILES[name]() if text is None else text, encoding="utf-8", newline="")
-    return path
-
+pytestmark = pytest.mark.usefixtures("listening")
 
 # Of 30 rows each: what is said of them as a history, and as items.
 SAID = [
@@ -94,6 +84,8 @@ SAID = [
         "halved",
     ),
 ]
+
+
 ITEMS_SAID = [
     ("watchlist.csv", "movies", "(Letterboxd watchlist): 30 rows, 30 items"),
     ("WATCHLIST.csv", "movies", "(IMDb list): 30 rows, 28 items; left out 2 TV miniseries"),
@@ -274,72 +266,6 @@ def test_of_what_was_rated_again_the_latest_in_time_counts(tmp_path: Path) -> No
     assert rating_of("title,year,rating", "Alien,1979,1", "Alien,1979,5") == 5
 
 
-LETTERBOXD = "Date,Name,Year,Letterboxd URI,Rating\n2020-01-01,Alien,1979,x,"
-IMDB = "Const,Your Rating,Date Rated,Title,Title Type,Year\n"
-BAD = [
-    (
-        "x.csv",
-        "Foo,Bar\n1,2\n3,4\n",
-        "line 1: has a header that is not known: its columns are Foo, Bar; of a table of your own, call a column title",
-    ),
-    (
-        "x.csv",
-        "Const,Your Ratings,Titel\ntt1,9,Alien\ntt2,8,Heat\n",
-        "columns are Const, 'Your Ratings', Titel; the nearest known is IMDb ratings, with Const, Your Rating, Title; ",
-    ),
-    ("x.csv", f"{LETTERBOXD}6\n", "line 2: rating is '6'; Letterboxd rates from 0.5 to 5"),
-    ("x.csv", f"{IMDB}tt1,11,2020-01-01,Alien,Movie,1979\n", "line 2: rating is '11'; IMDb rates from 1 to 10"),
-    ("x.csv", "title,rating\nAlien,5\nHeat,8\n", "line 3: rating is '8'; the domain movies rates from 0.5 to 5 stars"),
-    ("x.csv", "title,rating\nAlien,11/10\n", "line 2: rating is '11/10'; give from 0 to 10"),
-    ("x.csv", files.goodreads(), "is of books (Goodreads), but the domain movies is of movies; say --domain books"),
-    ("watchlist.csv", files.letterboxd_films(), "is a list of movies to come (Letterboxd watchlist), not a history; "),
-    ("x.csv", files.imdb_watchlist(), "is a list of movies to come (IMDb list), not a history; give it as --items"),
-    ("x.csv", "user,title,rating\na,Alien,5\nb,Heat,4\n", "is of 2 people (column user: 'a', 'b'); keep one person's"),
-    ("x.csv", "title,rating\nAlien\nHeat\nJaws,5\n", "2 of 3 rows are broken, the first on line 2: 1 fields in place"),
-    ("x.csv", f"{IMDB}tt1,9,2020-01-01,Lost,TV Series,2004\n", "holds nothing to take: 1 row, 0 behaviors; left out 1"),
-    ("x.csv", "title,rating\n", "the history is empty"),
-    ("x.csv", 'title,rating\n"Alien,5\nHeat,4\n', "line 2: a quote opens and does not close; mend the row"),
-    ("x.csv", "movieId,title,genres\n1,Alien,Horror\n", "is a table without ratings and dates, which is no history; "),
-    ("x.csv", "hello there", "line 1, column 1: is not JSON"),
-    ("x.csv", '{"title": "Heat",\n', "is not JSON"),
-]
-
-
-@pytest.mark.parametrize(("name", "text", "said"), BAD)
-def test_what_is_wrong_with_an_export_is_one_line(name: str, text: str, said: str, tmp_path: Path) -> None:
-    path = write(tmp_path, name, text)
-    with pytest.raises(InputError) as caught:
-        read_history(path, MOVIES)
-    message = str(caught.value)
-    assert message.startswith(str(path)) and said in message and len(message.splitlines()) == 1 and len(message) < 500
-
-
-def test_an_item_that_is_there_twice_is_refused_with_both_lines(tmp_path: Path) -> None:
-    path = write(tmp_path, "list.txt", "Aliens (1986)\nHeat (1995)\naliens  (1986)\n")
-    with pytest.raises(InputError, match=r"line 3: 'aliens \(1986\)' is there twice, the first on line 1; leave one"):
-        read_items(path, MOVIES)
-    # Two films of one name and year are two where the service tells them apart.
-    rows = ["tt1,,2020-01-01,Alien,Movie,1979", "tt2,,2020-01-01,Alien,Movie,1979"]
-    assert len(read_items(write(tmp_path, "x.csv", IMDB + "\n".join(rows)), MOVIES)) == 2
-
-
-def test_an_archive_without_an_export_is_refused(tmp_path: Path) -> None:
-    whole = files.archive(tmp_path / "x.zip", {"a.txt": "Hello", "b.csv": "Foo,Bar\n1,2\n"})
-    with pytest.raises(InputError, match=r"x\.zip: holds no history that is known; it has a\.txt, b\.csv; known are"):
-        read_history(whole, MOVIES)
-    with pytest.raises(InputError, match="holds no export"):
-        read_items(files.archive(tmp_path / "e.zip", {}), MOVIES)
-    with pytest.raises(InputError, match="holds no history"):
-        read_history(files.archive(tmp_path / "w.zip", {"watchlist.csv": files.letterboxd_films()}), MOVIES)
-    sheet = files.archive(tmp_path / "x.xlsx", {"[Content_Types].xml": "<xml/>", "xl/a.xml": "<xml/>"})
-    with pytest.raises(InputError, match=r"is compressed \(zip, as an \.xlsx is, too\)"):
-        read_history(sheet, MOVIES)
-    cut = tmp_path / "cut.zip"
-    cut.write_bytes(whole.read_bytes()[:40])
-    with pytest.raises(InputError, match=r"cut\.zip: is a zip archive cut short or damaged"):
-        read_history(cut, MOVIES)
-
-
 @pytest.mark.parametrize("text", ["Aliens (1986)", "Face/Off (1997)", "The Matrix", "Mr. Nobody", "Monsters, Inc."])
 def test_a_title_stands_for_an_item(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -373,118 +299,10 @@ def test_the_command_line_takes_exports_and_titles(
     assert wrong.code == 2 and wrong.err.count("\n") == 1 and "has a header that is not known" in wrong.err
 
 
-@pytest.mark.parametrize(
-    ("name", "domain", "count"),
-    [
-        ("imdb.csv", "movies", 27),
-        ("goodreads_library_export.csv", "books", 16),
-        ("ratings-movies.json", "movies", 27),
-        ("mine.csv", "movies", 27),
-    ],
-)
-def test_an_export_is_prepared_without_naming_columns(
-    name: str, domain: str, count: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    rella, source = runner(capsys), write(tmp_path, name)
-    done = rella("data", "prepare", "table", source, tmp_path / "out", "--domain", domain, "--json")
-    assert done.code == 0 and f"30 rows, {count} behaviors" in done.err
-    data, past = DataSet.open(tmp_path / "out"), read_history(source, DOMAINS[domain]).behaviors
-    assert len(data.users) == 1 and data.domain == domain
-    inner = data.interactions
-    assert inner.rating is not None and sorted(inner.rating.tolist()) == sorted(each.rating or 0 for each in past)
-    assert {item["title"] for item in data.items.to_pylist()} == {each.item.fields["title"] for each in past}
-    zipped = files.archive(tmp_path / f"{source.stem}.zip", {name: source.read_text("utf-8")})
-    again = rella("data", "prepare", "table", zipped, tmp_path / "again", "--domain", domain)
-    assert again.code == 0
-    for table in (tmp_path / "out").iterdir():
-        assert table.read_bytes() == (tmp_path / "again" / table.name).read_bytes()
-
-
-def test_a_table_of_several_people_keeps_them_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    rows = [f"{user},Film {n},{n % 5 + 1},2020-01-{n + 1:02}" for user in ("ada", "bo") for n in range(12)]
-    source = write(tmp_path, "mine.csv", "\n".join(["User ID,Title,Stars,Date", *rows]))
-    done = runner(capsys)("data", "prepare", "table", source, tmp_path / "out", "--liked-above", 3)
-    assert done.code == 0 and "24 rows, 24 behaviors" in done.err and "one person" not in done.err
-    data = DataSet.open(tmp_path / "out")
-    assert data.users["id"].to_pylist() == ["ada", "bo"] and len(data.items) == 12
-
-
-def test_an_exports_items_are_found_in_a_catalog_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    rows = [f"Film {n},{1980 + n},{n % 5 + 1},2020-01-{n + 1:02}" for n in range(20)]
-    mine = write(
-        tmp_path, "mine.csv", "\n".join(["Title,Year,Rating,Date", *rows, "Heat,,4,2020-02-01", "X,1990,4,2020-02-02"])
-    )
-    names = [
-        *(f"{n},film {n},{1980 + n},Drama" for n in range(20)),
-        "50,Heat,1986,Crime",
-        "51,Heat,1995,Crime",
-        "52,Y,2000,",
-    ]
-    catalog = write(tmp_path, "films.csv", "\n".join(["id,title,year,genres", *names]))
-    rella = runner(capsys)
-    done = rella("data", "prepare", "table", mine, tmp_path / "out", "--items", catalog)
-    assert done.code == 0
-    assert "films.csv: found by title and year: 20 of 22 items; not there: 1 (the first: X (1990)); " in done.err
-    assert (
-        "not taken, since it may be several: 1 (the first: Heat, which may be Heat (1986) or Heat (1995))" in done.err
-    )
-    data = DataSet.open(tmp_path / "out")
-    assert len(data.items) == 23 and len(data.interactions.item) == 20
-    assert data.items.to_pylist()[1] == {"id": "1", "title": "film 1", "year": 1981, "genres": ["Drama"]}
-    other = write(tmp_path, "other.csv", "id,title\n1,Nothing of it\n")
-    none = rella("data", "prepare", "table", mine, tmp_path / "none", "--items", other)
-    assert none.code == 2 and "other.csv: has none of these items" in none.err and not (tmp_path / "none").exists()
-
-
-@pytest.mark.parametrize(
-    ("header", "said"),
-    [
-        (
-            "Date,Name,Year,Letterboxd URI,Raiting",
-            "line 1: the column Raiting is not known; did you mean Rating (Letter",
-        ),
-        ("Date,Name,Yaer,Letterboxd URI,Rating", "line 1: the column Yaer is not known; did you mean Year (Letterboxd"),
-        (
-            "Title,Author,My Ratng,Exclusive Shelf",
-            "column 'My Ratng' is not known; did you mean My Rating (Goodreads)?",
-        ),
-        (
-            "Const,Your Ratting,Title,Year,Title Type",
-            "'Your Ratting' is not known; did you mean Your Rating (IMDb ratin",
-        ),
-        ("title,yaer,ratting,watched", "line 1: the column ratting is not known; did you mean rating?"),
-    ],
-)
-def test_a_misspelt_column_is_refused(header: str, said: str, tmp_path: Path) -> None:
-    cells = ",".join("1" for _ in header.split(","))
-    with pytest.raises(InputError) as error:
-        read_history(write(tmp_path, "x.csv", f"{header}\n{cells}\n"), MOVIES)
-    assert said in str(error.value)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        'Year,Title\n1979,Alien\n1995,"Heat\n1996,Fargo\n',
-        'Title,Year,Rating\nAlien,1979,"4\nHeat,1995,5\n',
-        'Title,Year,Rating\n"Alien,1979,4\nHeat",1995,5\nBig,1988,3\n',
-    ],
-)
-def test_an_open_quote_swallows_no_rows(text: str, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="a quote opens"):
-        read_items(write(tmp_path, "x.csv", text), MOVIES)
-
-
 def test_of_two_services_in_a_zip_the_domains_is_taken(tmp_path: Path) -> None:
     both = {name: files.FILES[name]() for name in ("goodreads_library_export.csv", "ratings.csv")}
     zipped = files.archive(tmp_path / "both.zip", both)
     assert len(read_history(zipped, MOVIES).behaviors) == 28 and len(read_history(zipped, BOOKS).behaviors) == 16
-
-
-def test_an_empty_watchlist_is_not_what_was_rated(tmp_path: Path) -> None:
-    parts = {"ratings.csv": files.FILES["ratings.csv"](), "watchlist.csv": "Date,Name,Year,Letterboxd URI\n"}
-    with pytest.raises(InputError, match=r"watchlist\.csv: holds no rows"):
-        read_items(files.archive(tmp_path / "all.zip", parts), MOVIES)
 
 
 @pytest.mark.parametrize(
@@ -511,84 +329,6 @@ def test_a_year_is_a_date(tmp_path: Path) -> None:
     assert datetime.fromtimestamp(max(first, second), UTC).year == 2021
 
 
-def test_a_table_of_very_many_columns_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="has 20,000 columns"):
-        read_items(write(tmp_path, "x.csv", ",".join(map(str, range(20_000))) + "\n" + "," * 19_999), MOVIES)
-
-
-def test_a_column_that_is_nearly_a_field_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    read_history(write(tmp_path, "x.csv", "title,yaer,rating,store\nAlien,1979,5,x\n"), MOVIES)
-    assert caplog.messages[0].endswith("x.csv: the column yaer is not read; did you mean year?")
-    assert len(caplog.messages) == 2
-
-
-def test_a_title_without_its_year_is_no_file(tmp_path: Path) -> None:
-    with pytest.raises(
-        InputError, match=r"Parasite: no such file; of a title, give its year, too: 'Parasite \(1999\)'"
-    ):
-        read_target("Parasite", MOVIES)
-    with pytest.raises(InputError, match="no such file; check the path"):
-        read_target("items.json", MOVIES)
-
-
-def test_what_one_person_has_may_be_too_little_to_split(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    rella = runner(capsys)
-    few = write(tmp_path, "few.csv", "\n".join(["title,rating", *(f"Film {n},4" for n in range(8))]))
-    done = rella("data", "prepare", "table", few, tmp_path / "few")
-    assert done.code == 0 and "one person's 8 behaviors are few: too few to train a model or to measure one" in done.err
-    seen = write(tmp_path, "watched.csv")
-    done = rella("data", "prepare", "table", seen, tmp_path / "seen")
-    assert done.code == 0 and "one person's 30 behaviors without ratings are one sample" in done.err
-
-
-def test_tables_with_users_and_items_are_taken_as_they_were(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    rella = runner(capsys)
-    rows = [f"{user},i{n},Film {n}" for user in "ab" for n in range(3)]
-    plain = write(tmp_path, "mine.csv", "\n".join(["user,item,title", *rows]))
-    done = rella("data", "prepare", "table", plain, tmp_path / "out")
-    assert done.code == 0 and not done.err
-    catalog = files.archive(tmp_path / "ml.zip", {"movies.csv": "movieId,title,genres\n1,Alien,Horror\n"})
-    assert "ml.zip: is of no known kind; unpack it" in rella("data", "prepare", "table", catalog, tmp_path / "z").err
-    unknown = rella("data", "prepare", "table", write(tmp_path, "x.csv", "a,b\n1,2\n"), tmp_path / "x")
-    assert unknown.code == 2 and "x.csv: has no column user and no column item; name others" in unknown.err
-    named = rella("data", "prepare", "table", write(tmp_path, "imdb.csv"), tmp_path / "y", "--user-column", "Const")
-    assert named.code == 2 and "has no column item" in named.err
-
-
-@given(st.integers(1, 10), st.sampled_from(["{}", "{}/10", " {} / 10 ", "{}.0", "{},0", "{} out of 10"]))
-def test_a_rating_is_read_however_it_is_written(rating: int, form: str) -> None:
-    found = read_rating(form.format(rating))
-    assert found is not None and found[0] == rating and found[1] in (None, 10)
-
-
-@given(st.integers(0, 10))
-def test_stars_are_half_ratings_out_of_five(halves: int) -> None:
-    full, half = divmod(halves, 2)
-    empty = "☆" * (5 - full - half)
-    for written in (f"{'★' * full}{'½' * half}", f"{'★' * full}{'½' * half}{empty}"):
-        assert read_rating(written) == ((halves / 2, 5) if halves else None)
-    assert read_rating(f"{full}½" if half else f"{full}") == (halves / 2, None)
-
-
-@given(st.text())
-@example("9" * 400)
-@example("1/0")
-@example("½")
-def test_any_text_is_a_rating_or_none_or_refused(text: str) -> None:
-    try:
-        found = read_rating(text)
-    except ValueError:
-        return
-    assert found is None or 0 <= abs(found[0]) < float("inf")
-
-
-@given(st.floats(0, 10), st.floats(0, 10), st.sampled_from([(0.5, 5.0), (0.0, 10.0), (1.0, 7.0), (-1.0, 1.0)]))
-def test_a_scale_is_kept_in_order_and_within_its_ends(one: float, other: float, ends: tuple[float, float]) -> None:
-    scale = RatingScale(*ends)
-    low, high = (on_scale(value, 10, scale) for value in sorted((one, other)))
-    assert scale.min <= low <= high <= scale.max and on_scale(10, 10, scale) == scale.max
-
-
 @given(st.lists(st.text(st.characters(exclude_categories=["C"]), min_size=1), min_size=1, max_size=8))
 def test_titles_come_out_of_a_table_as_they_went_in(titles: list[str]) -> None:
     wanted = [title.strip() for title in titles if title.strip()]
@@ -597,63 +337,6 @@ def test_titles_come_out_of_a_table_as_they_went_in(titles: list[str]) -> None:
     assert export is not None
     taken = Reader(export.format, MOVIES, "x.csv", "items").take(export.rows)
     assert [entry.value["title"] for entry in taken.entries] == wanted  # type: ignore[index]
-
-
-_PIECES = st.sampled_from(
-    [
-        "title",
-        "Name",
-        "Letterboxd URI",
-        "Rating",
-        "Title",
-        "Date",
-        "Const",
-        "Your Rating",
-        ",",
-        ",",
-        ";",
-        "\t",
-        '"',
-        "\n",
-    ]
-    + ["\n", "\r\n", "Alien", "Alien (1979)", "★★½", "8/10", "7", "2020-01-01", "\v", "\x85", "\xa0", "|", "{", "é"]
-)
-
-
-@given(
-    st.lists(_PIECES, max_size=40).map("".join) | st.text(max_size=60),
-    st.sampled_from(["x.csv", "x.tsv", "x.txt", "watchlist.csv"]),
-    st.booleans(),
-)
-@example("\v", "x.txt", True)
-def test_any_text_is_read_or_refused_in_a_line(text: str, name: str, history: bool) -> None:
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / name
-        path.write_text(text, encoding="utf-8", errors="replace", newline="")
-        try:
-            found = read_history(path, MOVIES) if history else read_items(path, MOVIES)
-        except InputError as error:
-            assert str(error).startswith(str(path)) and len(error.finding.splitlines()) <= 1
-        else:
-            assert found
-
-
-@given(st.dates(min_value=date(1970, 1, 1), max_value=date(2068, 12, 31)), st.sampled_from(ANY_DATE))
-def test_dates_are_read_as_they_are_written(day: date, pattern: str) -> None:
-    found = read_date(day.isoformat() if pattern == "iso" else day.strftime(pattern), pattern)
-    assert found == datetime(day.year, day.month, day.day, tzinfo=UTC)
-
-
-def test_a_file_has_one_way_to_write_dates() -> None:
-    assert pattern_of(["5/4/23", "14/5/23"], ANY_DATE) == "%d/%m/%y"
-    assert pattern_of(["5/4/23", "5/14/23", ""], ANY_DATE) == "%m/%d/%y"
-    assert pattern_of(["2023-05-04", "x"], ANY_DATE) == "iso"
-
-
-def test_episodes_are_told_from_films_of_parts() -> None:
-    assert is_episode("Harbor: Season 2: Night") and is_episode("Harbor: Limited Series: Night")
-    films = ("Dune: Part Two", "Kill Bill: Vol. 2", "Star Wars: Episode IV: A New Hope", "It: Chapter Two", "Up")
-    assert not any(map(is_episode, films))
 
 
 def test_formats_are_told_apart() -> None:
