@@ -23,12 +23,12 @@ import os, signal, sys
 sys.path.insert(0, sys.argv[1])
 from test_worker import MOVIES, Fake
 from rella_cli.commands.worker import serve
-from rella_cpp import Selection
+from rella_cpp.serving.service import Service
 class Interrupted(Fake):
     def rank(self, history, items, **reading):
         os.kill(os.getpid(), getattr(signal, sys.argv[2]))
         return super().rank(history, items, **reading)
-serve(Interrupted(), MOVIES, Selection())
+serve(Service(Interrupted(), MOVIES))
 """
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals and pipes are those of POSIX")

@@ -66,7 +66,7 @@ def test_nothing_but_its_own_kind_is_overwritten(tmp_path: Path) -> None:
     runs, mine = [fake_run(tmp_path / "run", 200)], tmp_path / "mine"
     for write in (write_csv, write_latex):
         mine.write_text("my notes")
-        with pytest.raises(InputError, match="is no table of compared runs: it is not overwritten"):
+        with pytest.raises(InputError, match="is not a table of compared runs, so it is not overwritten"):
             write(runs, mine, force=True)
         assert mine.read_text() == "my notes"
         mine.unlink()
@@ -74,7 +74,7 @@ def test_nothing_but_its_own_kind_is_overwritten(tmp_path: Path) -> None:
         write(runs, mine, force=True)
     os.mkfifo(tmp_path / "pipe")
     for name in ("mine", "pipe"):
-        with pytest.raises(InputError, match="is no page: it is not overwritten"):
+        with pytest.raises(InputError, match="is not a page, so it is not overwritten"):
             refuse_page(tmp_path / name, force=True)
     with pytest.raises(InputError, match="a page goes to a file"):
         refuse_page(Path("-"))

@@ -55,7 +55,7 @@ LINES = [
 
 
 def test_answers_are_those_of_a_worker_that_answers_one_at_a_time(rella: Rella) -> None:
-    alone, found = list(work(rella, LINES[:-1], MOVIES)), results(rella, LINES[:-1])
+    alone, found = list(work(Service(rella, MOVIES), LINES[:-1])), results(rella, LINES[:-1])
     assert [(each["id"], each["line"]) for each in found] == [(each["id"], each["line"]) for each in alone]
     for own, each in zip(alone, found, strict=True):
         if "error" not in own:

@@ -37,7 +37,8 @@ def serving(rella: Rella) -> Iterator[Serving]:
     from rella_cpp import Selection
 
     with Scheduler(rella.judge) as scheduler:
-        service = Service(rella, rella.domain, Selection.of(rella.prompts.layout))
+        layout = rella.prompts.layout
+        service = Service(rella, rella.domain, Selection.of(layout), layout=layout)
         yield Serving(
             Desk(service, scheduler, exact=True), rella.engine, "tiny", {"layout": rella.prompts.layout},
             lambda: rella.judged_tokens, most_bytes=1 << 16,

@@ -22,6 +22,7 @@ from rella_cpp import (
 )
 from rella_cpp.domains.field_names import meant_field
 from rella_cpp.domains.stray_fields import UnreadField, unread_fields, unshown_fields
+from rella_cpp.serving.service import Service
 from rella_cpp.serving.worker import work
 
 MOVIES, NEWS = load_domain("movies"), load_domain("news")
@@ -195,7 +196,7 @@ def test_a_worker_warns_in_the_same_words_with_the_line(roomy_model: Path, caplo
     one = {"history": [{"title": "Heat", "date": 3}], "item": {"title": "Alien", "genre": "x"}, "user": {"Age": 3}}
     two = {"history": [{"title": "Heat"}], "items": [{"title": "Alien"}, {"title": "Aliens", "Year": 3}]}
     with Rella.from_gguf(roomy_model, cache=Cache(None)) as model:
-        results = list(work(model, [json.dumps(each).encode() for each in (one, two)], MOVIES))
+        results = list(work(Service(model, MOVIES), [json.dumps(each).encode() for each in (one, two)]))
     assert ["score" in results[0], "scores" in results[1]] == [True, True]
     said = [record.getMessage() for record in caplog.records if "is not read" in record.getMessage()]
     assert said == [

@@ -20,6 +20,7 @@ from rella_cpp import (
     load_domain,
 )
 from rella_cpp.scoring.calibration import made_for
+from rella_cpp.serving.service import Service
 from rella_cpp.serving.worker import split_lines, work
 
 MOVIES = load_domain("movies")
@@ -51,7 +52,7 @@ def line(**request: object) -> bytes:
 
 
 def answers(*lines: bytes, **options: Any) -> list[dict[str, Any]]:
-    return list(work(Fake(), lines, MOVIES, **options))
+    return list(work(Service(Fake(), MOVIES, **options), lines))
 
 
 def test_one_item_gets_a_score_and_several_get_scores_with_ranks() -> None:
@@ -74,7 +75,7 @@ def test_prompts_come_where_they_are_asked_for() -> None:
 def test_a_requests_settings_hold_for_it_alone() -> None:
     fake = Fake()
     lines = [line(item={"title": "x"}, k=2, order="reversed", user={"age": 3}), line(item={"title": "x"})]
-    assert len(list(work(fake, lines, MOVIES))) == 2
+    assert len(list(work(Service(fake, MOVIES), lines))) == 2
     first, second = fake.asked
     assert first.pop("user").fields == {"age": 3} and second.pop("user").fields == {}
     left = {"retrieval": "subr", "summary": None, "allow_empty_history": False, "window": None}
@@ -140,7 +141,7 @@ def test_a_closed_model_ends_the_work(real: Rella) -> None:
         real.close()
         yield line(item={"title": "x"})
 
-    results = work(real, lines(), MOVIES)
+    results = work(Service(real, MOVIES), lines())
     assert "score" in next(results)
     with pytest.raises(EngineError, match="the model is closed"):
         next(results)
@@ -150,7 +151,7 @@ def test_results_are_those_of_score_and_what_a_calibration_was_not_fitted_for_is
     fitted = made_for(real.settings(), {"k": 30, "retrieval": "subr", "order": "time"})
     real.use_calibration(Calibration({"gap": 0.5}, 0.1, False, fitted, {}))
     item = {"title": "Aliens"}
-    first, other, last = work(real, [line(item=item), line(item=item, k=1), line(item=item)], real.domain)
+    first, other, last = work(Service(real, real.domain), [line(item=item), line(item=item, k=1), line(item=item)])
     score = real.score(HISTORY, item).as_dict()
     assert first["score"] == last["score"] == score and "calibrated" in score
     assert "reading.k: 30, not 1" in str(other["error"])
@@ -170,7 +171,7 @@ def test_every_line_that_is_not_blank_has_its_result_in_order(kinds: list[str], 
     stream = b"\n".join(text(kind, number) for number, kind in enumerate(kinds, start=1))
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=8)))
     chunks = [stream[start:end] for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
-    found = list(work(Fake(), split_lines(chunks), MOVIES))
+    found = list(work(Service(Fake(), MOVIES), split_lines(chunks)))
     expected = [(number, kind) for number, kind in enumerate(kinds, start=1) if kind != "blank"]
     assert [row["line"] for row in found] == [number for number, _ in expected]
     for row, (number, kind) in zip(found, expected, strict=True):

@@ -160,7 +160,7 @@ def refuse_output(path: Path, starts: Sequence[str], noun: str, *, force: bool) 
     if not force:
         refuse_existing(path)
     elif os.path.lexists(path) and not (path.is_file() and _begins(path, starts)):
-        raise InputError(f"is no {noun}: it is not overwritten", source=path, remedy="name another file")
+        raise InputError(f"is not a {noun}, so it is not overwritten", source=path, remedy="name another file")
 
 
 def _begins(path: Path, starts: Sequence[str]) -> bool:

@@ -69,6 +69,8 @@ class Service:
         How histories are read unless a request says otherwise.
     summary
         Show a summary of every history in place of chosen behaviors; see `Rella.rank`.
+    layout
+        The ranker's, which requests may name; None: it is not looked at.
     prompts
         Whether scores have the prompt's text, too.
     longest
@@ -83,16 +85,12 @@ class Service:
         defaults: Selection | None = None,
         summary: SummarySettings | None = None,
         *,
+        layout: "Layout | None" = None,
         prompts: bool = False,
         longest: int | None = None,
     ) -> None:
-        self.ranker, self.domain, self._longest = ranker, domain, longest
+        self.ranker, self.domain, self.layout, self._longest = ranker, domain, layout, longest
         self._defaults, self._summary, self._prompts = defaults or Selection(), summary, prompts
-
-    @property
-    def layout(self) -> "Layout | None":
-        """The ranker's layout; None where it does not say."""
-        return getattr(getattr(self.ranker, "prompts", None), "layout", None)
 
     def request(self, value: object) -> Request:
         """Check a request, a JSON value; see `take_request`."""

@@ -2,12 +2,9 @@
 
 from collections.abc import Iterable, Iterator
 
-from rella_cpp.domains.domain import Domain
 from rella_cpp.errors import EngineError, InputError
-from rella_cpp.retrieval.selection import Selection
 from rella_cpp.serving.requests import LONGEST_LINE, parse_line
-from rella_cpp.serving.service import Ranker, Service
-from rella_cpp.summarization.settings import SummarySettings
+from rella_cpp.serving.service import Service
 
 _BOM = b"\xef\xbb\xbf"
 _CLOSED = "the model is closed"  # the one failure that no later request can be free of
@@ -40,37 +37,20 @@ def split_lines(chunks: Iterable[bytes], longest: int = LONGEST_LINE) -> Iterato
         yield bytes(held)
 
 
-def work(
-    ranker: Ranker,
-    lines: Iterable[bytes],
-    domain: Domain,
-    defaults: Selection | None = None,
-    summary: SummarySettings | None = None,
-    *,
-    prompts: bool = False,
-) -> Iterator[dict[str, object]]:
+def work(service: Service, lines: Iterable[bytes]) -> Iterator[dict[str, object]]:
     """Answer requests: one result for each line that is not blank, in order, each before the next line is read.
 
     Parameters
     ----------
-    ranker
-        A `Rella`.
+    service
+        Answers them.
     lines
         Requests, see `take_request`. The first may begin with a byte order mark.
-    domain
-        The ranker's.
-    defaults
-        How histories are read unless a request says otherwise.
-    summary
-        Show a summary of every history in place of chosen behaviors; see `Rella.rank`.
-    prompts
-        Whether scores have the prompt's text, too.
 
     Yields
     ------
-    JSON objects with the request's `id` and the number of its `line`, from 1 on; then `score` (of an `item`), or
-    `scores` (of `items`, each with its rank), or `error`: its `message`, its `place` in the request or None, and its
-    `kind`, `input` or `engine`.
+    JSON objects with the request's `id` and the number of its `line`, from 1 on; then what `Service.answer` returns, or
+    `error`: its `message`, its `place` in the request or None, and its `kind`, `input` or `engine`.
 
     Raises
     ------
@@ -78,7 +58,6 @@ def work(
         The model was closed meanwhile.
 
     """
-    service = Service(ranker, domain, defaults, summary, prompts=prompts)
     for number, line in numbered(lines):
         yield _answer(service, line, number)
 

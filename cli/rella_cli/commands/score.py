@@ -123,14 +123,18 @@ def score(
 def _serve(rella: "Rella", output: AnswerOptions, selection: "Selection", summary: "SummarySettings | None") -> None:
     """Answer requests: one at a time, or those that wait together."""
     from rella_cli.commands.worker import serve, serve_together
-
-    if output.concurrent is None:
-        serve(rella, rella.domain, selection, summary, prompts=output.show_prompt)
-        return
-    from rella_cpp.serving.scheduler import Scheduler
     from rella_cpp.serving.service import LONGEST_HISTORY, Service
 
-    service = Service(rella, rella.domain, selection, summary, prompts=output.show_prompt, longest=LONGEST_HISTORY)
+    longest = None if output.concurrent is None else LONGEST_HISTORY
+    layout = rella.prompts.layout
+    service = Service(
+        rella, rella.domain, selection, summary, layout=layout, prompts=output.show_prompt, longest=longest
+    )
+    if output.concurrent is None:
+        serve(service)
+        return
+    from rella_cpp.serving.scheduler import Scheduler
+
     most, exact = output.concurrent, rella.engine.settings.exact
     rella.engine.remember()
     with Scheduler(rella.judge, most=most) as scheduler:

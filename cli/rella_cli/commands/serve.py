@@ -106,7 +106,9 @@ def _serve(
     about = {"rella": rella.settings()}
     rella.engine.remember()
     with Scheduler(rella.judge, budget=serving.budget, most=serving.queue) as scheduler:
-        desk = Desk(Service(rella, rella.domain, selection, longest=LONGEST_HISTORY), scheduler, exact=exact)
+        layout = rella.prompts.layout
+        service = Service(rella, rella.domain, selection, layout=layout, longest=LONGEST_HISTORY)
+        desk = Desk(service, scheduler, exact=exact)
         app = make_app(
             Serving(desk, rella.engine, name, about, lambda: rella.judged_tokens, serving.api_key, serving.max_body)
         )

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Self
 from rella_gguf.shown import json_line, one_line
 
 if TYPE_CHECKING:
-    from rella_cpp import Domain, Selection, SummarySettings
     from rella_cpp.serving.scheduler import Scheduler
-    from rella_cpp.serving.service import Ranker, Service
+    from rella_cpp.serving.service import Service
 
 _CHUNK = 1 << 16
 _PIPE = getattr(select, "PIPE_BUF", _CHUNK)  # where a pipe has room at all, it takes so much without blocking
@@ -24,14 +23,7 @@ _POLL = 0.2
 _SIGNALS = os.name == "posix"  # elsewhere select takes sockets alone, and nobody sends a SIGTERM
 
 
-def serve(
-    ranker: "Ranker",
-    domain: "Domain",
-    defaults: "Selection",
-    summary: "SummarySettings | None" = None,
-    *,
-    prompts: bool = False,
-) -> None:
+def serve(service: "Service") -> None:
     """Answer requests line by line until standard input ends or a SIGTERM comes; the request under way is finished."""
     from rella_cpp.serving.worker import split_lines, work
 
@@ -41,7 +33,7 @@ def serve(
     with _Termination() as termination:
         _say("ready")
         try:
-            for result in work(ranker, split_lines(_chunks(termination)), domain, defaults, summary, prompts=prompts):
+            for result in work(service, split_lines(_chunks(termination))):
                 termination.write(json_line(result, ascii_only=True).encode())
                 requests, failed = requests + 1, failed + ("error" in result)
                 if termination.came:

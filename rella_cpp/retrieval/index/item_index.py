@@ -154,10 +154,10 @@ class ItemIndex:
 
     def sought(self, item: Item, row: int | None, domain: Domain) -> Sought:
         """Say which items an item's name may mean, where `row` says that it was found, or not."""
-        name, finder = domain.name_item(item), self._finder(domain)
-        return Sought(
-            name, [name] if row is not None else [domain.name_item(self.item(at)) for at in finder.meant(name)]
-        )
+        name = domain.name_item(item)
+        if row is not None:
+            return Sought(name, [name])
+        return Sought(name, [domain.name_item(self.item(at)) for at in self._finder(domain).meant(name)])
 
     def find(self, text: str, field: str, domain: Domain) -> int | None:
         """Return the row of the item that a text names; None where it names none. Case does not count.

@@ -14,7 +14,6 @@ from rella_cpp.exports.inputs import titled_item
 from rella_cpp.serving.requests import Request, parse_line
 from rella_cpp.serving.service import Service
 
-_KEYS = ("model", "query", "documents", "top_n", "return_documents")
 _LONGEST = 2000
 """Characters of a preference in plain words."""
 
@@ -87,7 +86,7 @@ def take_rerank(value: object, service: Service) -> Rerank:
     request = service.request({**asked, "items": list(items)})
     if wanted is not None:
         if service.layout == "stream":
-            finding = "is no JSON but plain words, and a stream's prompts show ratings alone"
+            finding = "is plain words, not JSON, and a stream's prompts show only ratings"
             raise InputError(
                 finding, place="query", remedy="send the JSON of a history, or serve with --layout question"
             )
