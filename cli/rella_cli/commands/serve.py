@@ -1,9 +1,7 @@
 """`rella serve`: requests by HTTP, planned together as they wait."""
 
 import ipaddress
-import math
 import socket
-import threading
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
@@ -17,8 +15,6 @@ from rella_cli.options.serving import ServingOptions
 from rella_cli.signals import ending_quietly
 
 _BACKLOG = 1024
-_LEFT = 5
-"""Seconds beyond `--grace` for what is being read, and for clients that have sent half a request."""
 
 if TYPE_CHECKING:
     from rella_cpp import Rella, Selection
@@ -93,11 +89,10 @@ def _serve(
     selection: "Selection",
     be_ready: Callable[[], None],
 ) -> None:
-    import uvicorn
-
     from rella_cli.views.terminal import note
     from rella_cpp.serving.desk import Desk
     from rella_cpp.serving.http.app import Serving, make_app
+    from rella_cpp.serving.http.server import Server
     from rella_cpp.serving.scheduler import Scheduler
     from rella_cpp.serving.service import LONGEST_HISTORY, Service
 
@@ -115,29 +110,9 @@ def _serve(
         host, port = listening.getsockname()[:2]
         if serving.api_key is None and not ipaddress.ip_address(host).is_loopback:
             note("warning: whoever reaches this address may ask; give --api-key")
-        config = uvicorn.Config(
-            app,
-            log_config=None,
-            log_level="critical",
-            access_log=False,
-            lifespan="off",
-            server_header=False,
-            timeout_graceful_shutdown=math.ceil(serving.grace) + _LEFT,
-        )
 
-        class Server(uvicorn.Server):
-            """Says when it listens; ends within a time: what has not been planned by then is refused."""
+        def tell() -> None:
+            note(f"listening on http://{f'[{host}]' if ':' in host else host}:{port}, as {name}")
 
-            async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-                be_ready()  # from here on it takes signals itself
-                await super().startup(sockets)
-                note(f"listening on http://{f'[{host}]' if ':' in host else host}:{port}, as {name}")
-
-            async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-                end = threading.Timer(serving.grace, scheduler.stop)
-                end.start()
-                await super().shutdown(sockets)
-                end.cancel()
-
-        Server(config).run(sockets=[listening])
-        scheduler.stop()  # nobody waits any more
+        server = Server(app, scheduler, serving.grace, takes_signals=be_ready, listens=tell)
+        server.run(sockets=[listening])

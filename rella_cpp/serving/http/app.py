@@ -60,7 +60,7 @@ class Serving:
     about: Mapping[str, Any]
     tokens: Callable[[], tuple[int, int]]
     api_key: str | None = None
-    most_bytes: int = 1 << 24
+    most_bytes: int = 1 << 22
 
 
 def make_app(serving: Serving) -> ASGIApp:
@@ -68,15 +68,15 @@ def make_app(serving: Serving) -> ASGIApp:
     app = FastAPI(title="rella", docs_url=None, redoc_url=None)
     metrics = Metrics(lambda: serving.desk.scheduler.waiting, serving.tokens)
     routes = _Routes(serving, metrics)
-    for path, answer in routes.posts().items():
+    posts, gets = routes.posts(), routes.gets()
+    for path, answer in posts.items():
         app.add_api_route(path, answer, methods=["POST"], response_model=None)
-    for path, shown in routes.gets().items():
+    for path, shown in gets.items():
         app.add_api_route(path, shown, methods=["GET"], response_model=None)
     app.add_exception_handler(Refused, _refused)
     app.add_exception_handler(HTTPException, _refused_by_route)
     app.add_exception_handler(Exception, _failed)
-    known = {*routes.posts(), *routes.gets(), "/openapi.json"}
-    return _Guard(app, serving.api_key, metrics, known)
+    return _Guard(app, serving.api_key, metrics, {*posts, *gets, "/openapi.json"})
 
 
 class _Routes:
@@ -120,12 +120,13 @@ class _Routes:
         engine, scheduler = self._serving.engine, self._serving.desk.scheduler
         asked = await self._checked(LabelScoring.of, value, engine.vocabulary.size, softmax=softmax)
         seconds = await self._checked(take_deadline, value)
+        start = time.perf_counter()
         found: list[list[float]] = []
         tokens = 0
         for part in asked.parts():  # others come between
-            rows, read = await self._answered(
-                request, partial(scheduler.call, partial(part.read, engine), seconds=seconds)
-            )
+            left = None if seconds is None else max(0.0, start + seconds - time.perf_counter())
+            take = partial(scheduler.call, partial(part.read, engine), seconds=left)
+            rows, read = await self._answered(request, take)
             found, tokens = found + rows, tokens + read
         return Answer(answer(found, tokens, self._serving.model))
 
